@@ -1,0 +1,44 @@
+// What an activation says of itself, and the list type that everything else expands.
+// Included by activations.hpp alone; plain data, no target code.
+#pragma once
+
+#include <cstddef>
+
+namespace lamina {
+
+// What backward reads: the output y, or the input x of the activation.
+enum class Saves {
+  output,
+  input,
+  output_unless_negative,  // x when the parameter is negative: y cannot be undone then
+};
+
+// Which values of a parameter have a meaning.
+enum class Range { any, nonzero, positive, nonnegative };
+
+struct Parameter {
+  const char* name = nullptr;  // nullptr: the activation has none
+  double initial = 0;
+  Range range = Range::any;
+};
+
+// Indexed by precision: [0] float32, [1] float64.
+struct Info {
+  const char* name;
+  const char* formula;
+  Saves saves;
+  Parameter parameter = {};
+  // Promise for the forward: largest error over all inputs, in units in the last place.
+  double max_ulp[2];
+  // Promise for the derivative: largest absolute error, in units of 2^-24 or 2^-53.
+  double max_derivative_error[2];
+  const char* initializer = "glorot_uniform";  // what "auto" means for a layer with it
+  const char* loss = nullptr;                  // what it implies as a last activation
+};
+
+template <class... Activations>
+struct List {
+  static constexpr std::size_t size = sizeof...(Activations);
+};
+
+}  // namespace lamina

@@ -1,0 +1,288 @@
+// Vec<T>: one vector register of float or double, and Lanes<T>: the sixteen (float) or
+// eight (double) virtual lanes in which every reduction runs. Included by the kernels of
+// each target; knows nothing of mathematics, arrays or threads.
+//
+// The width comes from LAMINA_VECTOR_BYTES and the instructions from the compiler's
+// flags, both set by a row of the table in CMakeLists.txt. Operators are the compiler's
+// vector extension; an intrinsic stands only where GCC has no portable spelling or picks
+// worse code. Everything lives in the target's own namespace, so that no inline function
+// compiled for one instruction set can be linked into another.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+#define LAMINA_INLINE inline __attribute__((always_inline))
+
+namespace lamina::LAMINA_TARGET {
+
+template <class T>
+struct VecTraits;
+template <>
+struct VecTraits<float> {
+  using Native = float __attribute__((vector_size(LAMINA_VECTOR_BYTES)));
+  using Bits = std::int32_t __attribute__((vector_size(LAMINA_VECTOR_BYTES)));
+};
+template <>
+struct VecTraits<double> {
+  using Native = double __attribute__((vector_size(LAMINA_VECTOR_BYTES)));
+  using Bits = std::int64_t __attribute__((vector_size(LAMINA_VECTOR_BYTES)));
+};
+
+// The few operations that need intrinsics, by instruction set. `maximum(a, b)` and
+// `minimum(a, b)` return b when either is NaN.
+namespace native {
+using F = VecTraits<float>::Native;
+using D = VecTraits<double>::Native;
+using FBits = VecTraits<float>::Bits;
+using DBits = VecTraits<double>::Bits;
+
+#if defined(__AVX512F__) && LAMINA_VECTOR_BYTES == 64
+LAMINA_INLINE F fma(F a, F b, F c) { return _mm512_fmadd_ps(a, b, c); }
+LAMINA_INLINE D fma(D a, D b, D c) { return _mm512_fmadd_pd(a, b, c); }
+LAMINA_INLINE F maximum(F a, F b) { return _mm512_max_ps(a, b); }
+LAMINA_INLINE D maximum(D a, D b) { return _mm512_max_pd(a, b); }
+LAMINA_INLINE F minimum(F a, F b) { return _mm512_min_ps(a, b); }
+LAMINA_INLINE D minimum(D a, D b) { return _mm512_min_pd(a, b); }
+LAMINA_INLINE F square_root(F a) { return _mm512_sqrt_ps(a); }
+LAMINA_INLINE D square_root(D a) { return _mm512_sqrt_pd(a); }
+LAMINA_INLINE __mmask16 first16(std::size_t n) {
+  return static_cast<__mmask16>((1u << n) - 1u);
+}
+LAMINA_INLINE __mmask8 first8(std::size_t n) {
+  return static_cast<__mmask8>((1u << n) - 1u);
+}
+LAMINA_INLINE F load_first(const float* p, std::size_t n) {
+  return _mm512_maskz_loadu_ps(first16(n), p);
+}
+LAMINA_INLINE D load_first(const double* p, std::size_t n) {
+  return _mm512_maskz_loadu_pd(first8(n), p);
+}
+LAMINA_INLINE void store_first(float* p, F v, std::size_t n) {
+  _mm512_mask_storeu_ps(p, first16(n), v);
+}
+LAMINA_INLINE void store_first(double* p, D v, std::size_t n) {
+  _mm512_mask_storeu_pd(p, first8(n), v);
+}
+#elif defined(__AVX2__) && LAMINA_VECTOR_BYTES == 32
+LAMINA_INLINE F fma(F a, F b, F c) { return _mm256_fmadd_ps(a, b, c); }
+LAMINA_INLINE D fma(D a, D b, D c) { return _mm256_fmadd_pd(a, b, c); }
+LAMINA_INLINE F maximum(F a, F b) { return _mm256_max_ps(a, b); }
+LAMINA_INLINE D maximum(D a, D b) { return _mm256_max_pd(a, b); }
+LAMINA_INLINE F minimum(F a, F b) { return _mm256_min_ps(a, b); }
+LAMINA_INLINE D minimum(D a, D b) { return _mm256_min_pd(a, b); }
+LAMINA_INLINE F square_root(F a) { return _mm256_sqrt_ps(a); }
+LAMINA_INLINE D square_root(D a) { return _mm256_sqrt_pd(a); }
+LAMINA_INLINE __m256i first8(std::size_t n) {
+  const __m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+  return _mm256_cmpgt_epi32(_mm256_set1_epi32(static_cast<int>(n)), lane);
+}
+LAMINA_INLINE __m256i first4(std::size_t n) {
+  const __m256i lane = _mm256_setr_epi64x(0, 1, 2, 3);
+  return _mm256_cmpgt_epi64(_mm256_set1_epi64x(static_cast<long long>(n)), lane);
+}
+LAMINA_INLINE F load_first(const float* p, std::size_t n) {
+  return _mm256_maskload_ps(p, first8(n));
+}
+LAMINA_INLINE D load_first(const double* p, std::size_t n) {
+  return _mm256_maskload_pd(p, first4(n));
+}
+LAMINA_INLINE void store_first(float* p, F v, std::size_t n) {
+  _mm256_maskstore_ps(p, first8(n), v);
+}
+LAMINA_INLINE void store_first(double* p, D v, std::size_t n) {
+  _mm256_maskstore_pd(p, first4(n), v);
+}
+#else
+// 16-byte targets. A loop over at most three lanes; a memcpy of variable length costs
+// six times as much (measured in a matrix product with ten columns).
+template <class V, class T>
+LAMINA_INLINE V load_lanes(const T* p, std::size_t n) {
+  V v = {};
+  for (std::size_t i = 0; i < n; ++i) v[i] = p[i];
+  return v;
+}
+LAMINA_INLINE F load_first(const float* p, std::size_t n) { return load_lanes<F>(p, n); }
+LAMINA_INLINE D load_first(const double* p, std::size_t n) {
+  return load_lanes<D>(p, n);
+}
+LAMINA_INLINE void store_first(float* p, F v, std::size_t n) {
+  for (std::size_t i = 0; i < n; ++i) p[i] = v[i];
+}
+LAMINA_INLINE void store_first(double* p, D v, std::size_t n) {
+  for (std::size_t i = 0; i < n; ++i) p[i] = v[i];
+}
+#if defined(__aarch64__)
+LAMINA_INLINE F fma(F a, F b, F c) {
+  F r;
+  for (int i = 0; i < 4; ++i) r[i] = __builtin_fmaf(a[i], b[i], c[i]);
+  return r;
+}
+LAMINA_INLINE D fma(D a, D b, D c) {
+  D r;
+  for (int i = 0; i < 2; ++i) r[i] = __builtin_fma(a[i], b[i], c[i]);
+  return r;
+}
+LAMINA_INLINE F maximum(F a, F b) { return a > b ? a : b; }
+LAMINA_INLINE D maximum(D a, D b) { return a > b ? a : b; }
+LAMINA_INLINE F minimum(F a, F b) { return a < b ? a : b; }
+LAMINA_INLINE D minimum(D a, D b) { return a < b ? a : b; }
+LAMINA_INLINE F square_root(F a) {
+  F r;
+  for (int i = 0; i < 4; ++i) r[i] = __builtin_sqrtf(a[i]);
+  return r;
+}
+LAMINA_INLINE D square_root(D a) {
+  D r;
+  for (int i = 0; i < 2; ++i) r[i] = __builtin_sqrt(a[i]);
+  return r;
+}
+#else
+// SSE2 has no fused multiply-add: results differ from the other targets in the last
+// bits, within the bounds that the activations promise.
+LAMINA_INLINE F fma(F a, F b, F c) { return a * b + c; }
+LAMINA_INLINE D fma(D a, D b, D c) { return a * b + c; }
+LAMINA_INLINE F maximum(F a, F b) { return _mm_max_ps(a, b); }
+LAMINA_INLINE D maximum(D a, D b) { return _mm_max_pd(a, b); }
+LAMINA_INLINE F minimum(F a, F b) { return _mm_min_ps(a, b); }
+LAMINA_INLINE D minimum(D a, D b) { return _mm_min_pd(a, b); }
+LAMINA_INLINE F square_root(F a) { return _mm_sqrt_ps(a); }
+LAMINA_INLINE D square_root(D a) { return _mm_sqrt_pd(a); }
+#endif
+#endif
+}  // namespace native
+
+// A register of T. Scalars convert implicitly (broadcast), so formulas read as on paper.
+template <class T>
+struct Vec {
+  using Scalar = T;
+  using Native = typename VecTraits<T>::Native;
+  using Bits = typename VecTraits<T>::Bits;
+  struct Mask {
+    Bits bits;  // all ones where true
+    friend LAMINA_INLINE Mask operator&(Mask a, Mask b) { return {a.bits & b.bits}; }
+    friend LAMINA_INLINE Mask operator|(Mask a, Mask b) { return {a.bits | b.bits}; }
+  };
+  static constexpr std::size_t lanes = LAMINA_VECTOR_BYTES / sizeof(T);
+
+  Native value;
+
+  LAMINA_INLINE Vec() : value{} {}
+  LAMINA_INLINE Vec(Native v) : value(v) {}
+  // s - 0 keeps the sign of a negative zero.
+  LAMINA_INLINE Vec(double s) : value(static_cast<T>(s) - Native{}) {}
+
+  static LAMINA_INLINE Vec load(const T* p) {
+    Native v;
+    __builtin_memcpy(&v, p, sizeof v);
+    return v;
+  }
+  LAMINA_INLINE void store(T* p) const { __builtin_memcpy(p, &value, sizeof value); }
+  // The first n lanes, 0 <= n < lanes; the others are zero, their memory not touched.
+  static LAMINA_INLINE Vec load_first(const T* p, std::size_t n) {
+    return native::load_first(p, n);
+  }
+  LAMINA_INLINE void store_first(T* p, std::size_t n) const {
+    native::store_first(p, value, n);
+  }
+
+  friend LAMINA_INLINE Vec operator+(Vec a, Vec b) { return a.value + b.value; }
+  friend LAMINA_INLINE Vec operator-(Vec a, Vec b) { return a.value - b.value; }
+  friend LAMINA_INLINE Vec operator*(Vec a, Vec b) { return a.value * b.value; }
+  friend LAMINA_INLINE Vec operator/(Vec a, Vec b) { return a.value / b.value; }
+  friend LAMINA_INLINE Vec operator-(Vec a) { return -a.value; }
+  friend LAMINA_INLINE Mask operator>(Vec a, Vec b) { return {a.value > b.value}; }
+  friend LAMINA_INLINE Mask operator<(Vec a, Vec b) { return {a.value < b.value}; }
+  friend LAMINA_INLINE Mask operator>=(Vec a, Vec b) { return {a.value >= b.value}; }
+  friend LAMINA_INLINE Mask operator<=(Vec a, Vec b) { return {a.value <= b.value}; }
+  friend LAMINA_INLINE Mask operator==(Vec a, Vec b) { return {a.value == b.value}; }
+  friend LAMINA_INLINE Mask operator!=(Vec a, Vec b) { return {a.value != b.value}; }
+
+  friend LAMINA_INLINE Vec select(Mask m, Vec a, Vec b) {
+    return m.bits ? a.value : b.value;
+  }
+  // a*b + c, rounded once where the target has fma.
+  friend LAMINA_INLINE Vec fma(Vec a, Vec b, Vec c) {
+    return native::fma(a.value, b.value, c.value);
+  }
+  // NaN in the second argument comes out: write max(limit, x), never max(x, limit).
+  friend LAMINA_INLINE Vec max(Vec a, Vec b) {
+    return native::maximum(a.value, b.value);
+  }
+  friend LAMINA_INLINE Vec min(Vec a, Vec b) {
+    return native::minimum(a.value, b.value);
+  }
+  friend LAMINA_INLINE Vec sqrt(Vec a) { return native::square_root(a.value); }
+  friend LAMINA_INLINE Bits bits(Vec a) { return reinterpret_cast<Bits>(a.value); }
+  static LAMINA_INLINE Vec from_bits(Bits b) { return reinterpret_cast<Native>(b); }
+  friend LAMINA_INLINE Vec abs(Vec a) {
+    return from_bits(bits(a) & ~bits(Vec(-0.0)));
+  }
+  friend LAMINA_INLINE Vec copysign(Vec magnitude, Vec sign) {
+    const Bits top = bits(Vec(-0.0));
+    return from_bits((bits(magnitude) & ~top) | (bits(sign) & top));
+  }
+  // `result`, or x itself where x is NaN: for formulas whose comparisons would drop it.
+  friend LAMINA_INLINE Vec keep_nan(Vec x, Vec result) {
+    return select(x == x, result, x);
+  }
+};
+
+// 64 bytes of accumulators on every target: sixteen float or eight double lanes, folded
+// by one tree (lane i with lane i + half, halving), so that a reduction gives the same
+// bits whatever the register width.
+template <class T>
+struct Lanes {
+  static constexpr std::size_t count = 64 / sizeof(T);
+  static constexpr std::size_t parts = 64 / LAMINA_VECTOR_BYTES;
+  Vec<T> part[parts];
+
+  static LAMINA_INLINE Lanes broadcast(T s) {
+    Lanes r;
+    for (std::size_t i = 0; i < parts; ++i) r.part[i] = Vec<T>(s);
+    return r;
+  }
+  static LAMINA_INLINE Lanes load(const T* p) {
+    Lanes r;
+    for (std::size_t i = 0; i < parts; ++i)
+      r.part[i] = Vec<T>::load(p + i * Vec<T>::lanes);
+    return r;
+  }
+  // The first n < count lanes from memory, `fill` in the others.
+  static LAMINA_INLINE Lanes load_first(const T* p, std::size_t n, T fill) {
+    T buffer[count];
+    for (std::size_t i = 0; i < count; ++i) buffer[i] = i < n ? p[i] : fill;
+    return load(buffer);
+  }
+  LAMINA_INLINE void store(T* p) const {
+    for (std::size_t i = 0; i < parts; ++i) part[i].store(p + i * Vec<T>::lanes);
+  }
+  LAMINA_INLINE void store_first(T* p, std::size_t n) const {
+    T buffer[count];
+    store(buffer);
+    for (std::size_t i = 0; i < n; ++i) p[i] = buffer[i];
+  }
+};
+
+// r[i] = f(a[i], ...) part by part.
+template <class T, class Function, class... More>
+LAMINA_INLINE Lanes<T> map(Function f, const Lanes<T>& a, const More&... more) {
+  Lanes<T> r;
+  for (std::size_t i = 0; i < Lanes<T>::parts; ++i) r.part[i] = f(a.part[i], more.part[i]...);
+  return r;
+}
+
+// Folds the lanes with `combine(T, T)`, always in the same order.
+template <class T, class Combine>
+LAMINA_INLINE T fold(const Lanes<T>& a, Combine combine) {
+  T lane[Lanes<T>::count];
+  a.store(lane);
+  for (std::size_t half = Lanes<T>::count / 2; half > 0; half /= 2)
+    for (std::size_t i = 0; i < half; ++i) lane[i] = combine(lane[i], lane[i + half]);
+  return lane[0];
+}
+
+}  // namespace lamina::LAMINA_TARGET
