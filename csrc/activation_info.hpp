@@ -36,9 +36,29 @@ struct Info {
   const char* loss = nullptr;                  // what it implies as a last activation
 };
 
+// Whether backward reads y at this value of the parameter; otherwise it reads x.
+constexpr bool saves_output(const Info& info, double parameter) {
+  return info.saves == Saves::output ||
+         (info.saves == Saves::output_unless_negative && parameter >= 0);
+}
+
+constexpr bool in_range(Range range, double value) {
+  switch (range) {
+    case Range::nonzero:
+      return value < 0 || value > 0;
+    case Range::positive:
+      return value > 0;
+    case Range::nonnegative:
+      return value >= 0;
+    default:
+      return value == value;
+  }
+}
+
 template <class... Activations>
 struct List {
   static constexpr std::size_t size = sizeof...(Activations);
+  static constexpr Info infos[] = {Activations::info...};
 };
 
 }  // namespace lamina

@@ -1,9 +1,9 @@
-// KernelTable: the only type that crosses the boundary of a target. Each target fills one
-// from its own compilation of the kernels; ops/dispatch picks which is active.
+// KernelTable: the only type that crosses the boundary of a target. Each target fills
+// one from its own compilation of the kernels; ops/dispatch picks which is active.
 //
 // Contract of every kernel: counts may be zero; an output may be the very array of an
-// input, otherwise they do not overlap; no alignment beyond the element's own; nothing is
-// allocated, checked or thrown. `T` is float or double.
+// input, otherwise they do not overlap; no alignment beyond the element's own; nothing
+// is allocated, checked or thrown. `T` is float or double.
 #pragma once
 
 #include <cstddef>
@@ -29,11 +29,12 @@ struct Product {
   T* scratch;  // gemm_scratch() elements, 64-byte aligned
 };
 
-// The random bits of one dropout call: element i is dropped where its 16 bits < threshold.
+// The random bits of one dropout call: element i is dropped where its 16 bits <
+// threshold.
 struct DropoutBits {
   std::uint64_t seed;
-  std::uint64_t stream;  // which layer and step; 0 in the public functions
-  std::uint64_t offset;  // number of element 0
+  std::uint64_t stream;     // which layer and step; 0 in the public functions
+  std::uint64_t offset;     // number of element 0
   std::uint32_t threshold;  // 0 ... 65536 of 65536
 };
 
@@ -68,7 +69,8 @@ struct Kernels {
 
   // y = x / keep where kept, 0 where dropped, by `scale` = 1 / keep (1 in classic mode)
   void (*dropout)(const T* x, T* y, std::size_t n, const DropoutBits&, T scale);
-  // dx = dy scale where the bit of `mask` is set, else 0; bit i is bit i % 8 of byte i / 8
+  // dx = dy scale where the bit of `mask` is set, else 0; bit i is bit i % 8 of byte i
+  // / 8
   void (*dropout_masked)(const T* dy, const std::uint8_t* mask, T* dx, std::size_t n,
                          T scale);
 
@@ -83,7 +85,8 @@ struct Kernels {
                         T* gradient, std::size_t rows, std::size_t cols);
 
   // w -= rate * step; v is the velocity, null without momentum
-  void (*sgd)(T* w, const T* dw, T* v, std::size_t n, T rate, T momentum, bool nesterov);
+  void (*sgd)(T* w, const T* dw, T* v, std::size_t n, T rate, T momentum,
+              bool nesterov);
   // Adam (Kingma & Ba 2015); correction1 = 1 - beta1^t, correction2 = 1 - beta2^t
   void (*adam)(T* w, const T* dw, T* m, T* v, std::size_t n, T rate, T beta1, T beta2,
                T epsilon, T correction1, T correction2);
@@ -94,7 +97,8 @@ struct KernelTable {
   std::size_t vector_bytes;
   Kernels<float> f32;
   Kernels<double> f64;
-  // bit i of byte i / 8 is 1 where element i is kept; the last byte is padded with zeros
+  // bit i of byte i / 8 is 1 where element i is kept; the last byte is padded with
+  // zeros
   void (*dropout_mask)(std::uint8_t* mask, std::size_t n, const DropoutBits&);
   // Philox4x32-10: word e is output (e / 16) % 4 of counter 16 (e / 64) + e % 16
   void (*random_words)(std::uint32_t* words, std::size_t n, std::uint64_t seed,

@@ -1,12 +1,12 @@
 // Vec<T>: one vector register of float or double, and Lanes<T>: the sixteen (float) or
-// eight (double) virtual lanes in which every reduction runs. Included by the kernels of
-// each target; knows nothing of mathematics, arrays or threads.
+// eight (double) virtual lanes in which every reduction runs. Included by the kernels
+// of each target; knows nothing of mathematics, arrays or threads.
 //
 // The width comes from LAMINA_VECTOR_BYTES and the instructions from the compiler's
 // flags, both set by a row of the table in CMakeLists.txt. Operators are the compiler's
-// vector extension; an intrinsic stands only where GCC has no portable spelling or picks
-// worse code. Everything lives in the target's own namespace, so that no inline function
-// compiled for one instruction set can be linked into another.
+// vector extension; an intrinsic stands only where GCC has no portable spelling or
+// picks worse code. Everything lives in the target's own namespace, so that no inline
+// function compiled for one instruction set can be linked into another.
 #pragma once
 
 #include <cstddef>
@@ -49,6 +49,8 @@ LAMINA_INLINE F minimum(F a, F b) { return _mm512_min_ps(a, b); }
 LAMINA_INLINE D minimum(D a, D b) { return _mm512_min_pd(a, b); }
 LAMINA_INLINE F square_root(F a) { return _mm512_sqrt_ps(a); }
 LAMINA_INLINE D square_root(D a) { return _mm512_sqrt_pd(a); }
+LAMINA_INLINE F scale(F a, F n) { return _mm512_scalef_ps(a, n); }
+LAMINA_INLINE D scale(D a, D n) { return _mm512_scalef_pd(a, n); }
 LAMINA_INLINE __mmask16 first16(std::size_t n) {
   return static_cast<__mmask16>((1u << n) - 1u);
 }
@@ -105,7 +107,9 @@ LAMINA_INLINE V load_lanes(const T* p, std::size_t n) {
   for (std::size_t i = 0; i < n; ++i) v[i] = p[i];
   return v;
 }
-LAMINA_INLINE F load_first(const float* p, std::size_t n) { return load_lanes<F>(p, n); }
+LAMINA_INLINE F load_first(const float* p, std::size_t n) {
+  return load_lanes<F>(p, n);
+}
 LAMINA_INLINE D load_first(const double* p, std::size_t n) {
   return load_lanes<D>(p, n);
 }
@@ -155,7 +159,8 @@ LAMINA_INLINE D square_root(D a) { return _mm_sqrt_pd(a); }
 #endif
 }  // namespace native
 
-// A register of T. Scalars convert implicitly (broadcast), so formulas read as on paper.
+// A register of T. Scalars convert implicitly (broadcast), so formulas read as on
+// paper.
 template <class T>
 struct Vec {
   using Scalar = T;
@@ -218,9 +223,7 @@ struct Vec {
   friend LAMINA_INLINE Vec sqrt(Vec a) { return native::square_root(a.value); }
   friend LAMINA_INLINE Bits bits(Vec a) { return reinterpret_cast<Bits>(a.value); }
   static LAMINA_INLINE Vec from_bits(Bits b) { return reinterpret_cast<Native>(b); }
-  friend LAMINA_INLINE Vec abs(Vec a) {
-    return from_bits(bits(a) & ~bits(Vec(-0.0)));
-  }
+  friend LAMINA_INLINE Vec abs(Vec a) { return from_bits(bits(a) & ~bits(Vec(-0.0))); }
   friend LAMINA_INLINE Vec copysign(Vec magnitude, Vec sign) {
     const Bits top = bits(Vec(-0.0));
     return from_bits((bits(magnitude) & ~top) | (bits(sign) & top));
@@ -271,7 +274,8 @@ struct Lanes {
 template <class T, class Function, class... More>
 LAMINA_INLINE Lanes<T> map(Function f, const Lanes<T>& a, const More&... more) {
   Lanes<T> r;
-  for (std::size_t i = 0; i < Lanes<T>::parts; ++i) r.part[i] = f(a.part[i], more.part[i]...);
+  for (std::size_t i = 0; i < Lanes<T>::parts; ++i)
+    r.part[i] = f(a.part[i], more.part[i]...);
   return r;
 }
 

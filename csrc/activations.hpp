@@ -1,0 +1,495 @@
+// Every activation, once: what it says of itself, its forward, its derivative.
+//
+// `V` is a target's Vec<float> or Vec<double>; the functions used on it (exp, select,
+// ...) are found by argument-dependent lookup in simd/. `derivative` takes what
+// `info.saves` names. NaN gives NaN, an infinity gives the limit, a kink the value
+// stated here.
+#pragma once
+
+#include "activation_info.hpp"
+
+namespace lamina {
+
+struct Identity {
+  static constexpr Info info{.name = "identity",
+                             .formula = "x",
+                             .saves = Saves::output,
+                             .max_ulp = {0, 0},
+                             .max_derivative_error = {0, 0},
+                             .loss = "mean_squared_error"};
+  template <class V>
+  static V forward(V x) {
+    return x;
+  }
+  template <class V>
+  static V derivative(V y) {
+    return keep_nan(y, V(1.0));
+  }
+};
+
+struct Sigmoid {
+  static constexpr Info info{.name = "sigmoid",
+                             .formula = "1 / (1 + exp(-x))",
+                             .saves = Saves::output,
+                             .max_ulp = {3, 3},
+                             .max_derivative_error = {3, 3},
+                             .loss = "binary_crossentropy"};
+  template <class V>
+  static V forward(V x) {
+    return sigmoid(x);
+  }
+  template <class V>
+  static V derivative(V y) {
+    return y * (1.0 - y);
+  }
+};
+
+struct LogSigmoid {
+  static constexpr Info info{.name = "log_sigmoid",
+                             .formula = "-log(1 + exp(-x))",
+                             .saves = Saves::output,
+                             .max_ulp = {3, 3},
+                             .max_derivative_error = {3, 3}};
+  template <class V>
+  static V forward(V x) {
+    return -softplus(-x);
+  }
+  template <class V>
+  static V derivative(V y) {
+    return -expm1(y);
+  }
+};
+
+struct Tanh {
+  static constexpr Info info{.name = "tanh",
+                             .formula = "tanh(x)",
+                             .saves = Saves::output,
+                             .max_ulp = {3, 3},
+                             .max_derivative_error = {6, 6}};
+  template <class V>
+  static V forward(V x) {
+    return tanh(x);
+  }
+  template <class V>
+  static V derivative(V y) {
+    return (1.0 - y) * (1.0 + y);
+  }
+};
+
+struct Relu {
+  static constexpr Info info{.name = "relu",
+                             .formula = "max(x, 0)",
+                             .saves = Saves::output,
+                             .max_ulp = {0, 0},
+                             .max_derivative_error = {0, 0},
+                             .initializer = "he_normal"};
+  // relu(-0.0) is 0.0, which max(0.0, x) would not give.
+  template <class V>
+  static V forward(V x) {
+    return select(x <= 0.0, 0.0, x);
+  }
+  template <class V>
+  static V derivative(V y) {
+    return keep_nan(y, select(y > 0.0, V(1.0), 0.0));
+  }
+};
+
+struct Relu6 {
+  static constexpr Info info{.name = "relu6",
+                             .formula = "min(max(x, 0), 6)",
+                             .saves = Saves::output,
+                             .max_ulp = {0, 0},
+                             .max_derivative_error = {0, 0},
+                             .initializer = "he_normal"};
+  template <class V>
+  static V forward(V x) {
+    return min(6.0, Relu::forward(x));
+  }
+  template <class V>
+  static V derivative(V y) {
+    return keep_nan(y, select((y > 0.0) & (y < 6.0), V(1.0), 0.0));
+  }
+};
+
+struct LeakyRelu {
+  static constexpr Info info{.name = "leaky_relu",
+                             .formula = "x if x > 0 else negative_slope * x",
+                             .saves = Saves::output_unless_negative,
+                             .parameter = {"negative_slope", 0.01},
+                             .max_ulp = {1, 1},
+                             .max_derivative_error = {1, 1},
+                             .initializer = "he_normal"};
+  double negative_slope = info.parameter.initial;
+  template <class V>
+  V forward(V x) const {
+    return select(x > 0.0, x, x * negative_slope);
+  }
+  template <class V>
+  V derivative(V saved) const {
+    return keep_nan(saved, select(saved > 0.0, V(1.0), negative_slope));
+  }
+};
+
+struct Elu {
+  static constexpr Info info{.name = "elu",
+                             .formula = "x if x > 0 else alpha * (exp(x) - 1)",
+                             .saves = Saves::output_unless_negative,
+                             .parameter = {"alpha", 1.0},
+                             .max_ulp = {2, 2},
+                             .max_derivative_error = {2, 2},
+                             .initializer = "he_normal"};
+  double alpha = info.parameter.initial;
+  template <class V>
+  V forward(V x) const {
+    return select(x > 0.0, x, alpha * expm1(x));
+  }
+  template <class V>
+  V derivative(V saved) const {
+    if (alpha < 0) return select(saved > 0.0, 1.0, alpha * exp(saved));
+    return select(saved > 0.0, 1.0, saved + alpha);
+  }
+};
+
+struct Selu {
+  static constexpr Info info{
+      .name = "selu",
+      .formula = "scale * (x if x > 0 else alpha * (exp(x) - 1))",
+      .saves = Saves::output,
+      .max_ulp = {3, 3},
+      .max_derivative_error = {3, 3},
+      .initializer = "lecun_normal"};
+  static constexpr double scale = 1.0507009873554804935;
+  static constexpr double scaled_alpha = scale * 1.6732632423543772848;
+  template <class V>
+  static V forward(V x) {
+    // In two parts: the float next to `scale` lies above it and overflows too early.
+    constexpr double high = 0x1.0cfap0;
+    return select(x > 0.0, fma(x, V(high), x * (scale - high)),
+                  scaled_alpha * expm1(x));
+  }
+  template <class V>
+  static V derivative(V y) {
+    return select(y > 0.0, scale, y + scaled_alpha);
+  }
+};
+
+struct Celu {
+  static constexpr Info info{.name = "celu",
+                             .formula = "x if x > 0 else alpha * (exp(x / alpha) - 1)",
+                             .saves = Saves::output,
+                             .parameter = {"alpha", 1.0, Range::nonzero},
+                             .max_ulp = {2, 2},
+                             .max_derivative_error = {2, 2},
+                             .initializer = "he_normal"};
+  double alpha = info.parameter.initial;
+  template <class V>
+  V forward(V x) const {
+    const V u = x / alpha;
+    // expm1 is for u <= 0; e^u - 1 = -e^u (e^-u - 1)
+    const V grown = alpha > 0 ? expm1(u) : -expm1(-u) * exp(u);
+    return select(x > 0.0, x, alpha * grown);
+  }
+  template <class V>
+  V derivative(V y) const {
+    return select(y > 0.0, 1.0, y / alpha + 1.0);
+  }
+};
+
+struct Softplus {
+  static constexpr Info info{.name = "softplus",
+                             .formula = "log(1 + exp(beta * x)) / beta",
+                             .saves = Saves::output,
+                             .parameter = {"beta", 1.0, Range::positive},
+                             .max_ulp = {3, 3},
+                             .max_derivative_error = {3, 3},
+                             .initializer = "he_normal"};
+  double beta = info.parameter.initial;
+  template <class V>
+  V forward(V x) const {
+    return max(0.0, x) + log1p(exp(-beta * abs(x))) * (1 / beta);
+  }
+  template <class V>
+  V derivative(V y) const {
+    return -expm1(-beta * y);
+  }
+};
+
+struct Softsign {
+  static constexpr Info info{.name = "softsign",
+                             .formula = "x / (1 + |x|)",
+                             .saves = Saves::output,
+                             .max_ulp = {2, 2},
+                             .max_derivative_error = {3, 3}};
+  template <class V>
+  static V forward(V x) {
+    const V finite = clamp(x, -1e30, 1e30);
+    return finite / (1.0 + abs(finite));
+  }
+  template <class V>
+  static V derivative(V y) {
+    const V rest = 1.0 - abs(y);
+    return rest * rest;
+  }
+};
+
+struct Silu {
+  static constexpr Info info{.name = "silu",
+                             .formula = "x * sigmoid(x)",
+                             .saves = Saves::input,
+                             .max_ulp = {4, 4},
+                             .max_derivative_error = {4, 4},
+                             .initializer = "he_normal"};
+  template <class V>
+  static V forward(V x) {
+    return times_sigmoid(x, x);
+  }
+  template <class V>
+  static V derivative(V x) {
+    constexpr double flat = 800;  // beyond, the derivative is 0 or 1
+    const V c = clamp(x, -flat, flat);
+    return times_sigmoid_derivative(c, c);
+  }
+};
+
+struct Gelu {
+  static constexpr Info info{.name = "gelu",
+                             .formula = "x * Phi(x), Phi the normal distribution",
+                             .saves = Saves::input,
+                             .max_ulp = {4, 4},
+                             .max_derivative_error = {4, 4},
+                             .initializer = "he_normal"};
+  template <class V>
+  static V forward(V x) {
+    const auto tail = normal_tail(abs(x));
+    return max(0.0, x) - tail.density.times(tail.a * tail.ratio);
+  }
+  template <class V>
+  static V derivative(V x) {
+    const auto tail = normal_tail(abs(x));
+    const V density = tail.density.value();
+    const V upper = density * tail.ratio;
+    constexpr double inverse_root = 0.39894228040143267794;  // 1 / sqrt(2 pi)
+    return select(x > 0.0, 1.0 - upper, upper) +
+           copysign(tail.a, x) * (density * inverse_root);
+  }
+};
+
+struct GeluTanh {
+  static constexpr Info info{
+      .name = "gelu_tanh",
+      .formula = "x / 2 * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 x^3)))",
+      .saves = Saves::input,
+      .max_ulp = {256, 1024},
+      .max_derivative_error = {8, 8},
+      .initializer = "he_normal"};
+  // The argument of the equal form x * sigmoid(u), and du/dx.
+  static constexpr double linear = 1.5957691216057307117;  // 2 sqrt(2 / pi)
+  static constexpr double cubic = linear * 0.044715;
+  template <class V>
+  static V forward(V x) {
+    const V c = clamp(x, -22.0, 22.0);
+    return times_sigmoid(x, c * fma(c * c, V(cubic), V(linear)));
+  }
+  template <class V>
+  static V derivative(V x) {
+    const V c = clamp(x, -22.0, 22.0);
+    const V square = c * c;
+    const V u = c * fma(square, V(cubic), V(linear));
+    return times_sigmoid_derivative(c * fma(square, V(3 * cubic), V(linear)), u);
+  }
+};
+
+struct QuickGelu {
+  static constexpr Info info{.name = "quick_gelu",
+                             .formula = "x * sigmoid(1.702 x)",
+                             .saves = Saves::input,
+                             .max_ulp = {128, 512},
+                             .max_derivative_error = {4, 4},
+                             .initializer = "he_normal"};
+  template <class V>
+  static V forward(V x) {
+    return times_sigmoid(x, 1.702 * x);
+  }
+  template <class V>
+  static V derivative(V x) {
+    const V u = clamp(1.702 * x, -800.0, 800.0);
+    return times_sigmoid_derivative(u, u);
+  }
+};
+
+struct Mish {
+  static constexpr Info info{.name = "mish",
+                             .formula = "x * tanh(log(1 + exp(x)))",
+                             .saves = Saves::input,
+                             .max_ulp = {4, 4},
+                             .max_derivative_error = {4, 4},
+                             .initializer = "he_normal"};
+  template <class V>
+  static V forward(V x) {
+    return mish(x);
+  }
+  template <class V>
+  static V derivative(V x) {
+    return mish_derivative(x);
+  }
+};
+
+struct HardSigmoid {
+  static constexpr Info info{.name = "hard_sigmoid",
+                             .formula = "min(max(x / 6 + 1 / 2, 0), 1)",
+                             .saves = Saves::input,
+                             .max_ulp = {2, 2},
+                             .max_derivative_error = {1, 1}};
+  // x * (1 / 6) + 1 / 2 would be wrong in every digit just above -3.
+  template <class V>
+  static V forward(V x) {
+    return clamp(x + 3.0, 0.0, 6.0) * (1.0 / 6);
+  }
+  template <class V>
+  static V derivative(V x) {
+    return keep_nan(x, select((x > -3.0) & (x < 3.0), V(1.0 / 6), 0.0));
+  }
+};
+
+struct HardSwish {
+  static constexpr Info info{.name = "hard_swish",
+                             .formula = "x * hard_sigmoid(x)",
+                             .saves = Saves::input,
+                             .max_ulp = {3, 3},
+                             .max_derivative_error = {2, 2},
+                             .initializer = "he_normal"};
+  template <class V>
+  static V forward(V x) {
+    const V c = max(-3.0, x);
+    return c * (min(6.0, c + 3.0) * (1.0 / 6));
+  }
+  // 0 at -3, 1 at +3
+  template <class V>
+  static V derivative(V x) {
+    return select(x <= -3.0, 0.0, select(x >= 3.0, 1.0, x * (1.0 / 3) + 0.5));
+  }
+};
+
+struct HardTanh {
+  static constexpr Info info{.name = "hard_tanh",
+                             .formula = "min(max(x, -1), 1)",
+                             .saves = Saves::output,
+                             .max_ulp = {0, 0},
+                             .max_derivative_error = {0, 0}};
+  template <class V>
+  static V forward(V x) {
+    return clamp(x, -1.0, 1.0);
+  }
+  template <class V>
+  static V derivative(V y) {
+    return keep_nan(y, select((y > -1.0) & (y < 1.0), V(1.0), 0.0));
+  }
+};
+
+struct TanhShrink {
+  static constexpr Info info{.name = "tanh_shrink",
+                             .formula = "x - tanh(x)",
+                             .saves = Saves::input,
+                             .max_ulp = {4, 4},
+                             .max_derivative_error = {6, 6}};
+  template <class V>
+  static V forward(V x) {
+    return tanh_shrink(x);
+  }
+  template <class V>
+  static V derivative(V x) {
+    const V t = tanh(x);
+    return t * t;
+  }
+};
+
+struct SoftShrink {
+  static constexpr Info info{
+      .name = "soft_shrink",
+      .formula =
+          "x - threshold if x > threshold, x + threshold if x < -threshold, else 0",
+      .saves = Saves::output,
+      .parameter = {"threshold", 0.5, Range::nonnegative},
+      .max_ulp = {1, 1},
+      .max_derivative_error = {0, 0}};
+  double threshold = info.parameter.initial;
+  template <class V>
+  V forward(V x) const {
+    return x - clamp(x, -threshold, threshold);
+  }
+  template <class V>
+  V derivative(V y) const {
+    return keep_nan(y, select(y != 0.0, V(1.0), 0.0));
+  }
+};
+
+struct HardShrink {
+  static constexpr Info info{.name = "hard_shrink",
+                             .formula = "x if |x| > threshold else 0",
+                             .saves = Saves::output,
+                             .parameter = {"threshold", 0.5, Range::nonnegative},
+                             .max_ulp = {0, 0},
+                             .max_derivative_error = {0, 0}};
+  double threshold = info.parameter.initial;
+  template <class V>
+  V forward(V x) const {
+    return select(abs(x) <= threshold, 0.0, x);
+  }
+  template <class V>
+  V derivative(V y) const {
+    return keep_nan(y, select(y != 0.0, V(1.0), 0.0));
+  }
+};
+
+// relu where b = 0; b at most 2^66.
+struct Squareplus {
+  static constexpr Info info{.name = "squareplus",
+                             .formula = "(x + sqrt(x^2 + b)) / 2",
+                             .saves = Saves::output,
+                             .parameter = {"b", 4.0, Range::nonnegative},
+                             .max_ulp = {4, 4},
+                             .max_derivative_error = {4, 4},
+                             .initializer = "he_normal"};
+  static constexpr double huge =
+      0x1p60;  // its square is finite, b negligible beside it
+  double b = info.parameter.initial;
+  template <class V>
+  V forward(V x) const {
+    if (b == 0) return Relu::forward(x);
+    const V a = abs(x);
+    const V root = select(a > huge, a, sqrt(fma(a, a, V(b))));
+    return select(x < 0.0, (0.5 * b) / (a + root), 0.5 * x + 0.5 * root);
+  }
+  // x = y - b / (4 y), so y' = y / sqrt(x^2 + b) = y^2 / (y^2 + b / 4).
+  template <class V>
+  V derivative(V y) const {
+    if (b == 0) return Relu::derivative(y);
+    const V c = min(huge, y);
+    return c * c / fma(c, c, V(0.25 * b));
+  }
+};
+
+using Activations =
+    List<Identity, Sigmoid, LogSigmoid, Tanh, Relu, Relu6, LeakyRelu, Elu, Selu, Celu,
+         Softplus, Softsign, Silu, Gelu, GeluTanh, QuickGelu, Mish, HardSigmoid,
+         HardSwish, HardTanh, TanhShrink, SoftShrink, HardShrink, Squareplus>;
+
+// Over whole rows: kernels of their own, here only what they say of themselves.
+struct Softmax {
+  static constexpr Info info{.name = "softmax",
+                             .formula = "exp(x) / sum(exp(x))",
+                             .saves = Saves::output,
+                             .max_ulp = {4, 4},
+                             .max_derivative_error = {4, 4},
+                             .loss = "categorical_crossentropy"};
+};
+struct LogSoftmax {
+  static constexpr Info info{.name = "log_softmax",
+                             .formula = "x - log(sum(exp(x)))",
+                             .saves = Saves::output,
+                             .max_ulp = {4, 4},
+                             .max_derivative_error = {4, 4}};
+};
+using RowActivations = List<Softmax, LogSoftmax>;
+
+}  // namespace lamina

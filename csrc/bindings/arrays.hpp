@@ -1,0 +1,85 @@
+// NumPy array to raw pointer: every check of an array argument and every message about
+// one. (Ufuncs are checked by NumPy itself.)
+#pragma once
+
+#include <initializer_list>
+#include <string>
+#include <vector>
+
+#include "bindings/numpy.hpp"
+#include "ops/ops.hpp"
+
+namespace lamina {
+
+namespace py = pybind11;
+
+using Shape = std::vector<std::size_t>;
+std::string to_string(const Shape& shape);
+
+// An array argument: its name for messages, and the array that it was converted to.
+class Argument {
+ public:
+  // Lists and the like become arrays. TypeError: no array, masked, or not of real
+  // numbers that float64 holds. Integers of 32 bits and more and float64 need double
+  // precision.
+  Argument(const char* name, py::handle value);
+
+  bool needs_double() const;
+  PyArrayObject* array() const {
+    return reinterpret_cast<PyArrayObject*>(object_.ptr());
+  }
+  const char* name() const { return name_; }
+  Shape shape() const;
+
+  // In T, aligned, in native byte order; C-contiguous.
+  template <class T>
+  const T* contiguous();
+  // Two-dimensional with one stride of 1, so that a transposed view needs no copy.
+  template <class T>
+  Matrix<T> matrix();
+
+  // ValueError unless the shape is this one; `meaning` says what the sizes are.
+  void require_shape(const Shape& expected, const char* meaning) const;
+  void require_dimensions(int count, const char* meaning) const;
+
+ private:
+  template <class T>
+  void convert(int flags);
+  const char* name_;
+  py::object object_;
+};
+
+// Whether arrays that meet are computed in float64.
+bool any_double(std::initializer_list<const Argument*> arguments);
+
+// An array to write into: the caller's `out`, or a new one if that is None.
+class Output {
+ public:
+  // TypeError or ValueError unless `out` is a writeable array of this dtype and shape.
+  // `inputs` are what it must not overlap; if it does, or is not contiguous, a
+  // temporary takes its place until result().
+  Output(const char* name, py::handle out, bool is_double, const Shape& shape,
+         std::initializer_list<const Argument*> inputs);
+
+  template <class T>
+  T* data() {
+    return static_cast<T*>(PyArray_DATA(target()));
+  }
+  // The finished array.
+  py::object result();
+
+ private:
+  PyArrayObject* target() const {
+    return reinterpret_cast<PyArrayObject*>(memory_.ptr());
+  }
+  py::object out_, memory_;
+};
+
+// An array changed in place: exactly T, contiguous, writeable, of this size.
+template <class T>
+T* in_place(const char* name, py::handle value, std::size_t size);
+
+// Whether `value` is a float64 array (else float32); TypeError if it is neither.
+bool is_double_array(const char* name, py::handle value);
+
+}  // namespace lamina

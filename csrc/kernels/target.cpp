@@ -1,0 +1,48 @@
+// Compiled once per row of the table of targets in CMakeLists.txt: every kernel of one
+// instruction set, gathered into its KernelTable.
+#include "kernels/dropout.hpp"
+#include "kernels/elementwise.hpp"
+#include "kernels/gemm.hpp"
+#include "kernels/kernel_table.hpp"
+#include "kernels/loss.hpp"
+#include "kernels/optimizer.hpp"
+#include "kernels/softmax.hpp"
+
+#define LAMINA_STRING_(name) #name
+#define LAMINA_STRING(name) LAMINA_STRING_(name)
+
+namespace lamina::LAMINA_TARGET {
+
+template <class T, class... A>
+constexpr Kernels<T> kernels(List<A...>) {
+  return {
+      .elementwise = {{forward<A, T>, derivative<A, T>, backward<A, T>,
+                       epilogue<A, T>}...},
+      .softmax = softmax<T>,
+      .log_softmax = log_softmax<T>,
+      .softmax_backward = softmax_backward<T>,
+      .log_softmax_backward = log_softmax_backward<T>,
+      .gemm = gemm<T>,
+      .gemm_scratch = gemm_scratch<T>,
+      .column_sums = column_sums<T>,
+      .dropout = dropout<T>,
+      .dropout_masked = dropout_masked<T>,
+      .softmax_cross_entropy = softmax_cross_entropy<T>,
+      .sigmoid_cross_entropy = sigmoid_cross_entropy<T>,
+      .squared_error = squared_error<T>,
+      .sgd = sgd<T>,
+      .adam = adam<T>,
+  };
+}
+
+extern const KernelTable kernel_table;
+constexpr KernelTable kernel_table = {
+    .name = LAMINA_STRING(LAMINA_TARGET),
+    .vector_bytes = LAMINA_VECTOR_BYTES,
+    .f32 = kernels<float>(Activations{}),
+    .f64 = kernels<double>(Activations{}),
+    .dropout_mask = dropout_mask,
+    .random_words = random_words,
+};
+
+}  // namespace lamina::LAMINA_TARGET

@@ -1,0 +1,133 @@
+"""Checks of arguments: each returns the value in the form that the caller needs, or
+raises an error that names the argument, what was expected and what came."""
+
+from __future__ import annotations
+
+import numbers
+import operator
+import secrets
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Array = NDArray[Any]
+T = TypeVar("T")
+
+
+def real(
+    name: str, value: object, expected: str, valid: Callable[[float], bool]
+) -> float:
+    """`value` as a float, if it is a real number and `valid`."""
+    message = f"{name} must be {expected}, came {value!r}"
+    if not isinstance(value, numbers.Real):
+        raise TypeError(message)
+    if not valid(float(value)):
+        raise ValueError(message)
+    return float(value)
+
+
+def fraction(name: str, value: object) -> float:
+    return real(name, value, "a number in [0, 1]", lambda v: 0 <= v <= 1)
+
+
+def nonnegative(name: str, value: object) -> float:
+    return real(name, value, "a finite number >= 0", lambda v: 0 <= v < np.inf)
+
+
+def below_one(name: str, value: object) -> float:
+    return real(name, value, "a number in [0, 1)", lambda v: 0 <= v < 1)
+
+
+def positive(name: str, value: object) -> float:
+    return real(name, value, "a finite number > 0", lambda v: 0 < v < np.inf)
+
+
+def count(name: str, value: Any) -> int:
+    """`value` as an int, if it is a whole number of at least 1."""
+    message = f"{name} must be an integer >= 1, came {value!r}"
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise TypeError(message) from None
+    if number < 1:
+        raise ValueError(message)
+    return number
+
+
+def seed(value: Any) -> int:
+    """`value` as 64 bits; None draws them from the operating system."""
+    if value is None:
+        return secrets.randbits(64)
+    message = f"seed must be None or an integer in [0, 2**64), came {value!r}"
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise TypeError(message) from None
+    if not 0 <= number < 2**64:
+        raise ValueError(message)
+    return number
+
+
+def float_dtype(value: Any) -> np.dtype[Any]:
+    try:
+        dtype = np.dtype(value)
+    except TypeError:
+        dtype = np.dtype(object)
+    if dtype not in (np.float32, np.float64):
+        raise ValueError(f"dtype must be 'float32' or 'float64', came {value!r}")
+    return dtype
+
+
+def choice(kind: str, value: object, known: Mapping[str, T], wanted: type[T]) -> T:
+    """The object itself, or the known one of that name."""
+    if isinstance(value, wanted):
+        return value
+    if isinstance(value, str) and value in known:
+        return known[value]
+    error = ValueError if isinstance(value, str) else TypeError
+    raise error(f"unknown {kind} {value!r}; known are {', '.join(sorted(known))}")
+
+
+def numeric(name: str, value: ArrayLike) -> Array:
+    """`value` as an array of bools, integers or real numbers."""
+    array = np.asarray(value)
+    if array.dtype.kind not in "biuf":
+        raise TypeError(f"{name} must hold real numbers, came dtype {array.dtype}")
+    if isinstance(value, np.ma.MaskedArray):
+        raise TypeError(f"{name} must not be masked; fill or drop the missing values")
+    return array
+
+
+def rows(name: str, value: ArrayLike, dtype: np.dtype[Any], features: int = 0) -> Array:
+    """`value` as a C-contiguous (rows, features) array of `dtype`; 0 takes any width."""
+    array = numeric(name, value)
+    if array.ndim != 2:
+        hint = {
+            0: "",
+            1: "; use reshape(-1, 1) for one feature, reshape(1, -1) for one row",
+        }.get(array.ndim, "; use reshape(len(x), -1)")
+        raise ValueError(
+            f"{name} must be 2-d (rows, features), came shape {array.shape}{hint}"
+        )
+    if features and array.shape[1] != features:
+        raise ValueError(f"{name} must have {features} features, came {array.shape[1]}")
+    return convert(array, dtype)
+
+
+def convert(array: Array, dtype: np.dtype[Any]) -> Array:
+    """`array` itself where it already is C-contiguous and of `dtype`, else a copy."""
+    with np.errstate(over="ignore"):  # becomes infinite, which finite() reports
+        return np.ascontiguousarray(array, dtype)
+
+
+def finite(name: str, array: Array) -> None:
+    """Raise ValueError unless all values of the (rows, columns) `array` are finite."""
+    bad = ~np.isfinite(array)
+    if bad.any():
+        row, column = np.argwhere(bad)[0]
+        raise ValueError(
+            f"{name} must be finite in {array.dtype}, came {bad.sum()} values that are "
+            f"not, the first ({array[row, column]}) in row {row}, column {column}"
+        )

@@ -1,0 +1,180 @@
+from typing import Any
+
+from numpy import ufunc, uint8, uint32
+from numpy.typing import ArrayLike, NDArray
+
+__version__: str
+compiler: str
+_C_API: object
+
+class Function:
+    @property
+    def ufunc(self) -> ufunc: ...
+    def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
+
+class ActivationFunction(Function):
+    __name__: str
+    @property
+    def name(self) -> str: ...
+    @property
+    def formula(self) -> str: ...
+    @property
+    def saves(self) -> str: ...
+    @property
+    def parameters(self) -> dict[str, float]: ...
+    @property
+    def promises(self) -> dict[str, tuple[float, float]]: ...
+    @property
+    def initializer(self) -> str: ...
+    @property
+    def loss(self) -> str | None: ...
+    @property
+    def backward(self) -> Function | ufunc: ...
+    @property
+    def derivative(self) -> Function | ufunc: ...
+    def using(self, **parameter: float) -> ActivationFunction: ...
+
+def get_activation(value: str | ActivationFunction | None) -> ActivationFunction: ...
+def matmul(a: ArrayLike, b: ArrayLike, out: NDArray[Any] | None) -> NDArray[Any]: ...
+def dense(
+    x: ArrayLike,
+    kernel: ArrayLike,
+    bias: ArrayLike | None,
+    activation: str | ActivationFunction | None,
+    rate: float,
+    seed: int,
+    offset: int,
+    out: NDArray[Any] | None,
+    return_saved: bool,
+) -> Any: ...
+def dense_backward(
+    dy: ArrayLike,
+    x: ArrayLike,
+    kernel: ArrayLike,
+    saved: ArrayLike,
+    activation: str | ActivationFunction | None,
+    rate: float,
+    seed: int,
+    offset: int,
+    input_gradient: bool,
+    out: tuple[NDArray[Any] | None, NDArray[Any] | None, NDArray[Any] | None] | None,
+) -> tuple[NDArray[Any] | None, NDArray[Any], NDArray[Any]]: ...
+def dropout(
+    x: ArrayLike,
+    out: NDArray[Any] | None,
+    rate: float,
+    seed: int,
+    stream: int,
+    offset: int,
+    mode: str,
+) -> NDArray[Any]: ...
+def dropout_masked(
+    dy: ArrayLike,
+    mask: NDArray[uint8],
+    out: NDArray[Any] | None,
+    rate: float,
+    mode: str,
+) -> NDArray[Any]: ...
+def dropout_mask(size: int, rate: float, seed: int, offset: int) -> NDArray[uint8]: ...
+def random_words(size: int, seed: int, stream: int) -> NDArray[uint32]: ...
+def softmax_cross_entropy(
+    logits: NDArray[Any],
+    targets: NDArray[Any],
+    scale: float,
+    losses: NDArray[Any] | None = None,
+    gradient: NDArray[Any] | None = None,
+) -> None: ...
+def sigmoid_cross_entropy(
+    logits: NDArray[Any],
+    targets: NDArray[Any],
+    scale: float,
+    losses: NDArray[Any] | None = None,
+    gradient: NDArray[Any] | None = None,
+) -> None: ...
+def squared_error(
+    outputs: NDArray[Any],
+    targets: NDArray[Any],
+    scale: float,
+    losses: NDArray[Any] | None = None,
+    gradient: NDArray[Any] | None = None,
+) -> None: ...
+def sgd(
+    w: NDArray[Any],
+    dw: NDArray[Any],
+    v: NDArray[Any] | None,
+    rate: float,
+    momentum: float,
+    nesterov: bool,
+) -> None: ...
+def adam(
+    w: NDArray[Any],
+    dw: NDArray[Any],
+    m: NDArray[Any],
+    v: NDArray[Any],
+    rate: float,
+    beta1: float,
+    beta2: float,
+    epsilon: float,
+    correction1: float,
+    correction2: float,
+) -> None: ...
+def targets(available_only: bool = False) -> list[str]: ...
+def get_target() -> str: ...
+def set_target(name: str) -> None: ...
+
+# generated: begin
+identity: ActivationFunction
+sigmoid: ActivationFunction
+log_sigmoid: ActivationFunction
+tanh: ActivationFunction
+relu: ActivationFunction
+relu6: ActivationFunction
+leaky_relu: ActivationFunction
+elu: ActivationFunction
+selu: ActivationFunction
+celu: ActivationFunction
+softplus: ActivationFunction
+softsign: ActivationFunction
+silu: ActivationFunction
+gelu: ActivationFunction
+gelu_tanh: ActivationFunction
+quick_gelu: ActivationFunction
+mish: ActivationFunction
+hard_sigmoid: ActivationFunction
+hard_swish: ActivationFunction
+hard_tanh: ActivationFunction
+tanh_shrink: ActivationFunction
+soft_shrink: ActivationFunction
+hard_shrink: ActivationFunction
+squareplus: ActivationFunction
+softmax: ActivationFunction
+log_softmax: ActivationFunction
+__all__ = [
+    "identity",
+    "sigmoid",
+    "log_sigmoid",
+    "tanh",
+    "relu",
+    "relu6",
+    "leaky_relu",
+    "elu",
+    "selu",
+    "celu",
+    "softplus",
+    "softsign",
+    "silu",
+    "gelu",
+    "gelu_tanh",
+    "quick_gelu",
+    "mish",
+    "hard_sigmoid",
+    "hard_swish",
+    "hard_tanh",
+    "tanh_shrink",
+    "soft_shrink",
+    "hard_shrink",
+    "squareplus",
+    "softmax",
+    "log_softmax",
+]
+# generated: end

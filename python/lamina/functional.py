@@ -1,0 +1,356 @@
+"""Dense products and dropout on plain arrays.
+
+Arrays of float32, float16, bool and integers of up to 16 bits are computed in float32; any
+float64 or wider integer among the arguments makes it float64, as NumPy promotes.
+"""
+
+from __future__ import annotations
+
+import math
+import secrets
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from lamina import _core
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+    from lamina._core import ActivationFunction
+
+Mode = Literal["inverted", "classic"]
+
+
+def matmul(
+    a: ArrayLike, b: ArrayLike, out: NDArray[Any] | None = None
+) -> NDArray[Any]:
+    """Matrix product of two-dimensional arrays.
+
+    Parameters
+    ----------
+    a : array_like, shape (rows, depth)
+    b : array_like, shape (depth, columns)
+        Transposed views (``a.T``, ``b.T``) are read in place, not copied.
+    out : ndarray, shape (rows, columns), optional
+        Where the result goes; it may share memory with `a` or `b`.
+
+    Returns
+    -------
+    ndarray, shape (rows, columns)
+        float32 or float64.
+
+    Raises
+    ------
+    ValueError
+        If shapes do not fit.
+    TypeError
+        If an array does not hold real numbers, or `out` has another dtype.
+
+    Examples
+    --------
+    >>> import lamina as lm
+    >>> lm.matmul([[1.0, 2.0]], [[3.0], [4.0]])
+    array([[11.]])
+    """
+    return _core.matmul(a, b, out)
+
+
+def dense(
+    x: ArrayLike,
+    kernel: ArrayLike,
+    bias: ArrayLike | None = None,
+    activation: str | ActivationFunction | None = None,
+    *,
+    out: NDArray[Any] | None = None,
+    dropout: float = 0.0,
+    seed: int | None = None,
+    offset: int = 0,
+    return_saved: bool = False,
+) -> Any:
+    """Dense layer in one call: ``dropout(activation(x @ kernel + bias))``.
+
+    Parameters
+    ----------
+    x : array_like, shape (batch, features)
+    kernel : array_like, shape (features, units)
+    bias : array_like, shape (units,), optional
+    activation : str or activation, optional
+        Identity by default; ``lm.leaky_relu.using(negative_slope=0.2)`` sets a parameter.
+    out : ndarray, shape (batch, units), optional
+        Where the result goes.
+    dropout : float, default 0.0
+        Fraction of the outputs to drop; kept ones are scaled by 1 / (1 - dropout).
+    seed, offset : int, optional
+        As in `dropout`.
+    return_saved : bool, default False
+        Also return what `dense_backward` needs.
+
+    Returns
+    -------
+    y : ndarray, shape (batch, units)
+    saved : ndarray, shape (batch, units)
+        Only with `return_saved`: y itself where the derivative follows from y and nothing
+        is dropped, else an array of its own.
+
+    Raises
+    ------
+    ValueError
+        If shapes do not fit, the activation is unknown or the rate is not in [0, 1].
+    TypeError
+        If an array does not hold real numbers, or `out` has another dtype.
+
+    Examples
+    --------
+    >>> import lamina as lm
+    >>> lm.dense([[1.0, -2.0]], [[1.0, 0.0], [0.0, 1.0]], [0.5, 0.5], activation="relu")
+    array([[1.5, 0. ]])
+    """
+    return _core.dense(
+        x,
+        kernel,
+        bias,
+        activation,
+        dropout,
+        _seed(seed, dropout),
+        _offset(offset),
+        out,
+        return_saved,
+    )
+
+
+def dense_backward(
+    dy: ArrayLike,
+    x: ArrayLike,
+    kernel: ArrayLike,
+    saved: ArrayLike,
+    activation: str | ActivationFunction | None = None,
+    *,
+    dropout: float = 0.0,
+    seed: int | None = None,
+    offset: int = 0,
+    input_gradient: bool = True,
+    out: tuple[NDArray[Any] | None, NDArray[Any] | None, NDArray[Any] | None]
+    | None = None,
+) -> tuple[NDArray[Any] | None, NDArray[Any], NDArray[Any]]:
+    """Gradients of `dense`.
+
+    Parameters
+    ----------
+    dy : array_like, shape (batch, units)
+        Gradient of the loss with respect to the output.
+    x, kernel, activation, dropout, offset
+        As given to `dense`.
+    saved : array_like, shape (batch, units)
+        What `dense` returned with ``return_saved=True``.
+    seed : int
+        The seed given to `dense`; required if something was dropped.
+    input_gradient : bool, default True
+        False leaves out dx, which a first layer does not need.
+    out : tuple (dx, dkernel, dbias), optional
+        Arrays to write into; an entry may be None.
+
+    Returns
+    -------
+    dx : ndarray, shape (batch, features), or None
+    dkernel : ndarray, shape (features, units)
+    dbias : ndarray, shape (units,)
+
+    Raises
+    ------
+    ValueError
+        If shapes do not fit, or something was dropped and no seed is given.
+    TypeError
+        If an array does not hold real numbers, or an output has another dtype.
+
+    Examples
+    --------
+    >>> import lamina as lm
+    >>> x, kernel = [[1.0, 2.0]], [[1.0], [1.0]]
+    >>> y, saved = lm.dense(x, kernel, activation="tanh", return_saved=True)
+    >>> dx, dkernel, dbias = lm.dense_backward([[1.0]], x, kernel, saved, "tanh")
+    >>> dkernel.shape
+    (2, 1)
+    """
+    return _core.dense_backward(
+        dy,
+        x,
+        kernel,
+        saved,
+        activation,
+        dropout,
+        _seed_again(seed, dropout),
+        _offset(offset),
+        input_gradient,
+        out,
+    )
+
+
+def dropout(
+    x: ArrayLike,
+    rate: float,
+    *,
+    seed: int | None = None,
+    offset: int = 0,
+    mode: Mode = "inverted",
+    out: NDArray[Any] | None = None,
+) -> NDArray[Any]:
+    """Set a random fraction of the elements to zero.
+
+    Element i of the flattened array is dropped where 16 bits of Philox4x32-10, keyed by
+    `seed` and numbered ``offset + i``, lie below ``round(rate * 65536)``. The bits do not
+    depend on dtype, threads or processor, and what is dropped at one rate is dropped at
+    every higher one. ``rate=1`` gives zeros, ``rate=0`` the values of x.
+
+    Parameters
+    ----------
+    x : array_like, any shape
+    rate : float
+        Fraction to drop, in [0, 1].
+    seed : int, optional
+        From 0 to 2**64 - 1; drawn from the operating system if None.
+    offset : int, default 0
+        Number of the first element: an array may be handled in parts.
+    mode : {"inverted", "classic"}
+        "inverted" multiplies what is kept by 1 / (1 - rate), exactly
+        65536 / (65536 - round(rate * 65536)); "classic" leaves it, as first published,
+        and weights are scaled at prediction.
+    out : ndarray of the shape of x, optional
+        Where the result goes; may be x itself.
+
+    Returns
+    -------
+    ndarray of the shape of x
+
+    Raises
+    ------
+    ValueError
+        If `rate` is not in [0, 1], or `seed` or `offset` not in [0, 2**64).
+    TypeError
+        If x does not hold real numbers, or `out` has another dtype.
+
+    References
+    ----------
+    Srivastava et al. (2014), "Dropout: a simple way to prevent neural networks from
+    overfitting". Salmon et al. (2011), "Parallel random numbers: as easy as 1, 2, 3".
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import lamina as lm
+    >>> lm.dropout(np.ones(8, np.float32), 0.5, seed=7)
+    array([0., 2., 0., 0., 2., 0., 0., 0.], dtype=float32)
+    """
+    return _core.dropout(x, out, rate, _seed(seed, rate), 0, _offset(offset), mode)
+
+
+def dropout_backward(
+    dy: ArrayLike,
+    rate: float,
+    *,
+    seed: int | None = None,
+    offset: int = 0,
+    mask: NDArray[np.uint8] | None = None,
+    mode: Mode = "inverted",
+    out: NDArray[Any] | None = None,
+) -> NDArray[Any]:
+    """Gradient of `dropout`: its mask and scale applied to dy.
+
+    Parameters
+    ----------
+    dy : array_like, any shape
+    rate, offset, mode, out
+        As given to `dropout`.
+    seed : int
+        The seed given to `dropout`, from which the mask is made again.
+    mask : ndarray of uint8, optional
+        The bits from `dropout_mask`, instead of a seed: three times as fast.
+
+    Returns
+    -------
+    ndarray of the shape of dy
+
+    Raises
+    ------
+    ValueError
+        If neither or both of `seed` and `mask` are given, or `mask` has another size.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import lamina as lm
+    >>> lm.dropout_backward(np.ones(4), 0.5, seed=7)
+    array([0., 2., 0., 0.])
+    """
+    if mask is None:
+        return _core.dropout(
+            dy, out, rate, _seed_again(seed, rate), 0, _offset(offset), mode
+        )
+    if seed is not None:
+        raise ValueError("give seed or mask, not both: each says what was dropped")
+    return _core.dropout_masked(dy, mask, out, rate, mode)
+
+
+def dropout_mask(
+    shape: int | tuple[int, ...], rate: float, *, seed: int, offset: int = 0
+) -> NDArray[np.uint8]:
+    """What `dropout` keeps, one bit an element.
+
+    Parameters
+    ----------
+    shape : int or tuple of int
+        Of the array that the mask is for.
+    rate, seed, offset
+        As for `dropout`.
+
+    Returns
+    -------
+    ndarray of uint8, shape (ceil(size / 8),)
+        Bit ``i % 8`` of byte ``i // 8`` is 1 where element i of the flattened array is
+        kept: ``np.unpackbits(mask, count=size, bitorder="little")`` gives one byte each.
+
+    Raises
+    ------
+    ValueError
+        If `rate` is not in [0, 1] or an extent is negative.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import lamina as lm
+    >>> bits = lm.dropout_mask((2, 4), 0.5, seed=7)
+    >>> np.unpackbits(bits, count=8, bitorder="little").reshape(2, 4)
+    array([[0, 1, 0, 0],
+           [1, 0, 0, 0]], dtype=uint8)
+    """
+    extents = (shape,) if isinstance(shape, int) else tuple(shape)
+    if any(extent < 0 for extent in extents):
+        raise ValueError(f"shape must not be negative, got {shape}")
+    return _core.dropout_mask(
+        math.prod(extents), rate, _seed_again(seed, rate), _offset(offset)
+    )
+
+
+def _seed(seed: int | None, rate: float) -> int:
+    if seed is None:
+        return secrets.randbits(64) if rate else 0
+    return _unsigned("seed", seed)
+
+
+def _seed_again(seed: int | None, rate: float) -> int:
+    """The seed of an earlier call, which cannot be drawn anew."""
+    if seed is None:
+        if rate:
+            raise ValueError("seed must be the one that the forward call was given")
+        return 0
+    return _unsigned("seed", seed)
+
+
+def _offset(offset: int) -> int:
+    return _unsigned("offset", offset)
+
+
+def _unsigned(name: str, value: int) -> int:
+    if not 0 <= value < 2**64:
+        raise ValueError(f"{name} must lie in [0, 2**64), got {value}")
+    return int(value)

@@ -1,0 +1,75 @@
+"""What `Sequential.fit` returns, and the line that it prints for each epoch."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+
+__all__ = ["History"]
+
+
+class History(Mapping[str, list[float]]):
+    """Loss and metrics of every epoch: ``history["loss"]``, ``history["val_loss"]``.
+
+    Attributes
+    ----------
+    epochs : list of int
+        Numbers of the epochs, counted from 1 over all fits of the net.
+
+    Examples
+    --------
+    >>> import lamina as lm
+    >>> history = lm.History()
+    >>> history.add(1, {"loss": 0.5, "accuracy": 0.75})
+    >>> history.add(2, {"loss": 0.25, "accuracy": 0.875})
+    >>> history
+    <History of 2 epochs: loss 0.5 to 0.25, accuracy 0.75 to 0.875>
+    >>> history["loss"], list(history), history.epochs
+    ([0.5, 0.25], ['loss', 'accuracy'], [1, 2])
+    """
+
+    def __init__(self) -> None:
+        self.epochs: list[int] = []
+        self._values: dict[str, list[float]] = {}
+
+    def add(self, epoch: int, values: Mapping[str, float]) -> None:
+        """Append the values of one epoch."""
+        self.epochs.append(epoch)
+        for name, value in values.items():
+            self._values.setdefault(name, []).append(value)
+
+    def __getitem__(self, name: str) -> list[float]:
+        return self._values[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __repr__(self) -> str:
+        spans = (f"{k} {v[0]:.4g} to {v[-1]:.4g}" for k, v in self.items())
+        colon = ": " if self.epochs else ""
+        return f"<History of {len(self.epochs)} epochs{colon}{', '.join(spans)}>"
+
+
+def line(epoch: int, last: int, values: Mapping[str, float], seconds: float) -> str:
+    """``epoch  3/20  loss 0.3412  accuracy 0.903  0.12 s``"""
+    width = len(str(last))
+    shown = (
+        f"{name} {value:.3f}" if "accuracy" in name else f"{name} {value:.4f}"
+        for name, value in values.items()
+    )
+    return "  ".join([f"epoch {epoch:{width}}/{last}", *shown, f"{seconds:.2f} s"])
+
+
+def bar(batches: range, title: str) -> Iterable[int]:
+    """`batches`, shown by a bar that vanishes: in a terminal, where tqdm is installed."""
+    if not sys.stderr.isatty():
+        return batches
+    try:
+        from tqdm import tqdm
+    except ImportError:
+        return batches
+    shown: Iterable[int] = tqdm(batches, title, leave=False, mininterval=0.2)
+    return shown

@@ -1,0 +1,473 @@
+"""The layers of a net, and the protocol that they follow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike
+
+from lamina import _checks, _core, activations, functional, initializers
+from lamina._checks import Array
+
+__all__ = ["Activation", "Dense", "Dropout", "Layer", "Standardize"]
+
+
+class Layer:
+    """One step of a net: the protocol, and the base to derive own layers from.
+
+    A layer maps (rows, features) to (rows, outputs). It is built once, when the number
+    of features is known, alone or by the `Sequential` that owns it. A layer of your own
+    overrides `forward` and `backward`, and where needed `outputs` and `initial`:
+
+    >>> import lamina as lm
+    >>> class Scale(lm.Layer):
+    ...     def initial(self):
+    ...         return {"factor": np.ones(self.features, self.dtype)}
+    ...
+    ...     def forward(self, x, training=False):
+    ...         x = self.take(x)
+    ...         self.keep(x, training)
+    ...         return x * self.parameters["factor"]
+    ...
+    ...     def backward(self, dy, *, input_gradient=True):
+    ...         dy, x = self.recall(dy)
+    ...         self.gradients["factor"][...] = (dy * x).sum(axis=0)
+    ...         return dy * self.parameters["factor"]
+    >>> Scale().forward([[1.0, 2.0]])
+    array([[1., 2.]])
+
+    Attributes
+    ----------
+    features : int
+        Width of the input; 0 before the layer is built.
+    dtype : dtype
+        float32 or float64, of inputs, outputs and parameters.
+    seed, index : int
+        The layer's source of random bits: the net's seed and the place in the net.
+    parameters, gradients : dict of str to array
+        What is learnt, and what the last `backward` made of it. In a net these are
+        views into `Sequential.parameters` and `Sequential.gradients`: write into them
+        with ``[...]``.
+    """
+
+    def __init__(self) -> None:
+        self.features = 0
+        self.dtype = np.dtype(np.float32)
+        self.seed = self.index = 0
+        self.parameters: dict[str, Array] = {}
+        self.gradients: dict[str, Array] = {}
+        self.owned = False
+        self._saved: tuple[Any, ...] | None = None
+
+    def outputs(self, features: int) -> int:
+        """Width of the output for that width of the input."""
+        return features
+
+    def initial(self) -> dict[str, Array]:
+        """New arrays with the initial values of the parameters."""
+        return {}
+
+    def penalty(self) -> float:
+        """What the layer adds to the loss; `backward` adds the gradient of it."""
+        return 0.0
+
+    def build(
+        self,
+        features: int,
+        dtype: DTypeLike = "float32",
+        *,
+        seed: int | None = None,
+        index: int = 0,
+    ) -> int:
+        """Make the parameters, and return the width of the output.
+
+        Raises
+        ------
+        ValueError
+            `features` < 1, or a dtype other than float32 and float64.
+        """
+        self.features = _checks.count("features", features)
+        self.dtype = _checks.float_dtype(dtype)
+        self.seed, self.index = _checks.seed(seed), index
+        self.parameters = self.initial()
+        self.gradients = {k: np.zeros_like(v) for k, v in self.parameters.items()}
+        self._saved = None
+        return self.outputs(self.features)
+
+    def forward(self, x: ArrayLike, training: bool = False) -> Array:
+        """The output for `x`; in training, what `backward` needs is kept.
+
+        Parameters
+        ----------
+        x : (rows, features) array_like
+            Converted to the layer's dtype. The first input builds the layer.
+        training : bool
+
+        Returns
+        -------
+        (rows, outputs) array
+            May be `x` itself where the layer changes nothing.
+
+        Raises
+        ------
+        ValueError
+            `x` is not 2-d or has another number of features.
+        TypeError
+            `x` holds no real numbers.
+        """
+        raise NotImplementedError
+
+    def backward(self, dy: ArrayLike, *, input_gradient: bool = True) -> Array | None:
+        """Fill `gradients`, and return the gradient by the input.
+
+        Parameters
+        ----------
+        dy : (rows, outputs) array_like
+            Gradient by the output of the last ``forward(x, training=True)``.
+        input_gradient : bool
+            False: the caller does not need the result, which may then be None.
+
+        Raises
+        ------
+        RuntimeError
+            No training pass came before.
+        ValueError
+            `dy` has another shape than that output.
+        """
+        raise NotImplementedError
+
+    def take(self, x: ArrayLike) -> Array:
+        """`x` checked and converted; builds the layer if it is not built yet."""
+        if not self.features:
+            array = np.asarray(x)
+            dtype = np.float64 if array.dtype == np.float64 else np.float32
+            array = _checks.rows("x", array, np.dtype(dtype))
+            self.build(array.shape[1], dtype)
+            return array
+        return _checks.rows("x", x, self.dtype, self.features)
+
+    def keep(self, x: Array, training: bool, *saved: Any) -> None:
+        """In training, save `x` and more for `recall`."""
+        if training:
+            self._saved = (x, *saved)
+
+    def recall(self, dy: ArrayLike) -> tuple[Any, ...]:
+        """`dy` checked and converted, and what `keep` saved."""
+        if self._saved is None:
+            raise RuntimeError(
+                f"{type(self).__name__}.backward must come after "
+                "forward(x, training=True)"
+            )
+        gradient = _checks.rows("dy", dy, self.dtype, self.outputs(self.features))
+        if len(gradient) != len(self._saved[0]):
+            raise ValueError(
+                f"dy must have {len(self._saved[0])} rows like x, came {len(gradient)}"
+            )
+        return gradient, *self._saved
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "owned": False, "_saved": None}
+
+
+class Dense(Layer):
+    """Fully connected: ``activation(x @ kernel + bias)``.
+
+    Parameters
+    ----------
+    units : int
+        Number of outputs.
+    activation : str or activation, optional
+        Name or object (``lm.leaky_relu.using(negative_slope=0.2)``); None: identity.
+    use_bias : bool
+    kernel_initializer : str, Initializer or function (shape, dtype) -> array
+        "auto" is what suits the activation: He normal for the relu family, LeCun
+        normal for selu, Glorot uniform otherwise.
+    bias_initializer : likewise
+    l1, l2 : float
+        Adds ``l1 * sum(abs(kernel)) + l2 / 2 * sum(kernel**2)`` to the loss.
+
+    Attributes
+    ----------
+    parameters, gradients : dict
+        "kernel" (features, units) and, with a bias, "bias" (units,).
+
+    Raises
+    ------
+    ValueError
+        units < 1, a negative penalty, an unknown activation or initializer.
+
+    Examples
+    --------
+    >>> import lamina as lm
+    >>> layer = lm.Dense(3, activation="tanh")
+    >>> y = layer.forward([[1.0, 2.0], [3.0, 4.0]], training=True)
+    >>> dx = layer.backward(y)
+    >>> y.shape, dx.shape, layer.gradients["kernel"].shape
+    ((2, 3), (2, 2), (2, 3))
+    """
+
+    def __init__(
+        self,
+        units: int,
+        activation: str | activations.ActivationFunction | None = None,
+        *,
+        use_bias: bool = True,
+        kernel_initializer: str | Callable[..., Any] = "auto",
+        bias_initializer: str | Callable[..., Any] = "zeros",
+        l1: float = 0.0,
+        l2: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.units = _checks.count("units", units)
+        self.activation = activations.get(activation)
+        self.use_bias = bool(use_bias)
+        if kernel_initializer == "auto":
+            kernel_initializer = self.activation.initializer
+        self.kernel_initializer = initializers.get(kernel_initializer)
+        self.bias_initializer = initializers.get(bias_initializer)
+        self.l1 = _checks.nonnegative("l1", l1)
+        self.l2 = _checks.nonnegative("l2", l2)
+
+    def __repr__(self) -> str:
+        return f"Dense({self.units}, {self.activation.name!r})"
+
+    def outputs(self, features: int) -> int:
+        return self.units
+
+    def initial(self) -> dict[str, Array]:
+        def draw(initializer: Callable[..., Any], number: int, *shape: int) -> Array:
+            bits = initializers.stream(initializers.WEIGHTS, self.index, number)
+            return initializers.draw(initializer, shape, self.dtype, self.seed, bits)
+
+        arrays = {"kernel": draw(self.kernel_initializer, 0, self.features, self.units)}
+        if self.use_bias:
+            arrays["bias"] = draw(self.bias_initializer, 1, self.units)
+        return arrays
+
+    def penalty(self) -> float:
+        if not (self.l1 or self.l2):
+            return 0.0
+        kernel = self.parameters["kernel"].astype(np.float64)
+        return float(
+            self.l1 * np.abs(kernel).sum() + self.l2 / 2 * np.square(kernel).sum()
+        )
+
+    def forward(
+        self, x: ArrayLike, training: bool = False, *, logits: bool = False
+    ) -> Array:
+        """As `Layer.forward`; `logits` leaves the activation out, which a loss takes in.
+
+        `backward` then takes the gradient by the logits.
+        """
+        x = self.take(x)
+        activation = None if logits else self.activation
+        kernel, bias = self.parameters["kernel"], self.parameters.get("bias")
+        if not training:
+            return functional.dense(x, kernel, bias, activation)
+        y, saved = functional.dense(x, kernel, bias, activation, return_saved=True)
+        self.keep(x, training, saved, activation)
+        return y
+
+    def backward(self, dy: ArrayLike, *, input_gradient: bool = True) -> Array | None:
+        dy, x, saved, activation = self.recall(dy)
+        kernel, dkernel = self.parameters["kernel"], self.gradients["kernel"]
+        dx, _, _ = functional.dense_backward(
+            dy,
+            x,
+            kernel,
+            saved,
+            activation,
+            input_gradient=input_gradient,
+            out=(None, dkernel, self.gradients.get("bias")),
+        )
+        if self.l1:
+            dkernel += self.l1 * np.sign(kernel)
+        if self.l2:
+            dkernel += self.l2 * kernel
+        return dx
+
+
+class Activation(Layer):
+    """An activation as a layer of its own.
+
+    Parameters
+    ----------
+    activation : str or activation
+
+    Raises
+    ------
+    ValueError
+        An unknown activation.
+
+    Examples
+    --------
+    >>> import lamina as lm
+    >>> lm.Activation("relu").forward([[-1.0, 2.0]])
+    array([[0., 2.]])
+    """
+
+    def __init__(self, activation: str | activations.ActivationFunction) -> None:
+        super().__init__()
+        self.activation = activations.get(activation)
+
+    def __repr__(self) -> str:
+        return f"Activation({self.activation.name!r})"
+
+    def forward(
+        self, x: ArrayLike, training: bool = False, *, logits: bool = False
+    ) -> Array:
+        """As `Layer.forward`; `logits` returns `x` itself (see `Dense.forward`)."""
+        x = self.take(x)
+        y = x if logits else self.activation(x)
+        saves_output = self.activation.saves == "output"
+        self.keep(y if saves_output else x, training, logits)
+        return y
+
+    def backward(self, dy: ArrayLike, *, input_gradient: bool = True) -> Array | None:
+        dy, saved, logits = self.recall(dy)
+        return dy if logits else self.activation.backward(dy, saved)
+
+
+class Dropout(Layer):
+    """Sets a random share of the values to zero while training.
+
+    Which ones depends on the seed, the layer's place and the number of the training
+    pass alone: not on threads, instruction set or dtype.
+
+    Parameters
+    ----------
+    rate : float
+        The share that is dropped (not the one that is kept), in [0, 1]; a multiple of
+        1/65536 after rounding.
+    mode : {"inverted", "classic"}
+        Inverted: what is kept is divided by the probability of keeping, while training;
+        prediction changes nothing. Classic: training does not scale; prediction
+        multiplies by that probability.
+
+    Attributes
+    ----------
+    step : int
+        Number of the next training pass.
+
+    Raises
+    ------
+    ValueError
+        A rate outside [0, 1], an unknown mode.
+
+    Examples
+    --------
+    >>> import lamina as lm
+    >>> layer = lm.Dropout(0.5)
+    >>> x = np.ones((1, 1000))
+    >>> float(layer.forward(x, training=True).max()), layer.forward(x) is x
+    (2.0, True)
+    """
+
+    def __init__(self, rate: float, mode: str = "inverted") -> None:
+        super().__init__()
+        self.rate = _checks.fraction("rate", rate)
+        if mode not in ("inverted", "classic"):
+            raise ValueError(f"mode must be 'inverted' or 'classic', came {mode!r}")
+        self.mode = mode
+        self.step = 0
+
+    def __repr__(self) -> str:
+        mode = "" if self.mode == "inverted" else f", {self.mode!r}"
+        return f"Dropout({self.rate:g}{mode})"
+
+    def build(
+        self,
+        features: int,
+        dtype: DTypeLike = "float32",
+        *,
+        seed: int | None = None,
+        index: int = 0,
+    ) -> int:
+        self.step = 0
+        return super().build(features, dtype, seed=seed, index=index)
+
+    def forward(self, x: ArrayLike, training: bool = False) -> Array:
+        x = self.take(x)
+        if training:
+            bits = initializers.stream(initializers.DROPOUT, self.index, self.step)
+            self.step += 1
+            self.keep(x, training, bits)
+            return self._drop(x, bits)
+        if self.mode == "inverted":
+            return x
+        return x * (1 - round(self.rate * 65536) / 65536)
+
+    def backward(self, dy: ArrayLike, *, input_gradient: bool = True) -> Array | None:
+        dy, _, bits = self.recall(dy)
+        return self._drop(dy, bits)
+
+    def _drop(self, x: Array, bits: int) -> Array:
+        return _core.dropout(x, None, self.rate, self.seed, bits, 0, self.mode)
+
+
+class Standardize(Layer):
+    """Centres every feature and scales it to unit variance; the first layer of a net.
+
+    Mean and scale are learnt from the training rows in the first `Sequential.fit` and
+    stay as they are in later ones; until then the layer changes nothing.
+
+    Attributes
+    ----------
+    mean, scale : (features,) arrays
+        Mean and standard deviation (1 for a constant feature), computed in float64.
+    learnt : bool
+
+    Examples
+    --------
+    >>> import lamina as lm
+    >>> layer = lm.Standardize()
+    >>> layer.learn([[1.0, 5.0], [3.0, 5.0]])
+    >>> layer.forward([[1.0, 5.0], [4.0, 6.0]])
+    array([[-1.,  0.],
+           [ 2.,  1.]])
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.learnt = False
+
+    def __repr__(self) -> str:
+        return "Standardize()"
+
+    def build(
+        self,
+        features: int,
+        dtype: DTypeLike = "float32",
+        *,
+        seed: int | None = None,
+        index: int = 0,
+    ) -> int:
+        outputs = super().build(features, dtype, seed=seed, index=index)
+        self.mean, self.scale = np.zeros(outputs, dtype), np.ones(outputs, dtype)
+        self.learnt = False
+        return outputs
+
+    def learn(self, x: ArrayLike) -> None:
+        """Take mean and scale from the rows of `x`."""
+        x = self.take(x)
+        mean = x.mean(axis=0, dtype=np.float64)
+        scale = x.std(axis=0, dtype=np.float64)
+        constant = x.min(axis=0) == x.max(axis=0)
+        self.mean[...] = np.where(constant, x[0], mean)
+        # A spread that the dtype rounds to zero is constant for all that it can tell.
+        scale = scale.astype(self.dtype)
+        self.scale[...] = np.where(constant | (scale == 0), 1, scale)
+        self.learnt = True
+
+    def forward(self, x: ArrayLike, training: bool = False) -> Array:
+        x = self.take(x)
+        self.keep(x, training)
+        y: Array = (x - self.mean) / self.scale
+        return y
+
+    def backward(self, dy: ArrayLike, *, input_gradient: bool = True) -> Array | None:
+        dy, _ = self.recall(dy)
+        dx: Array = dy / self.scale
+        return dx

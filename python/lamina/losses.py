@@ -1,0 +1,185 @@
+"""Losses: what they take as targets, their value, their gradient, their accuracy."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from lamina import _checks, _core
+from lamina._checks import Array
+
+__all__ = [
+    "Loss",
+    "binary_crossentropy",
+    "categorical_crossentropy",
+    "get",
+    "mean_squared_error",
+]
+
+
+@dataclasses.dataclass(frozen=True)
+class Loss:
+    """The mean over rows of a loss per row.
+
+    Attributes
+    ----------
+    name : str
+    activations : tuple of str
+        The last activations that this loss takes in: it is then computed, more
+        exactly and faster, from what comes before them (the logits). Empty if it is
+        computed from the outputs themselves.
+    """
+
+    name: str
+    activations: tuple[str, ...] = ()
+    kernel: ClassVar[Callable[..., None]]
+    classifies: ClassVar[bool] = True
+
+    def targets(
+        self, y: ArrayLike, outputs: int, dtype: np.dtype[Any], name: str = "y"
+    ) -> Array:
+        """`y` as the array that the kernel reads, checked against the outputs."""
+        raise NotImplementedError
+
+    def correct(self, outputs: Array, targets: Array) -> float:
+        """How many rows are classified rightly."""
+        return 0.0
+
+    def __call__(
+        self, outputs: Array, targets: Array, gradient: Array | None = None
+    ) -> float:
+        """The loss, and its gradient by the outputs.
+
+        Parameters
+        ----------
+        outputs : (n, c) array, float32 or float64
+            Logits if `activations` is not empty.
+        targets : array
+            As returned by `targets`.
+        gradient : (n, c) array, optional
+            Receives the gradient of the mean.
+
+        Returns
+        -------
+        float
+            The mean over rows, summed up in float64.
+        """
+        terms = len(outputs) * self._width(outputs)
+        losses = np.empty(len(outputs), outputs.dtype)
+        self.kernel(outputs, targets, 1 / terms, losses=losses, gradient=gradient)
+        return float(losses.sum(dtype=np.float64)) / terms
+
+    def _width(self, outputs: Array) -> int:
+        """By what to divide the kernel's sum over a row."""
+        return outputs.shape[1]
+
+
+class _Categorical(Loss):
+    kernel = staticmethod(_core.softmax_cross_entropy)
+
+    def _width(self, outputs: Array) -> int:
+        return 1
+
+    def targets(
+        self, y: ArrayLike, outputs: int, dtype: np.dtype[Any], name: str = "y"
+    ) -> Array:
+        array = _checks.numeric(name, y)
+        if array.ndim == 2 and array.shape[1] == outputs > 1:
+            table = _checks.convert(array, dtype)
+            # Rounding each of c probabilities to float32 moves their sum by 1e-7.
+            if not (np.all(table >= 0) and np.allclose(table.sum(axis=1), 1, 0, 1e-3)):
+                raise ValueError(
+                    f"{name} must hold probabilities in its rows (one-hot: >= 0, sum 1), came "
+                    "rows that are not"
+                )
+            return table
+        if array.ndim != 1 and array.shape[1:] != (1,):
+            raise ValueError(
+                f"{name} must be labels (n,) or one-hot (n, {outputs}), came shape "
+                f"{array.shape}"
+            )
+        if array.dtype.kind == "f":
+            raise TypeError(
+                f"{name} must hold integer labels, came dtype {array.dtype}; "
+                "use astype(int)"
+            )
+        bad = (array < 0) | (array >= outputs)
+        if bad.any():
+            raise ValueError(
+                f"{name} must hold labels from 0 to {outputs - 1} for {outputs} outputs, "
+                f"came {array[bad][0]}"
+            )
+        return np.ascontiguousarray(array, np.int64).reshape(-1)
+
+    def correct(self, outputs: Array, targets: Array) -> float:
+        labels = targets if targets.ndim == 1 else targets.argmax(axis=1)
+        return float(np.count_nonzero(outputs.argmax(axis=1) == labels))
+
+
+class _Binary(Loss):
+    kernel = staticmethod(_core.sigmoid_cross_entropy)
+
+    def targets(
+        self, y: ArrayLike, outputs: int, dtype: np.dtype[Any], name: str = "y"
+    ) -> Array:
+        table = _columns(name, y, outputs, dtype)
+        bad = ~((table >= 0) & (table <= 1))
+        if bad.any():
+            raise ValueError(f"{name} must hold 0 and 1, came {table[bad][0]}")
+        return table
+
+    def correct(self, outputs: Array, targets: Array) -> float:
+        right = (outputs > 0) == (targets > 0.5)  # a logit > 0 is a sigmoid > 0.5
+        return np.count_nonzero(right) / outputs.shape[1]
+
+
+class _Squared(Loss):
+    kernel = staticmethod(_core.squared_error)
+    classifies = False
+
+    def targets(
+        self, y: ArrayLike, outputs: int, dtype: np.dtype[Any], name: str = "y"
+    ) -> Array:
+        table = _columns(name, y, outputs, dtype)
+        _checks.finite(name, table)
+        return table
+
+
+def _columns(
+    name: str, y: ArrayLike, outputs: int, dtype: np.dtype[Any]
+) -> Array:
+    array = _checks.numeric(name, y)
+    if array.ndim == 1 and outputs == 1:
+        array = array[:, np.newaxis]
+    if array.ndim != 2 or array.shape[1] != outputs:
+        shapes = "(n,) or (n, 1)" if outputs == 1 else f"(n, {outputs})"
+        raise ValueError(
+            f"{name} must have shape {shapes} for {outputs} outputs, came {array.shape}"
+        )
+    return _checks.convert(array, dtype)
+
+
+categorical_crossentropy = _Categorical(
+    "categorical_crossentropy", ("softmax", "log_softmax")
+)
+binary_crossentropy = _Binary("binary_crossentropy", ("sigmoid",))
+mean_squared_error = _Squared("mean_squared_error")
+
+_KNOWN: dict[str, Loss] = {
+    each.name: each
+    for each in (categorical_crossentropy, binary_crossentropy, mean_squared_error)
+}
+
+
+def known() -> str:
+    """The names of all losses, for a message."""
+    return ", ".join(sorted(_KNOWN))
+
+
+def get(loss: str | Loss) -> Loss:
+    """The loss of that name, or the object itself."""
+    return _checks.choice("loss", loss, _KNOWN, Loss)
