@@ -37,7 +37,7 @@ struct Info {
 };
 
 // Whether backward reads y at this value of the parameter; otherwise it reads x.
-constexpr bool saves_output(const Info& info, double parameter) {
+[[gnu::always_inline]] constexpr bool saves_output(const Info& info, double parameter) {
   return info.saves == Saves::output ||
          (info.saves == Saves::output_unless_negative && parameter >= 0);
 }

@@ -206,7 +206,7 @@ struct Softplus {
   double beta = info.parameter.initial;
   template <class V>
   V forward(V x) const {
-    return max(0.0, x) + log1p(exp(-beta * abs(x))) * (1 / beta);
+    return max(0.0, x) + log1p(decay(beta * x).value()) * (1 / beta);
   }
   template <class V>
   V derivative(V y) const {
@@ -241,7 +241,7 @@ struct Silu {
                              .initializer = "he_normal"};
   template <class V>
   static V forward(V x) {
-    return times_sigmoid(x, x);
+    return silu(x);
   }
   template <class V>
   static V derivative(V x) {
@@ -287,8 +287,7 @@ struct GeluTanh {
   static constexpr double cubic = linear * 0.044715;
   template <class V>
   static V forward(V x) {
-    const V c = clamp(x, -22.0, 22.0);
-    return times_sigmoid(x, c * fma(c * c, V(cubic), V(linear)));
+    return gelu_tanh(x);
   }
   template <class V>
   static V derivative(V x) {
@@ -308,7 +307,7 @@ struct QuickGelu {
                              .initializer = "he_normal"};
   template <class V>
   static V forward(V x) {
-    return times_sigmoid(x, 1.702 * x);
+    return quick_gelu(x);
   }
   template <class V>
   static V derivative(V x) {
@@ -458,7 +457,7 @@ struct Squareplus {
     if (b == 0) return Relu::forward(x);
     const V a = abs(x);
     const V root = select(a > huge, a, sqrt(fma(a, a, V(b))));
-    return select(x < 0.0, (0.5 * b) / (a + root), 0.5 * x + 0.5 * root);
+    return select(x < 0.0, (0.25 * b) / (0.5 * a + 0.5 * root), 0.5 * x + 0.5 * root);
   }
   // x = y - b / (4 y), so y' = y / sqrt(x^2 + b) = y^2 / (y^2 + b / 4).
   template <class V>

@@ -428,6 +428,7 @@ def test_softmax_of_extremes() -> None:
     log_y = reference.log_softmax(x)
     np.testing.assert_array_equal(log_y[1:], [[-INF, 0.0, -1e9], nans, nans, nans])
     np.testing.assert_allclose(log_y[0, ::2], -np.log(2.0), rtol=4e-16)
+    np.testing.assert_array_equal(reference.softmax([-1e3, -1e3]), [0.5, 0.5])
     for shape in ((0, 3), (3, 0)):
         assert reference.softmax(np.ones(shape)).shape == shape
         assert reference.log_softmax(np.ones(shape)).shape == shape
@@ -610,12 +611,20 @@ def test_dropout_selects_by_threshold_and_scales() -> None:
         np.testing.assert_array_equal(classic, np.where(bits < limit, 0.0, x))
 
 
+def test_element_is_dropped_where_its_bits_are_below_the_threshold() -> None:
+    bits = reference.dropout_bits(20, 7)
+    for i, value in enumerate(bits.tolist()):
+        assert reference.dropout(np.ones(20), value / 65536, 7)[i] > 0.0
+        assert reference.dropout(np.ones(20), (value + 1) / 65536, 7)[i] == 0.0
+
+
 def test_dropout_at_the_ends_of_the_rate_and_of_numbers() -> None:
     x = np.array([1.0, -INF, NAN, 0.0, INF, -2.0])
     for mode in ("inverted", "classic"):
         np.testing.assert_array_equal(reference.dropout(x, 0.0, 1, mode=mode), x)
         zeros = reference.dropout(x, 1.0, 1, mode=mode)
         np.testing.assert_array_equal(zeros, np.zeros(6))
+    assert reference.dropout(np.ones((0, 3)), 0.5, 1).shape == (0, 3)
     infinite = reference.dropout(np.full(500, INF), 0.5, 1)
     assert set(infinite) == {0.0, INF}
 

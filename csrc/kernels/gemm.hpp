@@ -40,7 +40,7 @@ constexpr bool many_registers = false;
 // Rows of a tile that is `vectors` wide: as many as the registers hold.
 constexpr std::size_t tile_rows(std::size_t vectors) {
   if (many_registers) return vectors == 4 ? 6 : vectors == 3 ? 8 : 12;
-  return vectors == 4 ? 2 : vectors == 3 ? 0 : vectors == 2 ? 6 : 12;
+  return vectors >= 3 ? 2 : vectors == 2 ? 6 : 12;
 }
 constexpr std::size_t most_vectors = 4;
 constexpr std::size_t most_rows = 12;
@@ -59,11 +59,24 @@ struct EqualParts {
   std::size_t count, size, longer;  // the first `longer` parts have size + 1
 
   LAMINA_INLINE EqualParts(std::size_t extent, std::size_t most)
-      : count(parts(extent, most)), size(extent / count), longer(extent % count) {}
+      : count(1), size(extent), longer(0) {
+    if (extent <= most) return;  // small products spare the divisions
+    count = parts(extent, most);
+    size = extent / count;
+    longer = extent % count;
+  }
   LAMINA_INLINE std::size_t operator[](std::size_t i) const {
     return size + (i < longer ? 1 : 0);
   }
 };
+
+// f(0), ..., f(n - 1) as straight code. GCC 12 unrolls nested loops too late to keep
+// their arrays of vectors out of memory.
+template <std::size_t n, class Function>
+LAMINA_INLINE void repeat(Function f) {
+  if constexpr (n > 1) repeat<n - 1>(f);
+  f(n - 1);
+}
 
 // ---------------------------------------------------------------- micro-kernel
 
@@ -83,38 +96,48 @@ struct Tile {
 template <class T, std::size_t rows, std::size_t vectors, bool ragged>
 void micro_kernel(const Tile<T>& t) {
   using V = Vec<T>;
-  const auto load = [&t](const T* p, std::size_t v) __attribute__((always_inline)) {
-    if (ragged && v == vectors - 1) return V::load_first(p + v * V::lanes, t.last);
-    return V::load(p + v * V::lanes);
-  };
-  V sum[rows][vectors];
-  if (t.from_c)
-    for (std::size_t r = 0; r < rows; ++r)
-      for (std::size_t v = 0; v < vectors; ++v)
-        sum[r][v] = load(t.c + r * t.c_stride, v);
+  using Native = typename V::Native;
+  // Copies, since a store to c might change t.
+  const std::size_t a_row_stride = t.a_row_stride, a_depth_stride = t.a_depth_stride;
+  const std::size_t b_stride = t.b_stride, c_stride = t.c_stride, last = t.last;
   const T* a = t.a;
   const T* b = t.b;
-  const std::size_t a_row_stride = t.a_row_stride, a_depth_stride = t.a_depth_stride;
-  const std::size_t b_stride = t.b_stride;
+  T* const c = t.c;
+  const auto load = [last](const T* p, std::size_t v) __attribute__((always_inline)) {
+    if (ragged && v == vectors - 1) return V::load_first(p + v * V::lanes, last).value;
+    return V::load(p + v * V::lanes).value;
+  };
+  const auto each = [](auto f) __attribute__((always_inline)) {
+    repeat<rows>([f](std::size_t r) __attribute__((always_inline)) {
+      repeat<vectors>([f, r](std::size_t v) __attribute__((always_inline)) { f(r, v); });
+    });
+  };
+  Native sum[rows][vectors];  // an array of V would be zeroed in memory, by a loop
+  if (t.from_c)
+    each([&](std::size_t r, std::size_t v) __attribute__((always_inline)) {
+      sum[r][v] = load(c + r * c_stride, v);
+    });
+  else
+    each([&](std::size_t r, std::size_t v) __attribute__((always_inline)) { sum[r][v] = Native{}; });
   for (std::size_t k = t.depth; k > 0; --k) {
-    V b_k[vectors];
-    for (std::size_t v = 0; v < vectors; ++v) b_k[v] = load(b, v);
-    for (std::size_t r = 0; r < rows; ++r) {
+    Native b_k[vectors];
+    repeat<vectors>([&](std::size_t v) __attribute__((always_inline)) { b_k[v] = load(b, v); });
+    repeat<rows>([&](std::size_t r) __attribute__((always_inline)) {
       const V a_rk(a[r * a_row_stride]);
-      for (std::size_t v = 0; v < vectors; ++v)
-        sum[r][v] = fma(a_rk, b_k[v], sum[r][v]);
-    }
+      repeat<vectors>([&](std::size_t v) __attribute__((always_inline)) {
+        sum[r][v] = fma(a_rk, V(b_k[v]), V(sum[r][v])).value;
+      });
+    });
     a += a_depth_stride;
     b += b_stride;
   }
-  for (std::size_t r = 0; r < rows; ++r)
-    for (std::size_t v = 0; v < vectors; ++v) {
-      T* p = t.c + r * t.c_stride + v * V::lanes;
-      if (ragged && v == vectors - 1)
-        sum[r][v].store_first(p, t.last);
-      else
-        sum[r][v].store(p);
-    }
+  each([&](std::size_t r, std::size_t v) __attribute__((always_inline)) {
+    T* to = c + r * c_stride + v * V::lanes;
+    if (ragged && v == vectors - 1)
+      V(sum[r][v]).store_first(to, last);
+    else
+      V(sum[r][v]).store(to);
+  });
 }
 
 template <class T>
@@ -151,14 +174,10 @@ struct FirstIndices<0, I...> {
   using type = Indices<I...>;
 };
 
-// Lane i of the result is lane pattern(i) of x and y laid end to end.
-template <class V, class Pattern, std::size_t... I>
-LAMINA_INLINE V shuffle(V x, V y, Pattern, Indices<I...>) {
-  return V(__builtin_shufflevector(x.value, y.value, Pattern::at(I)...));
-}
-template <class Pattern, class V>
-LAMINA_INLINE V shuffle(V x, V y) {
-  return shuffle(x, y, Pattern{}, typename FirstIndices<V::lanes>::type{});
+// Lane i of the result is lane Pattern::at(i) of x and y laid end to end.
+template <class Pattern, class Native, std::size_t... I>
+LAMINA_INLINE Native shuffle(Native x, Native y, Indices<I...>) {
+  return __builtin_shufflevector(x, y, Pattern::at(I)...);
 }
 
 // Blocks of `size` lanes, the even (odd) ones of x and of y in turn.
@@ -179,34 +198,33 @@ struct GatherBlocks {
 
 // Transposes a square of lanes x lanes elements, in log2(lanes) steps. Template
 // recursion, since GCC 12 keeps the square in memory if a loop halves `size`.
-template <std::size_t size, class V>
-LAMINA_INLINE void transpose(V (&square)[V::lanes]) {
-#pragma GCC unroll 16
-  for (std::size_t i = 0; i < V::lanes; ++i)
-    if (!(i & size)) {
-      const V x = square[i], y = square[i + size];
-      square[i] = shuffle<AlternateBlocks<size, V::lanes, false>>(x, y);
-      square[i + size] = shuffle<AlternateBlocks<size, V::lanes, true>>(x, y);
-    }
+template <std::size_t size, std::size_t lanes, class Native>
+LAMINA_INLINE void transpose(Native (&square)[lanes]) {
+  using All = typename FirstIndices<lanes>::type;
+  repeat<lanes>([&](std::size_t i) __attribute__((always_inline)) {
+    if (i & size) return;
+    const Native x = square[i], y = square[i + size];
+    square[i] = shuffle<AlternateBlocks<size, lanes, false>>(x, y, All{});
+    square[i + size] = shuffle<AlternateBlocks<size, lanes, true>>(x, y, All{});
+  });
   if constexpr (size > 1) transpose<size / 2>(square);
 }
 
 // Lane i of the result is the sum over the lanes of vector[i], by the tree of fold().
-template <std::size_t count, class V>
-LAMINA_INLINE V fold_each(const V* vector) {
-  if constexpr (count == 1) {
-    return vector[0];
-  } else {
-    constexpr std::size_t size = count / 2;
-    V half[size];
-#pragma GCC unroll 16
-    for (std::size_t i = 0; i < size; ++i) {
-      const V x = vector[2 * i], y = vector[2 * i + 1];
-      half[i] = shuffle<GatherBlocks<size, false>>(x, y) +
-                shuffle<GatherBlocks<size, true>>(x, y);
-    }
-    return fold_each<size>(half);
-  }
+template <std::size_t count, std::size_t lanes, class Native>
+LAMINA_INLINE Native fold_each(const Native* vector) {
+  using All = typename FirstIndices<lanes>::type;
+  constexpr std::size_t size = count / 2;
+  Native half[size];
+  repeat<size>([&](std::size_t i) __attribute__((always_inline)) {
+    const Native x = vector[2 * i], y = vector[2 * i + 1];
+    half[i] = shuffle<GatherBlocks<size, false>>(x, y, All{}) +
+              shuffle<GatherBlocks<size, true>>(x, y, All{});
+  });
+  if constexpr (size > 1)
+    return fold_each<size, lanes>(half);
+  else
+    return half[0];
 }
 
 // ---------------------------------------------------------------- packing
@@ -233,38 +251,36 @@ template <class T>
 void pack_columns(const T* b, std::size_t b_stride, std::size_t depth, std::size_t cols,
                   T* panel) {
   using V = Vec<T>;
-  const std::size_t width = parts(cols, V::lanes) * V::lanes;
-  for (std::size_t j = 0; j < cols; j += V::lanes, b += V::lanes * b_stride) {
-    const std::size_t count = smaller(cols - j, V::lanes);
+  constexpr std::size_t lanes = V::lanes;
+  const std::size_t width = parts(cols, lanes) * lanes;
+  for (std::size_t j = 0; j < cols; j += lanes, b += lanes * b_stride) {
+    const std::size_t count = smaller(cols - j, lanes);
     T* to = panel + j;
-    for (std::size_t k = 0; k < depth; k += V::lanes) {
-      const std::size_t length = smaller(depth - k, V::lanes);
-      V square[V::lanes];
-      if (count == V::lanes && length == V::lanes) {
-#pragma GCC unroll 16
-        for (std::size_t i = 0; i < V::lanes; ++i)
-          square[i] = V::load(b + i * b_stride + k);
+    for (std::size_t k = 0; k < depth; k += lanes, to += lanes * width) {
+      const std::size_t length = smaller(depth - k, lanes);
+      const T* from = b + k;
+      typename V::Native square[lanes];
+      if (count == lanes && length == lanes) {
+        repeat<lanes>([&](std::size_t i) __attribute__((always_inline)) {
+          square[i] = V::load(from + i * b_stride).value;
+        });
+        transpose<lanes / 2>(square);
+        repeat<lanes>([&](std::size_t i) __attribute__((always_inline)) {
+          V(square[i]).store(to + i * width);
+        });
       } else {
-        T edge[V::lanes * V::lanes] = {};
-        for (std::size_t i = 0; i < count; ++i)
-          for (std::size_t l = 0; l < length; ++l)
-            edge[i * V::lanes + l] = b[i * b_stride + k + l];
-#pragma GCC unroll 16
-        for (std::size_t i = 0; i < V::lanes; ++i)
-          square[i] = V::load(edge + i * V::lanes);
+        repeat<lanes>([&](std::size_t i) __attribute__((always_inline)) {
+          square[i] = V().value;
+          if (i >= count) return;
+          square[i] = (length == lanes ? V::load(from + i * b_stride)
+                                       : V::load_first(from + i * b_stride, length))
+                          .value;
+        });
+        transpose<lanes / 2>(square);
+        repeat<lanes>([&](std::size_t i) __attribute__((always_inline)) {
+          if (i < length) V(square[i]).store(to + i * width);
+        });
       }
-      transpose<V::lanes / 2>(square);
-      if (length == V::lanes) {
-#pragma GCC unroll 16
-        for (std::size_t i = 0; i < V::lanes; ++i) square[i].store(to + i * width);
-      } else {
-        T edge[V::lanes * V::lanes];
-#pragma GCC unroll 16
-        for (std::size_t i = 0; i < V::lanes; ++i) square[i].store(edge + i * V::lanes);
-        for (std::size_t l = 0; l < length; ++l)
-          V::load(edge + l * V::lanes).store(to + l * width);
-      }
-      to += V::lanes * width;
     }
   }
 }
@@ -287,7 +303,7 @@ struct Blocking {
     else
       vectors = p.rows <= 2 ? 4 : 2;
     kc = p.rows == 1 && !by_columns && size_of_b > 128 * 1024 ? 8 : KC;
-    mc = p.depth <= 8 ? tile_rows(vectors) : MC;
+    mc = p.depth <= 8 && p.cols > vectors * Vec<T>::lanes ? tile_rows(vectors) : MC;
     nc = packed ? NC : p.cols;
   }
   // A single block of rows uses each panel only once.
@@ -356,62 +372,75 @@ void blocked_product(const Product<T>& p) {
 // ---------------------------------------------------------------- few rows, b by
 // columns
 
-// Dot products of `rows` rows of a with `cols` columns of b, one vector each.
+// Dot products of `rows` rows of a with `cols` columns of b, each left in one vector.
 template <class T, std::size_t rows, std::size_t cols>
-LAMINA_INLINE void dot_group(const Product<T>& p, const T* b, Vec<T>* sums) {
+LAMINA_INLINE void dot_group(const Product<T>& p, const T* b,
+                             typename Vec<T>::Native (&sums)[rows][Vec<T>::lanes],
+                             std::size_t first) {
   using V = Vec<T>;
-  using L = Lanes<T>;
-  L sum[rows][cols];
+  constexpr std::size_t lanes = V::lanes, count = Lanes<T>::count,
+                        parts = Lanes<T>::parts;
+  typename V::Native sum[rows][cols][parts];
+  repeat<rows * cols * parts>([&](std::size_t i) __attribute__((always_inline)) {
+    sum[i / parts / cols][i / parts % cols][i % parts] = V().value;
+  });
   const auto step = [&](std::size_t k, auto load) __attribute__((always_inline)) {
-    for (std::size_t i = 0; i < L::parts; ++i) {
-      V a_i[rows];
-      for (std::size_t r = 0; r < rows; ++r)
-        a_i[r] = load(p.a + r * p.a_row_stride + k, i * V::lanes);
-      for (std::size_t c = 0; c < cols; ++c) {
-        const V b_i = load(b + c * p.b_col_stride + k, i * V::lanes);
-        for (std::size_t r = 0; r < rows; ++r)
-          sum[r][c].part[i] = fma(a_i[r], b_i, sum[r][c].part[i]);
-      }
-    }
-  };
-  std::size_t k = 0;
-  for (; k + L::count <= p.depth; k += L::count)
-    step(k, [](const T* x, std::size_t i)
-                __attribute__((always_inline)) { return V::load(x + i); });
-  if (k < p.depth) {
-    const std::size_t n = p.depth - k;
-    step(k, [n](const T* x, std::size_t i) __attribute__((always_inline)) {
-      if (n >= i + V::lanes) return V::load(x + i);
-      return n > i ? V::load_first(x + i, n - i) : V();
+    repeat<parts>([&](std::size_t i) __attribute__((always_inline)) {
+      typename V::Native a_i[rows];
+      repeat<rows>([&](std::size_t r) __attribute__((always_inline)) {
+        a_i[r] = load(p.a + r * p.a_row_stride + k, i * lanes).value;
+      });
+      repeat<cols>([&](std::size_t c) __attribute__((always_inline)) {
+        const V b_i = load(b + c * p.b_col_stride + k, i * lanes);
+        repeat<rows>([&](std::size_t r) __attribute__((always_inline)) {
+          sum[r][c][i] = fma(V(a_i[r]), b_i, V(sum[r][c][i])).value;
+        });
+      });
     });
-  }
-  for (std::size_t r = 0; r < rows; ++r)
-    for (std::size_t c = 0; c < cols; ++c) {
-      V* part = sum[r][c].part;
-      for (std::size_t half = L::parts / 2; half > 0; half /= 2)
-        for (std::size_t i = 0; i < half; ++i) part[i] = part[i] + part[i + half];
-      sums[r * V::lanes + c] = part[0];
-    }
+  };
+  const std::size_t whole = p.depth / count * count, rest = p.depth - whole;
+  for (std::size_t k = 0; k < whole; k += count)
+    step(k, [](const T* x, std::size_t i) __attribute__((always_inline)) { return V::load(x + i); });
+  if (rest > 0)
+    step(whole, [rest](const T* x, std::size_t i) __attribute__((always_inline)) {
+      if (rest >= i + lanes) return V::load(x + i);
+      return rest > i ? V::load_first(x + i, rest - i) : V();
+    });
+  repeat<rows>([&](std::size_t r) __attribute__((always_inline)) {
+    repeat<cols>([&](std::size_t c) __attribute__((always_inline)) {
+      auto& part = sum[r][c];
+      if constexpr (parts == 4) {
+        part[0] += part[2];
+        part[1] += part[3];
+      }
+      if constexpr (parts >= 2) part[0] += part[1];
+      sums[r][first + c] = part[0];
+    });
+  });
 }
 
 template <class T, std::size_t rows>
 void dot_product(const Product<T>& p) {
   using V = Vec<T>;
+  constexpr std::size_t lanes = V::lanes;
   constexpr std::size_t accumulators = many_registers ? 16 : 8;
   constexpr std::size_t fitting = accumulators / (rows * Lanes<T>::parts);
   constexpr std::size_t group = fitting >= 4 ? 4 : fitting >= 2 ? 2 : 1;
-  for (std::size_t j = 0; j < p.cols; j += V::lanes) {
-    const std::size_t cols = smaller(p.cols - j, V::lanes);
+  for (std::size_t j = 0; j < p.cols; j += lanes) {
+    const std::size_t cols = smaller(p.cols - j, lanes);
     const T* b = p.b + j * p.b_col_stride;
-    V sums[rows * V::lanes];
+    typename V::Native sums[rows][lanes];
+    if (cols < lanes)
+      for (auto& row : sums)
+        for (auto& sum : row) sum = V().value;
     std::size_t c = 0;
-    for (; c + group <= cols; c += group)
-      dot_group<T, rows, group>(p, b + c * p.b_col_stride, sums + c);
-    for (; c < cols; ++c) dot_group<T, rows, 1>(p, b + c * p.b_col_stride, sums + c);
+    for (; c + group <= cols; c += group, b += group * p.b_col_stride)
+      dot_group<T, rows, group>(p, b, sums, c);
+    for (; c < cols; ++c, b += p.b_col_stride) dot_group<T, rows, 1>(p, b, sums, c);
     for (std::size_t r = 0; r < rows; ++r) {
       T* to = p.c + r * p.c_row_stride + j;
-      V result = fold_each<V::lanes>(sums + r * V::lanes);
-      if (cols == V::lanes) {
+      V result = fold_each<lanes, lanes>(sums[r]);
+      if (cols == lanes) {
         if (p.accumulate) result = V::load(to) + result;
         result.store(to);
       } else {

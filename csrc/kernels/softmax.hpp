@@ -65,10 +65,18 @@ LAMINA_INLINE T row_exp_sum(const T* x, T* y, std::size_t cols, T top) {
   return fold_sum(sum);
 }
 
-// log(sum) of a sum of exponentials whose largest is 1.
+// log(sum) of a sum of exponentials whose largest is 1: the exponent's share and that of
+// a mantissa in [1, 2). NaN stays NaN.
 template <class T>
 LAMINA_INLINE T log_of_sum(T sum) {
-  return log1p(Vec<T>(sum) - 1.0).value[0];
+  using V = Vec<T>;
+  using C = Coefficients<T>;
+  const V s(sum), one(1.0);
+  const auto exponent = (bits(s) >> C::mantissa) - C::bias;
+  const V e = __builtin_convertvector(exponent, typename V::Native);
+  const V mantissa = V::from_bits(bits(s) - (exponent << C::mantissa));
+  const V log = fma(e, V(C::log2_high), fma(e, V(C::log2_low), log1p(mantissa - one)));
+  return (log + (s - s)).value[0];
 }
 
 template <class T>

@@ -1,8 +1,13 @@
-"""Dense neural-network layers for NumPy at the speed of the machine."""
+"""Dense neural-network layers for NumPy at the speed of the machine.
 
-from lamina import activations
+Activations are called like NumPy ufuncs (``lm.gelu(x, out=y)``); `dense`, `dropout` and
+their backward work on plain arrays; `Sequential` trains nets of `Dense`, `Activation`,
+`Dropout` and `Standardize` layers.
+"""
+
+from lamina import _core, activations, initializers, losses, optimizers
+from lamina._core import *
 from lamina._core import __version__
-from lamina.activations import *
 from lamina.config import set_target, show_config
 from lamina.functional import (
     dense,
@@ -12,3 +17,33 @@ from lamina.functional import (
     dropout_mask,
     matmul,
 )
+from lamina.history import History
+from lamina.layers import Activation, Dense, Dropout, Layer, Standardize
+from lamina.model import Sequential
+from lamina.optimizers import SGD, Adam
+
+__all__ = [
+    "SGD",
+    "Activation",
+    "Adam",
+    "Dense",
+    "Dropout",
+    "History",
+    "Layer",
+    "Sequential",
+    "Standardize",
+    "__version__",
+    "activations",
+    "dense",
+    "dense_backward",
+    "dropout",
+    "dropout_backward",
+    "dropout_mask",
+    "initializers",
+    "losses",
+    "matmul",
+    "optimizers",
+    "set_target",
+    "show_config",
+]
+__all__ += _core.__all__

@@ -72,7 +72,7 @@ def seed(value: Any) -> int:
 
 def float_dtype(value: Any) -> np.dtype[Any]:
     try:
-        dtype = np.dtype(value)
+        dtype: np.dtype[Any] = np.dtype(value)
     except TypeError:
         dtype = np.dtype(object)
     if dtype not in (np.float32, np.float64):
@@ -101,7 +101,7 @@ def numeric(name: str, value: ArrayLike) -> Array:
 
 
 def rows(name: str, value: ArrayLike, dtype: np.dtype[Any], features: int = 0) -> Array:
-    """`value` as a C-contiguous (rows, features) array of `dtype`; 0 takes any width."""
+    """`value` as a C-contiguous (rows, features) array; 0 allows any width."""
     array = numeric(name, value)
     if array.ndim != 2:
         hint = {
@@ -128,6 +128,6 @@ def finite(name: str, array: Array) -> None:
     if bad.any():
         row, column = np.argwhere(bad)[0]
         raise ValueError(
-            f"{name} must be finite in {array.dtype}, came {bad.sum()} values that are "
-            f"not, the first ({array[row, column]}) in row {row}, column {column}"
+            f"{name} must be finite in {array.dtype}, came {bad.sum()} that are not, "
+            f"the first ({array[row, column]}) in row {row}, column {column}"
         )

@@ -7,7 +7,7 @@ float64 or wider integer among the arguments makes it float64, as NumPy promotes
 from __future__ import annotations
 
 import math
-import secrets
+import os
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -333,7 +333,7 @@ def dropout_mask(
 
 def _seed(seed: int | None, rate: float) -> int:
     if seed is None:
-        return secrets.randbits(64) if rate else 0
+        return int.from_bytes(os.urandom(8), "little") if rate else 0
     return _unsigned("seed", seed)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 
@@ -64,12 +65,12 @@ def line(epoch: int, last: int, values: Mapping[str, float], seconds: float) -> 
 
 
 def bar(batches: range, title: str) -> Iterable[int]:
-    """`batches`, shown by a bar that vanishes: in a terminal, where tqdm is installed."""
+    """`batches` under a bar that vanishes: in a terminal, where tqdm is installed."""
     if not sys.stderr.isatty():
         return batches
     try:
-        from tqdm import tqdm
+        tqdm = importlib.import_module("tqdm").tqdm
     except ImportError:
         return batches
-    shown: Iterable[int] = tqdm(batches, title, leave=False, mininterval=0.2)
+    shown: Iterable[int] = tqdm(batches, title, leave=False)
     return shown

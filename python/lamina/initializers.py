@@ -39,7 +39,8 @@ def stream(purpose: int, layer: int = 0, step: int = 0) -> int:
 def permutation(n: int, seed: int, stream: int) -> Array:
     """The numbers 0 to n - 1 in random order: those of n random 64-bit keys, sorted."""
     high, low = _core.random_words(2 * n, seed, stream).reshape(2, n)
-    return np.argsort(high.astype(np.uint64) << 32 | low, kind="stable")
+    keys = high.astype(np.uint64) << np.uint64(32) | low
+    return keys.argsort(kind="stable")
 
 
 # Wichura's AS 241 (PPND16): numerators and denominators, highest power first.
@@ -68,18 +69,19 @@ def _log(x: Array) -> Array:
     low = mantissa < np.sqrt(0.5)
     mantissa, exponent = np.where(low, 2 * mantissa, mantissa), exponent - low
     s = (mantissa - 1) / (mantissa + 1)
-    return exponent * 0.6931471805599453 + s * np.polyval(_LOG_TERMS, s * s)
+    log: Array = exponent * 0.6931471805599453 + s * np.polyval(_LOG_TERMS, s * s)
+    return log
 
 
 def normal_quantile(p: Array) -> Array:
-    """Inverse of the normal distribution function for float64 `p` in [1e-11, 1 - 1e-11].
+    """Inverse of the normal distribution function, float64 `p` in [1e-11, 1 - 1e-11].
 
     Relative error about 1e-15 (Wichura, Applied Statistics 37, 1988); his third
     branch, for still smaller p, cannot be reached from 32 random bits.
     """
     q = p - 0.5
     r = 0.180625 - q * q
-    x = q * np.polyval(_CENTRE[0], r) / np.polyval(_CENTRE[1], r)
+    x: Array = q * np.polyval(_CENTRE[0], r) / np.polyval(_CENTRE[1], r)
     tail = np.abs(q) > 0.425
     r = np.sqrt(-_log(np.minimum(p, 1 - p)[tail])) - 1.6
     x[tail] = np.copysign(np.polyval(_TAIL[0], r) / np.polyval(_TAIL[1], r), q[tail])
@@ -197,7 +199,7 @@ _KNOWN = {
 def get(
     initializer: str | Initializer | Callable[[tuple[int, ...], Any], Any],
 ) -> Initializer | Callable[[tuple[int, ...], Any], Any]:
-    """The initializer of that name; an own function (shape, dtype) -> array as it is."""
+    """The initializer of that name; a function (shape, dtype) -> array as it is."""
     if callable(initializer):
         return initializer
     return _checks.choice("initializer", initializer, _KNOWN, Initializer)

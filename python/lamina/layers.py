@@ -153,7 +153,7 @@ class Layer:
         if training:
             self._saved = (x, *saved)
 
-    def recall(self, dy: ArrayLike) -> tuple[Any, ...]:
+    def recall(self, dy: ArrayLike) -> tuple[Array, *tuple[Any, ...]]:
         """`dy` checked and converted, and what `keep` saved."""
         if self._saved is None:
             raise RuntimeError(
@@ -257,15 +257,17 @@ class Dense(Layer):
     def forward(
         self, x: ArrayLike, training: bool = False, *, logits: bool = False
     ) -> Array:
-        """As `Layer.forward`; `logits` leaves the activation out, which a loss takes in.
+        """As `Layer.forward`; `logits` leaves out the activation, which a loss has.
 
         `backward` then takes the gradient by the logits.
         """
         x = self.take(x)
         activation = None if logits else self.activation
         kernel, bias = self.parameters["kernel"], self.parameters.get("bias")
+        y: Array
         if not training:
-            return functional.dense(x, kernel, bias, activation)
+            y = functional.dense(x, kernel, bias, activation)
+            return y
         y, saved = functional.dense(x, kernel, bias, activation, return_saved=True)
         self.keep(x, training, saved, activation)
         return y
@@ -320,14 +322,15 @@ class Activation(Layer):
     ) -> Array:
         """As `Layer.forward`; `logits` returns `x` itself (see `Dense.forward`)."""
         x = self.take(x)
-        y = x if logits else self.activation(x)
+        y: Array = x if logits else self.activation(x)
         saves_output = self.activation.saves == "output"
         self.keep(y if saves_output else x, training, logits)
         return y
 
     def backward(self, dy: ArrayLike, *, input_gradient: bool = True) -> Array | None:
         dy, saved, logits = self.recall(dy)
-        return dy if logits else self.activation.backward(dy, saved)
+        dx: Array = dy if logits else self.activation.backward(dy, saved)
+        return dx
 
 
 class Dropout(Layer):
@@ -365,12 +368,12 @@ class Dropout(Layer):
     (2.0, True)
     """
 
-    def __init__(self, rate: float, mode: str = "inverted") -> None:
+    def __init__(self, rate: float, mode: functional.Mode = "inverted") -> None:
         super().__init__()
         self.rate = _checks.fraction("rate", rate)
         if mode not in ("inverted", "classic"):
             raise ValueError(f"mode must be 'inverted' or 'classic', came {mode!r}")
-        self.mode = mode
+        self.mode: functional.Mode = mode
         self.step = 0
 
     def __repr__(self) -> str:

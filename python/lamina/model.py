@@ -335,10 +335,10 @@ class Sequential:
         rows = [("layer", "output", "parameters")]
         width = self.features
         for layer in self.layers:
-            size = sum(array.size for array in layer.parameters.values())
+            held = sum(array.size for array in layer.parameters.values())
             if self.features:
                 width = layer.outputs(width)
-                rows.append((repr(layer), str(width), f"{size:,}"))
+                rows.append((repr(layer), str(width), f"{held:,}"))
             else:
                 rows.append((repr(layer), "unbuilt", "unbuilt"))
         total = f"{self.parameters.size:,}" if self.features else "unbuilt"
@@ -360,7 +360,7 @@ class Sequential:
         return features
 
     def _goal(self, loss: str | losses.Loss | None) -> losses.Loss:
-        """The loss to use: as given, of the last fit, or what the last layer implies."""
+        """The loss: as given, of the last fit, or what the last layer implies."""
         last = self.layers[-1]
         activation = last.activation if isinstance(last, Dense | Activation) else None
         implied = activation.loss if activation is not None else None

@@ -11,7 +11,7 @@ __all__ = ["SGD", "Adam", "Optimizer", "get"]
 
 
 class Optimizer:
-    """What `Sequential` asks of an optimizer: an immutable description without state."""
+    """What `Sequential` asks of an optimizer: a description without state."""
 
     @property
     def slots(self) -> int:

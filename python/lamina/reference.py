@@ -213,8 +213,8 @@ def _hard_swish_derivative(x: Any, p: Any) -> Any:
 def _tanh_shrink(x: Any, p: Any) -> Any:
     """x - tanh(x) = x q / (1 + q), q = x^2 / (3 + x^2 / (5 + ...)) (DLMF 4.39)."""
     square = np.square(np.clip(x, -2.0, 2.0))
-    q = square / 43.0
-    for odd in range(41, 1, -2):
+    q = square / 31.0
+    for odd in range(29, 1, -2):
         q = square / (odd + q)
     return np.where(np.abs(x) < 2.0, x * q / (1.0 + q), x - np.tanh(x))
 

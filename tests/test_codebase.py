@@ -1,0 +1,156 @@
+"""What prose cannot hold: the rules of the code base, read from its own files."""
+
+import json
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from lamina import _core, reference
+
+ROOT = Path(__file__).resolve().parent.parent
+CSRC = ROOT / "csrc"
+
+
+def test_every_activation_has_its_reference() -> None:
+    """A formula without an independent one to compare with proves nothing."""
+    with_rows = [*reference.ACTIVATIONS, "softmax", "log_softmax"]
+    assert with_rows == _core.__all__
+    for name in with_rows[-2:]:
+        assert callable(getattr(reference, name))
+        assert callable(getattr(reference, f"{name}_backward"))
+    for name, entry in reference.ACTIVATIONS.items():
+        parameters = getattr(_core, name).parameters
+        expected = {entry.parameter: entry.default} if entry.parameter else {}
+        assert parameters == expected, name
+
+
+def test_promises_are_at_most_four_ulp() -> None:
+    """Apart from gelu_tanh and quick_gelu, whose argument is itself rounded."""
+    for name in reference.ACTIVATIONS:
+        if name not in ("gelu_tanh", "quick_gelu"):
+            assert max(getattr(_core, name).promises["max_ulp"]) <= 4, name
+
+
+def test_an_activation_is_named_in_two_source_files() -> None:
+    """Its formula and its reference; the rest is printed from the list."""
+    name = re.compile(r"\btanh_shrink\b|\bTanhShrink\b")
+    tracked = subprocess.run(
+        ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False
+    ).stdout.split() or [str(p.relative_to(ROOT)) for p in ROOT.rglob("*.[chp]*")]
+    generated = {"README.md", *(f"python/lamina/{f}" for f in GENERATED)}
+    naming = {
+        path
+        for path in tracked
+        if Path(path).suffix in {".hpp", ".cpp", ".py", ".pyi", ".pyx", ".pxd"}
+        and not path.startswith(("tests/", "bench/", "tools/"))
+        and name.search((ROOT / path).read_text())
+    }
+    # math.hpp holds what a formula needs of its own.
+    assert naming - generated <= {
+        "csrc/activations.hpp",
+        "csrc/simd/math.hpp",
+        "python/lamina/reference.py",
+    }
+
+
+GENERATED = ("_core.pyi", "kernels.pxd", "kernels.pyx")
+
+# From left to right; a folder includes only itself and what stands to its right.
+LAYERS = ["bindings", "network", "ops", "kernels", "simd"]
+OPEN = {"activations.hpp", "activation_info.hpp", "targets.inc"}
+# The contracts that ops and kernels share.
+STANDARD_BELOW_OPS = {"cstddef", "cstdint", "immintrin.h", "arm_neon.h"}
+
+
+@pytest.mark.parametrize(
+    "path", sorted(CSRC.rglob("*.[ch]pp")), ids=lambda path: path.name
+)
+def test_includes_point_one_way(path: Path) -> None:
+    layer = path.parent.name
+    below = LAYERS[LAYERS.index(layer) :] if layer in LAYERS else []
+    text = path.read_text()
+    for included in re.findall(r'#include "([^"]+)"', text):
+        assert included in OPEN or included.split("/")[0] in below, included
+    if layer in ("kernels", "simd") or layer == "csrc":
+        # No standard-library template may be compiled for one instruction set and then
+        # linked for all.
+        assert set(re.findall(r"#include <([^>]+)>", text)) <= STANDARD_BELOW_OPS
+
+
+def test_generated_text_is_fresh() -> None:
+    done = subprocess.run(
+        [sys.executable, ROOT / "tools" / "generate.py", "--check"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_no_flag_that_changes_the_floating_point_state() -> None:
+    for path in [ROOT / "CMakeLists.txt", ROOT / "pyproject.toml", ROOT / "Makefile"]:
+        code = re.sub(r"#.*", "", path.read_text())
+        assert not re.search(r"-ffast-math|-Ofast|-march=native|-funsafe", code)
+
+
+def compile_commands() -> dict[str, tuple[list[str], Path]]:
+    """For each target the command that compiled its kernels, and where it ran."""
+    commands = {}
+    for path in (ROOT / "build").glob("*/compile_commands.json"):
+        for entry in json.loads(path.read_text()):
+            found = re.search(r"-DLAMINA_TARGET=(\w+)", entry["command"])
+            if found:
+                words, directory = shlex.split(entry["command"]), entry["directory"]
+                commands[found[1]] = words, Path(directory)
+    assert set(commands) == set(_core.targets()), "build in the source tree first"
+    return commands
+
+
+@pytest.fixture(scope="module")
+def objects(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], Path]:
+    """The kernels of each target as built, at -O2, and compiled at -O0."""
+    found, running = {}, []
+    for name, (command, directory) in compile_commands().items():
+        assert "-O2" in command
+        at = command.index("-o") + 1
+        found[name, "-O2"] = directory / command[at]
+        plain = found[name, "-O0"] = tmp_path_factory.mktemp(name) / "kernels.o"
+        words = ["-O0" if word == "-O2" else word for word in command]
+        words[at] = str(plain)
+        running.append(subprocess.Popen(words, cwd=directory))
+    assert [process.wait() for process in running] == [0] * len(running)
+    return found
+
+
+@pytest.mark.parametrize("optimisation", ["-O0", "-O2"])
+@pytest.mark.parametrize("name", _core.targets())
+def test_no_foreign_weak_symbols(
+    name: str, optimisation: str, objects: dict[tuple[str, str], Path]
+) -> None:
+    """The linker keeps one copy of a weak function, which may be another target's.
+
+    At -O2 inlining can hide what -O0 shows.
+    """
+    listing = subprocess.run(
+        ["nm", str(objects[name, optimisation])],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    symbols = re.findall(r"^\s*\w* ([A-Za-z]) (.*)$", listing, re.MULTILINE)
+    own = f"6lamina{len(name)}{name}"  # lamina::name as compilers mangle it
+    functions = [symbol for kind, symbol in symbols if kind == "W"]
+    assert [symbol for symbol in functions if own not in symbol] == []
+    assert functions, "nothing was read"
+    # Weak data: what an activation says of itself, the same bytes on every target.
+    data = [symbol for kind, symbol in symbols if kind in "Vu" and own not in symbol]
+    assert [s for s in data if not re.fullmatch(r"_ZN6lamina\d+\w+4infoE", s)] == []
+    strong = [symbol for kind, symbol in symbols if kind in "DBRT"]
+    assert strong == [f"_ZN{own}12kernel_tableE"]
+    # What it needs of others: nothing but the C library's memory functions.
+    needed = {symbol for kind, symbol in symbols if kind == "U"}
+    assert needed <= {"memcpy", "memset", "memmove", "_GLOBAL_OFFSET_TABLE_"}, needed

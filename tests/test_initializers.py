@@ -1,0 +1,176 @@
+"""Initial weights: their distribution, their bits, and the random draws below them."""
+
+import math
+from statistics import NormalDist
+from typing import Any
+
+import numpy as np
+import pytest
+
+import lamina as lm
+from lamina import initializers, reference
+
+NAMES = ["he", "glorot", "lecun"]
+SHAPE = (300, 200)
+VARIANCE = {"he": 2 / 300, "glorot": 2 / 500, "lecun": 1 / 300}
+
+
+def test_normal_quantile_against_the_standard_library() -> None:
+    # Both ends of what 32 bits give, the borders of the two branches, and between.
+    ends = [2.0**-33, 1e-9, 1e-4, 0.0749, 0.075, 0.0751, 0.3, 0.4999999, 0.5]
+    p = np.array([*ends, *(1 - e for e in ends), *np.linspace(1e-6, 1 - 1e-6, 10_001)])
+    expected = [NormalDist().inv_cdf(value) for value in p]
+    # The same formula with the C library's logarithm in place of ours.
+    np.testing.assert_allclose(
+        initializers.normal_quantile(p), expected, rtol=1e-14, atol=1e-16
+    )
+
+
+def test_log_of_the_quantile() -> None:
+    x = np.concatenate([np.geomspace(1e-10, 0.075, 10_000), [0.5, math.sqrt(0.5)]])
+    expected = np.array([math.log(value) for value in x])
+    np.testing.assert_allclose(initializers._log(x), expected, rtol=5e-16)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("distribution", ["normal", "uniform", "truncated"])
+def test_moments(name: str, distribution: str) -> None:
+    kind = "uniform" if distribution == "uniform" else "normal"
+    initializer: Any = getattr(initializers, f"{name}_{kind}")
+    if distribution == "truncated":
+        initializer = initializer.using(truncated=True)
+    w = initializer(SHAPE, "float64", seed=3).ravel()
+    std = math.sqrt(VARIANCE[name])
+    n = w.size
+    # Five standard errors of the mean, of the variance (kurtosis at most 3) and of the
+    # lag-one correlation.
+    assert abs(w.mean()) < 5 * std / math.sqrt(n)
+    assert abs(w.var() / std**2 - 1) < 5 * math.sqrt(2 / n)
+    assert abs(np.corrcoef(w[:-1], w[1:])[0, 1]) < 5 / math.sqrt(n)
+    limit = {
+        "uniform": math.sqrt(3) * std,
+        "truncated": 2 * std / 0.87962566103423978,
+        "normal": math.inf,
+    }[distribution]
+    assert np.abs(w).max() <= limit * (1 + 1e-12)
+    if distribution == "normal":  # P(|w| > 2 std) = 4.55 %, and no gap in the tail
+        share = np.mean(np.abs(w) > 2 * std)
+        assert abs(share - 0.0455) < 5 * math.sqrt(0.0455 / n)
+        assert np.abs(w).max() > 3.9 * std
+    else:
+        assert np.abs(w).max() > 0.999 * limit
+
+
+def test_draws_follow_the_oracle_word_by_word() -> None:
+    words = reference.random_words(6 * 5, 11, 22).astype(np.float64)
+    quantiles = [
+        NormalDist(0, math.sqrt(2 / 6)).inv_cdf((w + 0.5) / 2**32) for w in words
+    ]
+    drawn = initializers.he_normal((6, 5), "float64", seed=11, stream=22)
+    np.testing.assert_allclose(drawn.ravel(), quantiles, rtol=1e-13)
+    limit = math.sqrt(6 / 11)
+    drawn = initializers.glorot_uniform((6, 5), "float64", seed=11, stream=22)
+    expected = ((words + 0.5) / 2**31 - 1) * limit
+    np.testing.assert_allclose(drawn.ravel(), expected, rtol=1e-13, atol=1e-15)
+
+
+GOLDEN = [
+    "-0x1.05f49f2b37755p-2",
+    "0x1.ea308c1cfbec6p+0",
+    "-0x1.085a49a173389p+1",
+    "0x1.983a7f071f8cdp-1",
+    "0x1.82ad1b6fa7491p+0",
+    "-0x1.ff5554d847f80p-4",
+]
+
+
+def test_golden_bits() -> None:
+    # Bits of a released version, the same on every machine: never to change.
+    drawn = initializers.he_normal((2, 3), "float64", seed=0)
+    assert [value.hex() for value in drawn.ravel().tolist()] == GOLDEN
+
+
+def test_float32_is_float64_rounded() -> None:
+    wide = initializers.lecun_normal((50, 40), "float64", seed=1)
+    narrow = initializers.lecun_normal((50, 40), "float32", seed=1)
+    assert narrow.dtype == np.float32
+    np.testing.assert_array_equal(narrow, wide.astype(np.float32))
+
+
+def test_large_draws_are_the_small_ones_continued() -> None:
+    # Draws are made block by block; a border must not show.
+    long = initializers.he_normal((1, 40_000), "float64", seed=5)
+    short = initializers.he_normal((1, 20_001), "float64", seed=5)
+    np.testing.assert_array_equal(long[:, :20_001], short)
+
+
+def test_seed_and_stream_matter() -> None:
+    draws = [
+        initializers.he_uniform((4, 4), seed=seed, stream=stream)
+        for seed, stream in [(1, 0), (2, 0), (1, 1), (2**64 - 1, 2**64 - 1)]
+    ]
+    for i, one in enumerate(draws):
+        for other in draws[:i]:
+            assert not np.any(one == other)
+
+
+def test_streams_are_distinct() -> None:
+    numbers = {
+        initializers.stream(purpose, layer, step)
+        for purpose in range(4)
+        for layer in (0, 1, 65535)
+        for step in (0, 1, 2**32 - 1)
+    }
+    assert len(numbers) == 4 * 3 * 3
+    assert initializers.stream(2, 3, 5) == 5 << 32 | 2 << 16 | 3
+    assert max(numbers) < 2**64
+
+
+def test_permutation() -> None:
+    order = initializers.permutation(1000, 7, 9)
+    assert sorted(order.tolist()) == list(range(1000))
+    words = reference.random_words(2000, 7, 9).astype(object)
+    keys = words[:1000] * 2**32 + words[1000:]
+    assert order.tolist() == sorted(range(1000), key=lambda i: keys[i])
+    assert not np.array_equal(order, initializers.permutation(1000, 7, 10))
+
+
+def test_zeros_and_bias_shape() -> None:
+    np.testing.assert_array_equal(initializers.zeros((3, 2)), np.zeros((3, 2)))
+    assert initializers.he_normal((7,), seed=0).shape == (7,)
+
+
+@pytest.mark.parametrize(
+    ("activation", "expected"),
+    [
+        ("relu", "he_normal"),
+        ("leaky_relu", "he_normal"),
+        ("selu", "lecun_normal"),
+        ("tanh", "glorot_uniform"),
+        ("softmax", "glorot_uniform"),
+        (None, "glorot_uniform"),
+    ],
+)
+def test_auto(activation: str | None, expected: str) -> None:
+    chosen = lm.Dense(3, activation).kernel_initializer
+    assert chosen == initializers.get(expected)
+
+
+def test_own_function() -> None:
+    def ones(shape: tuple[int, ...], dtype: Any) -> Any:
+        return np.ones(shape, dtype)
+
+    layer = lm.Dense(3, kernel_initializer=ones, bias_initializer=ones)
+    np.testing.assert_array_equal(layer.forward([[1.0, 2.0]]), [[4.0, 4.0, 4.0]])
+    wrong = lm.Dense(3, kernel_initializer=lambda shape, dtype: np.ones(shape[::-1]))
+    with pytest.raises(ValueError, match=r"return shape \(2, 3\), came \(3, 2\)"):
+        wrong.build(2)
+
+
+def test_unknown() -> None:
+    with pytest.raises(
+        ValueError, match="unknown initializer 'xavier'; known are glor"
+    ):
+        lm.Dense(3, kernel_initializer="xavier")
+    with pytest.raises(TypeError, match="unknown initializer 3"):
+        lm.Dense(3, kernel_initializer=3)  # type: ignore[arg-type]

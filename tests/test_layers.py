@@ -1,0 +1,305 @@
+"""Layers on their own: forward and backward against the oracle, what they refuse."""
+
+import copy
+import pickle
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import lamina as lm
+from lamina import reference
+
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(6, 5))
+Dense: Any = lm.Dense  # for the wrong types
+Dropout: Any = lm.Dropout
+ACTIVATIONS = [None, "relu", "tanh", "gelu", "elu", "softmax", "log_softmax"]
+
+
+def apply(name: str | None, z: np.ndarray) -> np.ndarray:
+    if name in ("softmax", "log_softmax"):
+        y: np.ndarray = getattr(reference, name)(z)
+        return y
+    return reference.ACTIVATIONS[name or "identity"].forward(z)
+
+
+def slope(f: Callable[[], float], array: np.ndarray) -> np.ndarray:
+    """Central differences of f by every element of `array`, which f reads.
+
+    The step balances a truncation of 1e-10 against a rounding of 1e-11.
+    """
+    result, step = np.empty_like(array), 1e-5
+    for i in np.ndindex(array.shape):
+        old = array[i]
+        array[i] = old + step
+        above = f()
+        array[i] = old - step
+        result[i] = (above - f()) / (2 * step)
+        array[i] = old
+    return result
+
+
+def assert_slopes(actual: Any, expected: np.ndarray) -> None:
+    scale = np.abs(expected).max() + 1e-3
+    np.testing.assert_allclose(actual, expected, 0, 1e-6 * scale)
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+@pytest.mark.parametrize("bias", [True, False])
+def test_dense(name: str | None, bias: bool) -> None:
+    layer = lm.Dense(4, name, use_bias=bias, bias_initializer="he_normal")
+    layer.build(5, "float64", seed=1)
+    x, weights = X.copy(), RNG.normal(size=(6, 4))
+    p = layer.parameters
+    assert (
+        set(p) == set(layer.gradients) == ({"kernel", "bias"} if bias else {"kernel"})
+    )
+
+    def output() -> np.ndarray:
+        return apply(name, x @ p["kernel"] + (p["bias"] if bias else 0))
+
+    # Five products and a sum; gelu's relative error grows near its zero.
+    np.testing.assert_allclose(layer.forward(x), output(), 1e-13, 1e-14)
+    training = layer.forward(x, training=True)
+    np.testing.assert_array_equal(training, layer.forward(x))
+    dx = layer.backward(weights)
+
+    def loss() -> float:
+        return float((weights * output()).sum())
+
+    assert_slopes(dx, slope(loss, x))
+    for parameter in p:
+        assert_slopes(layer.gradients[parameter], slope(loss, p[parameter]))
+    assert layer.backward(weights, input_gradient=False) is None
+
+
+def test_dense_penalties() -> None:
+    layer = lm.Dense(4, l1=0.3, l2=0.7)
+    layer.build(5, "float64", seed=1)
+    kernel = layer.parameters["kernel"]
+    kernel[0, 0] = 0  # sign(0) = 0
+    expected = 0.3 * np.abs(kernel).sum() + 0.35 * (kernel**2).sum()
+    assert layer.penalty() == pytest.approx(expected, rel=1e-14)
+    layer.forward(X, training=True)
+    layer.backward(np.zeros((6, 4)))
+    np.testing.assert_allclose(
+        layer.gradients["kernel"], 0.3 * np.sign(kernel) + 0.7 * kernel, 1e-15
+    )
+    np.testing.assert_array_equal(layer.gradients["bias"], 0)
+
+
+def test_dense_logits() -> None:
+    layer = lm.Dense(4, "softmax")
+    z = layer.forward(X, training=True, logits=True)
+    kernel = layer.parameters["kernel"]
+    np.testing.assert_allclose(z, X @ kernel, 1e-13, 1e-14)
+    dx: Any = layer.backward(np.ones((6, 4)))
+    np.testing.assert_allclose(dx, np.ones((6, 4)) @ kernel.T, 1e-13, 1e-14)
+
+
+@pytest.mark.parametrize("name", [a for a in ACTIVATIONS if a])
+def test_activation(name: str) -> None:
+    layer = lm.Activation(name)
+    x, weights = X.copy(), RNG.normal(size=(6, 5))
+    np.testing.assert_allclose(
+        layer.forward(x, training=True), apply(name, x), 1e-13, 1e-14
+    )
+    dx = layer.backward(weights)
+    assert_slopes(dx, slope(lambda: float((weights * apply(name, x)).sum()), x))
+
+
+def test_activation_with_parameter() -> None:
+    leaky = lm.leaky_relu.using(negative_slope=-0.5)  # cannot be undone from y
+    for layer in (
+        lm.Activation(leaky),
+        lm.Dense(5, leaky, kernel_initializer=identity),
+    ):
+        y = layer.forward(X, training=True)
+        np.testing.assert_array_equal(y, np.where(X > 0, X, -0.5 * X))
+        dx: Any = layer.backward(np.ones_like(X))
+        np.testing.assert_array_equal(dx, np.where(X > 0, 1, -0.5))
+
+
+def identity(shape: tuple[int, ...], dtype: Any) -> Any:
+    return np.eye(*shape, dtype=dtype)
+
+
+@pytest.mark.parametrize("mode", ["inverted", "classic"])
+@pytest.mark.parametrize("rate", [0.0, 0.1, 0.5, 1 / 131072, 1.0])
+def test_dropout(mode: Any, rate: float) -> None:
+    x = RNG.normal(size=(40, 30))
+    layer = lm.Dropout(rate, mode)
+    layer.build(30, "float64", seed=9, index=3)
+    for step in range(2):
+        bits = step << 32 | 3
+        y = layer.forward(x, training=True)
+        expected = reference.dropout(x, rate, 9, 0, bits, mode)
+        # The scale and the product are rounded once each.
+        np.testing.assert_allclose(y, expected, 3e-16)
+        dy = np.ones_like(x)
+        mask: Any = reference.dropout(dy, rate, 9, 0, bits, mode)
+        dx: Any = layer.backward(dy)
+        np.testing.assert_allclose(dx, mask, 3e-16)
+    keep = 1 - round(rate * 65536) / 65536
+    expected = x * keep if mode == "classic" else x
+    np.testing.assert_array_equal(layer.forward(x), expected)
+
+
+@pytest.mark.parametrize("mode", ["inverted", "classic"])
+def test_dropout_expectation(mode: Any) -> None:
+    # The mean of training passes is the prediction.
+    layer = lm.Dropout(0.3, mode)
+    layer.build(1000, "float64", seed=0)
+    x = np.ones((500, 1000))
+    y = layer.forward(x, training=True)
+    scale = 1 / 0.7 if mode == "inverted" else 1
+    error = scale * np.sqrt(0.21 / x.size)
+    assert abs(y.mean() - layer.forward(x).mean()) < 5 * error
+
+
+def test_dropout_selects() -> None:
+    x = np.full((1, 1000), np.inf)
+    y = lm.Dropout(0.5).forward(x, training=True)
+    assert set(y.ravel().tolist()) == {0.0, np.inf}
+
+
+def test_standardize() -> None:
+    x = RNG.normal(size=(100, 4)) * [1, 1e-3, 1e3, 0] + [0, 50, -1e6, 0.1]
+    for dtype in ("float64", "float32"):
+        layer = lm.Standardize()
+        layer.build(4, dtype)
+        narrow = x.astype(dtype)
+        np.testing.assert_array_equal(layer.forward(narrow), narrow)  # not learnt yet
+        layer.learn(narrow)
+        wide = narrow.astype(np.float64)
+        # Sums of 100 in float64, in whatever order, then one rounding to the dtype.
+        eps = 10 * np.finfo(np.float64).eps + np.finfo(dtype).eps
+        np.testing.assert_allclose(layer.mean, wide.mean(axis=0), eps)
+        scale = wide.std(axis=0)
+        scale[3] = 1  # constant, though its computed spread is not exactly 0
+        np.testing.assert_allclose(layer.scale, scale, eps)
+        y = layer.forward(narrow, training=True)
+        assert not y[:, 3].any()
+        np.testing.assert_array_equal(y, (narrow - layer.mean) / layer.scale)
+        dx = layer.backward(np.ones_like(narrow))
+        np.testing.assert_array_equal(dx, np.ones_like(narrow) / layer.scale)
+        assert not layer.parameters
+
+
+def test_conversion_of_inputs() -> None:
+    layer = lm.Dense(2, kernel_initializer=identity)
+    layer.build(2)
+    for x in ([[1, 2]], np.array([[1, 2]], ">i2"), np.array([[1, 2]], np.float16)):
+        y = layer.forward(x)
+        assert y.dtype == np.float32
+        assert y.tolist() == [[1, 2]]
+    assert lm.Dense(2).forward(np.ones((1, 3), np.float32)).dtype == np.float32
+    assert lm.Dense(2).forward(np.ones((1, 3), np.float64)).dtype == np.float64
+    assert lm.Dense(2).forward(np.ones((1, 3), np.int64)).dtype == np.float32
+
+
+@pytest.mark.parametrize("rows", [0, 1])
+def test_few_rows(rows: int) -> None:
+    for layer in (lm.Dense(3, "gelu"), lm.Activation("softmax"), lm.Dropout(0.5)):
+        layer.build(4, "float64")
+        y = layer.forward(np.ones((rows, 4)), training=True)
+        dx = layer.backward(np.ones_like(y))
+        assert y.shape == (rows, layer.outputs(4))
+        assert dx is not None
+        assert dx.shape == (rows, 4)
+
+
+def test_copies_are_independent() -> None:
+    layer = lm.Dense(4, lm.leaky_relu.using(negative_slope=0.2))
+    y = layer.forward(X, training=True)
+    for other in (copy.deepcopy(layer), pickle.loads(pickle.dumps(layer))):
+        np.testing.assert_array_equal(other.forward(X), y)
+        other.parameters["kernel"][...] = 0
+        assert not other.forward(X).any()
+    np.testing.assert_array_equal(layer.forward(X), y)
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (lambda: lm.Dense(0), ValueError, "units must be an integer >= 1, came 0"),
+        (lambda: lm.Dense(-3), ValueError, "units must be .* came -3"),
+        (lambda: Dense(2.5), TypeError, "units must be .* came 2.5"),
+        (lambda: Dense("relu"), TypeError, "units must be .* came 'relu'"),
+        (lambda: lm.Dense(3, l1=-1), ValueError, "l1 must be .* >= 0, came -1"),
+        (lambda: lm.Dense(3, l2=np.inf), ValueError, "l2 must be .* came inf"),
+        (lambda: lm.Dense(3, "rellu"), ValueError, "rellu.*softplus"),
+        (lambda: lm.Activation("rellu"), ValueError, "rellu.*softplus"),
+        (lambda: lm.Dropout(1.5), ValueError, r"rate must be .*\[0, 1\], came 1.5"),
+        (lambda: lm.Dropout(-0.1), ValueError, "rate must be .* came -0.1"),
+        (lambda: lm.Dropout(np.nan), ValueError, "rate must be .* came nan"),
+        (lambda: Dropout("0.5"), TypeError, "rate must be .* came '0.5'"),
+        (
+            lambda: Dropout(0.5, "old"),
+            ValueError,
+            "'inverted' or 'classic', came 'o",
+        ),
+        (lambda: lm.Dense(2).build(0), ValueError, "features must be .* came 0"),
+        (lambda: lm.Dense(2).build(3, "int8"), ValueError, "'float64', came 'int8'"),
+        (lambda: lm.Dense(2).build(3, "who"), ValueError, "'float64', came 'who'"),
+        (lambda: lm.Dense(2).build(3, seed=-1), ValueError, "seed must be .* came -1"),
+        (lambda: Dense(2).build(3, seed="x"), TypeError, "seed must be .* came 'x'"),
+    ],
+)
+def test_wrong_arguments(
+    make: Callable[[], Any], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        make()
+
+
+@pytest.mark.parametrize(
+    ("x", "error", "message"),
+    [
+        (np.ones((2, 4)), ValueError, "x must have 5 features, came 4"),
+        (np.ones(5), ValueError, r"came shape \(5,\); use reshape\(-1, 1\) .* one row"),
+        (np.ones((2, 5, 1)), ValueError, r"came shape \(2, 5, 1\); use reshape\(len"),
+        (1.0, ValueError, r"x must be 2-d \(rows, features\), came shape \(\)"),
+        (np.ones((2, 5), complex), TypeError, "real numbers, came dtype complex128"),
+        (np.full((2, 5), "a"), TypeError, "x must hold real numbers, came dtype <U1"),
+        (
+            np.full((2, 5), None),
+            TypeError,
+            "x must hold real numbers, came dtype object",
+        ),
+        (np.ma.ones((2, 5)), TypeError, "x must not be masked"),
+    ],
+)
+def test_wrong_inputs(x: Any, error: type[Exception], message: str) -> None:
+    for layer in (
+        lm.Dense(3),
+        lm.Activation("relu"),
+        lm.Dropout(0.5),
+        lm.Standardize(),
+    ):
+        layer.build(5)
+        with pytest.raises(error, match=message):
+            layer.forward(x)
+
+
+def test_wrong_gradients() -> None:
+    for layer in (
+        lm.Dense(3),
+        lm.Activation("relu"),
+        lm.Dropout(0.5),
+        lm.Standardize(),
+    ):
+        with pytest.raises(RuntimeError, match="must come after forward"):
+            layer.backward(np.ones((6, 3)))
+        layer.forward(X)
+        with pytest.raises(RuntimeError, match="training=True"):
+            layer.backward(np.ones((6, 3)))
+        outputs = layer.forward(X, training=True).shape[1]
+        with pytest.raises(ValueError, match="dy must have 6 rows like x, came 1"):
+            layer.backward(np.ones((1, outputs)))
+        with pytest.raises(
+            ValueError, match=f"dy must have {outputs} features, came 7"
+        ):
+            layer.backward(np.ones((6, 7)))

@@ -1,0 +1,162 @@
+"""The package as a whole: version, configuration, examples, C API, import."""
+
+import doctest
+import importlib
+import importlib.metadata
+import pkgutil
+import re
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import lamina as lm
+from lamina import _core
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def run(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    import os
+
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, **environment},
+        cwd="/",
+    )
+
+
+def test_version_is_that_of_the_metadata() -> None:
+    assert lm.__version__ == importlib.metadata.version("lamina") == _core.__version__
+
+
+def test_show_config_and_command() -> None:
+    config = lm.show_config()
+    assert config["target"] in config["targets_available"]
+    assert set(config["targets_available"]) <= set(config["targets_built"])
+    assert config["numpy"] == np.__version__
+    shown = subprocess.run(
+        [sys.executable, "-m", "lamina"], capture_output=True, text=True, check=True
+    ).stdout
+    for word in ("lamina", "compiler", "targets built", "target ", "threads", "numpy"):
+        assert re.search(f"^{word}", shown, re.MULTILINE), word
+
+
+def test_target_from_the_environment() -> None:
+    for name in lm.show_config()["targets_available"]:
+        done = run("import lamina; print(lamina.show_config()['target'])", LAMINA_TARGET=name)
+        assert done.stdout.strip() == name
+    done = run("import lamina", LAMINA_TARGET="mmx")
+    assert "ImportError: LAMINA_TARGET must name a target" in done.stderr
+    with pytest.raises(ValueError, match="got 'mmx'"):
+        lm.set_target("mmx")
+
+
+def test_import_changes_no_state_and_starts_nothing() -> None:
+    done = run(
+        "import sys, threading, numpy, lamina\n"
+        "assert sys.float_info.min / 2 != 0\n"
+        "lamina.tanh(numpy.ones(100000)); assert sys.float_info.min / 2 != 0\n"
+        "assert len(open('/proc/self/stat').read().rsplit(')')[1].split()) > 17\n"
+        "assert threading.active_count() == 1\n"
+        "heavy = {'matplotlib', 'sklearn', 'tqdm', 'scipy', 'secrets'}\n"
+        "assert not heavy & set(sys.modules), heavy & set(sys.modules)"
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == ""
+
+
+MODULES = [
+    name
+    for _, name, _ in pkgutil.iter_modules(lm.__path__, "lamina.")
+    if name not in ("lamina._core", "lamina.kernels", "lamina.__main__")
+]
+
+
+@pytest.mark.parametrize("name", ["lamina", *MODULES])
+def test_examples_in_docstrings(name: str) -> None:
+    assert doctest.testmod(importlib.import_module(name)).failed == 0
+
+
+def test_examples_in_docstrings_of_activations() -> None:
+    runner = doctest.DocTestRunner()
+    for name in _core.__all__:
+        doc = getattr(lm, name).__doc__
+        assert "Parameters\n----------" in doc
+        test = doctest.DocTestParser().get_doctest(doc, {}, name, None, None)
+        assert test.examples
+        assert runner.run(test).failed == 0
+
+
+def test_code_in_the_readme_runs(tmp_path: Path) -> None:
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
+    assert blocks
+    done = subprocess.run(
+        [sys.executable, "-c", "\n".join(blocks)],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_public_names_are_documented() -> None:
+    for name in lm.__all__:
+        assert getattr(lm, name).__doc__, name
+
+
+def test_cimport_of_the_kernels(tmp_path: Path) -> None:
+    """A user's Cython extension calls the kernels without the GIL, on raw pointers."""
+    source = tmp_path / "mine.pyx"
+    source.write_text(
+        "# cython: language_level=3\n"
+        "from lamina.kernels cimport elu_f32, sigmoid_f64, softmax_f32, tanh_backward_f64\n"
+        "def run(float[::1] x, double[::1] z, float[:, ::1] rows):\n"
+        "    with nogil:\n"
+        "        elu_f32(&x[0], &x[0], x.shape[0], 0.5)\n"
+        "        sigmoid_f64(&z[0], &z[0], z.shape[0])\n"
+        "        tanh_backward_f64(&z[0], &z[0], &z[0], z.shape[0])\n"
+        "        softmax_f32(&rows[0, 0], &rows[0, 0], rows.shape[0], rows.shape[1])\n"
+    )
+    cython = [sys.executable, "-m", "cython", "-3", str(source)]
+    subprocess.run(cython, check=True, cwd=tmp_path)
+    suffix = sysconfig.get_config_var("EXT_SUFFIX")
+    subprocess.run(
+        ["gcc", "-O1", "-shared", "-fPIC", f"-I{sysconfig.get_path('include')}"]
+        + ["mine.c", "-o", f"mine{suffix}"],
+        check=True,
+        cwd=tmp_path,
+    )
+    spec = importlib.util.spec_from_file_location("mine", tmp_path / f"mine{suffix}")
+    assert spec and spec.loader
+    mine = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(mine)
+    x = np.linspace(-3, 3, 37, dtype=np.float32)
+    z = np.linspace(-3, 3, 37)
+    rows = x[:36].reshape(4, 9).copy()
+    want = lm.elu(x, alpha=0.5), lm.sigmoid(z), lm.softmax(rows)
+    mine.run(x, z, rows)
+    np.testing.assert_array_equal(x, want[0])
+    np.testing.assert_array_equal(z, lm.tanh.backward(want[1], want[1]))
+    np.testing.assert_array_equal(rows, want[2])
+
+
+def test_signatures_of_the_c_api_are_frozen() -> None:
+    """Other people's binaries call through them."""
+    import lamina.kernels as kernels
+
+    text = {name: str(capsule) for name, capsule in kernels.__pyx_capi__.items()}
+    assert len(text) == 4 * len(_core.__all__)
+    assert '"void (float const *, float *, size_t)"' in text["sigmoid_f32"]
+    assert (
+        '"void (double const *, double const *, double *, size_t, double)"'
+        in text["elu_backward_f64"]
+    )
+    assert '"void (float const *, float *, size_t, size_t)"' in text["softmax_f32"]
