@@ -1,9 +1,9 @@
 // Every activation, once: what it says of itself, its forward, its derivative.
 //
-// `V` is a target's Vec<float> or Vec<double>; the functions used on it (exp, select,
-// ...) are found by argument-dependent lookup in simd/. `derivative` takes what
-// `info.saves` names. NaN gives NaN, an infinity gives the limit, a kink the value
-// stated here.
+// x, y and `saved` are a target's Vec<float> or Vec<double>; the functions used on them
+// (exp, select, ...) are found by argument-dependent lookup in simd/. `derivative`
+// takes what `info.saves` names. NaN gives NaN, an infinity gives the limit, a kink the
+// value stated here.
 #pragma once
 
 #include "activation_info.hpp"
@@ -17,14 +17,8 @@ struct Identity {
                              .max_ulp = {0, 0},
                              .max_derivative_error = {0, 0},
                              .loss = "mean_squared_error"};
-  template <class V>
-  static V forward(V x) {
-    return x;
-  }
-  template <class V>
-  static V derivative(V y) {
-    return keep_nan(y, V(1.0));
-  }
+  static auto forward(auto x) { return x; }
+  static auto derivative(auto y) { return keep_nan(y, 1.0); }
 };
 
 struct Sigmoid {
@@ -34,14 +28,8 @@ struct Sigmoid {
                              .max_ulp = {3, 3},
                              .max_derivative_error = {3, 3},
                              .loss = "binary_crossentropy"};
-  template <class V>
-  static V forward(V x) {
-    return sigmoid(x);
-  }
-  template <class V>
-  static V derivative(V y) {
-    return y * (1.0 - y);
-  }
+  static auto forward(auto x) { return sigmoid(x); }
+  static auto derivative(auto y) { return y * (1.0 - y); }
 };
 
 struct LogSigmoid {
@@ -50,14 +38,8 @@ struct LogSigmoid {
                              .saves = Saves::output,
                              .max_ulp = {3, 3},
                              .max_derivative_error = {3, 3}};
-  template <class V>
-  static V forward(V x) {
-    return -softplus(-x);
-  }
-  template <class V>
-  static V derivative(V y) {
-    return -expm1(y);
-  }
+  static auto forward(auto x) { return -softplus(-x); }
+  static auto derivative(auto y) { return -expm1(y); }
 };
 
 struct Tanh {
@@ -66,14 +48,8 @@ struct Tanh {
                              .saves = Saves::output,
                              .max_ulp = {3, 3},
                              .max_derivative_error = {6, 6}};
-  template <class V>
-  static V forward(V x) {
-    return tanh(x);
-  }
-  template <class V>
-  static V derivative(V y) {
-    return (1.0 - y) * (1.0 + y);
-  }
+  static auto forward(auto x) { return tanh(x); }
+  static auto derivative(auto y) { return (1.0 - y) * (1.0 + y); }
 };
 
 struct Relu {
@@ -84,14 +60,8 @@ struct Relu {
                              .max_derivative_error = {0, 0},
                              .initializer = "he_normal"};
   // relu(-0.0) is 0.0, which max(0.0, x) would not give.
-  template <class V>
-  static V forward(V x) {
-    return select(x <= 0.0, 0.0, x);
-  }
-  template <class V>
-  static V derivative(V y) {
-    return keep_nan(y, select(y > 0.0, V(1.0), 0.0));
-  }
+  static auto forward(auto x) { return select(x <= 0.0, 0.0, x); }
+  static auto derivative(auto y) { return keep_nan(y, select(y > 0.0, 1.0, 0.0)); }
 };
 
 struct Relu6 {
@@ -101,13 +71,9 @@ struct Relu6 {
                              .max_ulp = {0, 0},
                              .max_derivative_error = {0, 0},
                              .initializer = "he_normal"};
-  template <class V>
-  static V forward(V x) {
-    return min(6.0, Relu::forward(x));
-  }
-  template <class V>
-  static V derivative(V y) {
-    return keep_nan(y, select((y > 0.0) & (y < 6.0), V(1.0), 0.0));
+  static auto forward(auto x) { return min(6.0, Relu::forward(x)); }
+  static auto derivative(auto y) {
+    return keep_nan(y, select((y > 0.0) & (y < 6.0), 1.0, 0.0));
   }
 };
 
@@ -120,13 +86,12 @@ struct LeakyRelu {
                              .max_derivative_error = {1, 1},
                              .initializer = "he_normal"};
   double negative_slope = info.parameter.initial;
-  template <class V>
-  V forward(V x) const {
+  auto forward(auto x) const {
+    if (negative_slope == 0) return Relu::forward(x);  // not 0 * -inf
     return select(x > 0.0, x, x * negative_slope);
   }
-  template <class V>
-  V derivative(V saved) const {
-    return keep_nan(saved, select(saved > 0.0, V(1.0), negative_slope));
+  auto derivative(auto saved) const {
+    return keep_nan(saved, select(saved > 0.0, 1.0, negative_slope));
   }
 };
 
@@ -139,12 +104,8 @@ struct Elu {
                              .max_derivative_error = {2, 2},
                              .initializer = "he_normal"};
   double alpha = info.parameter.initial;
-  template <class V>
-  V forward(V x) const {
-    return select(x > 0.0, x, alpha * expm1(x));
-  }
-  template <class V>
-  V derivative(V saved) const {
+  auto forward(auto x) const { return select(x > 0.0, x, alpha * expm1(x)); }
+  auto derivative(auto saved) const {
     if (alpha < 0) return select(saved > 0.0, 1.0, alpha * exp(saved));
     return select(saved > 0.0, 1.0, saved + alpha);
   }
@@ -160,17 +121,12 @@ struct Selu {
       .initializer = "lecun_normal"};
   static constexpr double scale = 1.0507009873554804935;
   static constexpr double scaled_alpha = scale * 1.6732632423543772848;
-  template <class V>
-  static V forward(V x) {
+  static auto forward(auto x) {
     // In two parts: the float next to `scale` lies above it and overflows too early.
     constexpr double high = 0x1.0cfap0;
-    return select(x > 0.0, fma(x, V(high), x * (scale - high)),
-                  scaled_alpha * expm1(x));
+    return select(x > 0.0, fma(x, high, x * (scale - high)), scaled_alpha * expm1(x));
   }
-  template <class V>
-  static V derivative(V y) {
-    return select(y > 0.0, scale, y + scaled_alpha);
-  }
+  static auto derivative(auto y) { return select(y > 0.0, scale, y + scaled_alpha); }
 };
 
 struct Celu {
@@ -182,17 +138,13 @@ struct Celu {
                              .max_derivative_error = {2, 2},
                              .initializer = "he_normal"};
   double alpha = info.parameter.initial;
-  template <class V>
-  V forward(V x) const {
-    const V u = x / alpha;
+  auto forward(auto x) const {
+    const auto u = x / alpha;
     // expm1 is for u <= 0; e^u - 1 = -e^u (e^-u - 1)
-    const V grown = alpha > 0 ? expm1(u) : -expm1(-u) * exp(u);
+    const auto grown = alpha > 0 ? expm1(u) : -expm1(-u) * exp(u);
     return select(x > 0.0, x, alpha * grown);
   }
-  template <class V>
-  V derivative(V y) const {
-    return select(y > 0.0, 1.0, y / alpha + 1.0);
-  }
+  auto derivative(auto y) const { return select(y > 0.0, 1.0, y / alpha + 1.0); }
 };
 
 struct Softplus {
@@ -204,14 +156,10 @@ struct Softplus {
                              .max_derivative_error = {3, 3},
                              .initializer = "he_normal"};
   double beta = info.parameter.initial;
-  template <class V>
-  V forward(V x) const {
+  auto forward(auto x) const {
     return max(0.0, x) + log1p(decay(beta * x).value()) * (1 / beta);
   }
-  template <class V>
-  V derivative(V y) const {
-    return -expm1(-beta * y);
-  }
+  auto derivative(auto y) const { return -expm1(-beta * y); }
 };
 
 struct Softsign {
@@ -220,14 +168,12 @@ struct Softsign {
                              .saves = Saves::output,
                              .max_ulp = {2, 2},
                              .max_derivative_error = {3, 3}};
-  template <class V>
-  static V forward(V x) {
-    const V finite = clamp(x, -1e30, 1e30);
+  static auto forward(auto x) {
+    const auto finite = clamp(x, -1e30, 1e30);
     return finite / (1.0 + abs(finite));
   }
-  template <class V>
-  static V derivative(V y) {
-    const V rest = 1.0 - abs(y);
+  static auto derivative(auto y) {
+    const auto rest = 1.0 - abs(y);
     return rest * rest;
   }
 };
@@ -239,14 +185,10 @@ struct Silu {
                              .max_ulp = {4, 4},
                              .max_derivative_error = {4, 4},
                              .initializer = "he_normal"};
-  template <class V>
-  static V forward(V x) {
-    return silu(x);
-  }
-  template <class V>
-  static V derivative(V x) {
+  static auto forward(auto x) { return silu(x); }
+  static auto derivative(auto x) {
     constexpr double flat = 800;  // beyond, the derivative is 0 or 1
-    const V c = clamp(x, -flat, flat);
+    const auto c = clamp(x, -flat, flat);
     return times_sigmoid_derivative(c, c);
   }
 };
@@ -258,20 +200,8 @@ struct Gelu {
                              .max_ulp = {4, 4},
                              .max_derivative_error = {4, 4},
                              .initializer = "he_normal"};
-  template <class V>
-  static V forward(V x) {
-    const auto tail = normal_tail(abs(x));
-    return max(0.0, x) - tail.density.times(tail.a * tail.ratio);
-  }
-  template <class V>
-  static V derivative(V x) {
-    const auto tail = normal_tail(abs(x));
-    const V density = tail.density.value();
-    const V upper = density * tail.ratio;
-    constexpr double inverse_root = 0.39894228040143267794;  // 1 / sqrt(2 pi)
-    return select(x > 0.0, 1.0 - upper, upper) +
-           copysign(tail.a, x) * (density * inverse_root);
-  }
+  static auto forward(auto x) { return gelu(x); }
+  static auto derivative(auto x) { return gelu_derivative(x); }
 };
 
 struct GeluTanh {
@@ -285,16 +215,12 @@ struct GeluTanh {
   // The argument of the equal form x * sigmoid(u), and du/dx.
   static constexpr double linear = 1.5957691216057307117;  // 2 sqrt(2 / pi)
   static constexpr double cubic = linear * 0.044715;
-  template <class V>
-  static V forward(V x) {
-    return gelu_tanh(x);
-  }
-  template <class V>
-  static V derivative(V x) {
-    const V c = clamp(x, -22.0, 22.0);
-    const V square = c * c;
-    const V u = c * fma(square, V(cubic), V(linear));
-    return times_sigmoid_derivative(c * fma(square, V(3 * cubic), V(linear)), u);
+  static auto forward(auto x) { return gelu_tanh(x); }
+  static auto derivative(auto x) {
+    const auto c = clamp(x, -22.0, 22.0);
+    const auto square = c * c;
+    const auto u = c * fma(square, cubic, linear);
+    return times_sigmoid_derivative(c * fma(square, 3 * cubic, linear), u);
   }
 };
 
@@ -305,13 +231,9 @@ struct QuickGelu {
                              .max_ulp = {128, 512},
                              .max_derivative_error = {4, 4},
                              .initializer = "he_normal"};
-  template <class V>
-  static V forward(V x) {
-    return quick_gelu(x);
-  }
-  template <class V>
-  static V derivative(V x) {
-    const V u = clamp(1.702 * x, -800.0, 800.0);
+  static auto forward(auto x) { return quick_gelu(x); }
+  static auto derivative(auto x) {
+    const auto u = clamp(1.702 * x, -800.0, 800.0);
     return times_sigmoid_derivative(u, u);
   }
 };
@@ -323,14 +245,8 @@ struct Mish {
                              .max_ulp = {4, 4},
                              .max_derivative_error = {4, 4},
                              .initializer = "he_normal"};
-  template <class V>
-  static V forward(V x) {
-    return mish(x);
-  }
-  template <class V>
-  static V derivative(V x) {
-    return mish_derivative(x);
-  }
+  static auto forward(auto x) { return mish(x); }
+  static auto derivative(auto x) { return mish_derivative(x); }
 };
 
 struct HardSigmoid {
@@ -340,13 +256,9 @@ struct HardSigmoid {
                              .max_ulp = {2, 2},
                              .max_derivative_error = {1, 1}};
   // x * (1 / 6) + 1 / 2 would be wrong in every digit just above -3.
-  template <class V>
-  static V forward(V x) {
-    return clamp(x + 3.0, 0.0, 6.0) * (1.0 / 6);
-  }
-  template <class V>
-  static V derivative(V x) {
-    return keep_nan(x, select((x > -3.0) & (x < 3.0), V(1.0 / 6), 0.0));
+  static auto forward(auto x) { return clamp(x + 3.0, 0.0, 6.0) * (1.0 / 6); }
+  static auto derivative(auto x) {
+    return keep_nan(x, select((x > -3.0) & (x < 3.0), 1.0 / 6, 0.0));
   }
 };
 
@@ -357,14 +269,12 @@ struct HardSwish {
                              .max_ulp = {3, 3},
                              .max_derivative_error = {2, 2},
                              .initializer = "he_normal"};
-  template <class V>
-  static V forward(V x) {
-    const V c = max(-3.0, x);
+  static auto forward(auto x) {
+    const auto c = max(-3.0, x);
     return c * (min(6.0, c + 3.0) * (1.0 / 6));
   }
   // 0 at -3, 1 at +3
-  template <class V>
-  static V derivative(V x) {
+  static auto derivative(auto x) {
     return select(x <= -3.0, 0.0, select(x >= 3.0, 1.0, x * (1.0 / 3) + 0.5));
   }
 };
@@ -375,13 +285,9 @@ struct HardTanh {
                              .saves = Saves::output,
                              .max_ulp = {0, 0},
                              .max_derivative_error = {0, 0}};
-  template <class V>
-  static V forward(V x) {
-    return clamp(x, -1.0, 1.0);
-  }
-  template <class V>
-  static V derivative(V y) {
-    return keep_nan(y, select((y > -1.0) & (y < 1.0), V(1.0), 0.0));
+  static auto forward(auto x) { return clamp(x, -1.0, 1.0); }
+  static auto derivative(auto y) {
+    return keep_nan(y, select((y > -1.0) & (y < 1.0), 1.0, 0.0));
   }
 };
 
@@ -391,35 +297,23 @@ struct TanhShrink {
                              .saves = Saves::input,
                              .max_ulp = {4, 4},
                              .max_derivative_error = {6, 6}};
-  template <class V>
-  static V forward(V x) {
-    return tanh_shrink(x);
-  }
-  template <class V>
-  static V derivative(V x) {
-    const V t = tanh(x);
+  static auto forward(auto x) { return tanh_shrink(x); }
+  static auto derivative(auto x) {
+    const auto t = tanh(x);
     return t * t;
   }
 };
 
 struct SoftShrink {
-  static constexpr Info info{
-      .name = "soft_shrink",
-      .formula =
-          "x - threshold if x > threshold, x + threshold if x < -threshold, else 0",
-      .saves = Saves::output,
-      .parameter = {"threshold", 0.5, Range::nonnegative},
-      .max_ulp = {1, 1},
-      .max_derivative_error = {0, 0}};
+  static constexpr Info info{.name = "soft_shrink",
+                             .formula = "x - min(max(x, -threshold), threshold)",
+                             .saves = Saves::output,
+                             .parameter = {"threshold", 0.5, Range::nonnegative},
+                             .max_ulp = {1, 1},
+                             .max_derivative_error = {0, 0}};
   double threshold = info.parameter.initial;
-  template <class V>
-  V forward(V x) const {
-    return x - clamp(x, -threshold, threshold);
-  }
-  template <class V>
-  V derivative(V y) const {
-    return keep_nan(y, select(y != 0.0, V(1.0), 0.0));
-  }
+  auto forward(auto x) const { return x - clamp(x, -threshold, threshold); }
+  auto derivative(auto y) const { return keep_nan(y, select(y != 0.0, 1.0, 0.0)); }
 };
 
 struct HardShrink {
@@ -430,14 +324,8 @@ struct HardShrink {
                              .max_ulp = {0, 0},
                              .max_derivative_error = {0, 0}};
   double threshold = info.parameter.initial;
-  template <class V>
-  V forward(V x) const {
-    return select(abs(x) <= threshold, 0.0, x);
-  }
-  template <class V>
-  V derivative(V y) const {
-    return keep_nan(y, select(y != 0.0, V(1.0), 0.0));
-  }
+  auto forward(auto x) const { return select(abs(x) <= threshold, 0.0, x); }
+  auto derivative(auto y) const { return keep_nan(y, select(y != 0.0, 1.0, 0.0)); }
 };
 
 // relu where b = 0; b at most 2^66.
@@ -449,22 +337,19 @@ struct Squareplus {
                              .max_ulp = {4, 4},
                              .max_derivative_error = {4, 4},
                              .initializer = "he_normal"};
-  static constexpr double huge =
-      0x1p60;  // its square is finite, b negligible beside it
+  static constexpr double huge = 0x1p60;  // has a square, beside which b is nothing
   double b = info.parameter.initial;
-  template <class V>
-  V forward(V x) const {
+  auto forward(auto x) const {
     if (b == 0) return Relu::forward(x);
-    const V a = abs(x);
-    const V root = select(a > huge, a, sqrt(fma(a, a, V(b))));
+    const auto a = abs(x);
+    const auto root = select(a > huge, a, sqrt(fma(a, a, b)));
     return select(x < 0.0, (0.25 * b) / (0.5 * a + 0.5 * root), 0.5 * x + 0.5 * root);
   }
   // x = y - b / (4 y), so y' = y / sqrt(x^2 + b) = y^2 / (y^2 + b / 4).
-  template <class V>
-  V derivative(V y) const {
+  auto derivative(auto y) const {
     if (b == 0) return Relu::derivative(y);
-    const V c = min(huge, y);
-    return c * c / fma(c, c, V(0.25 * b));
+    const auto c = min(huge, y);
+    return c * c / fma(c, c, 0.25 * b);
   }
 };
 

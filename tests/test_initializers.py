@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import lamina as lm
-from lamina import initializers, reference
+from lamina import _core, initializers, reference
 
 NAMES = ["he", "glorot", "lecun"]
 SHAPE = (300, 200)
@@ -102,6 +102,7 @@ def test_large_draws_are_the_small_ones_continued() -> None:
     long = initializers.he_normal((1, 40_000), "float64", seed=5)
     short = initializers.he_normal((1, 20_001), "float64", seed=5)
     np.testing.assert_array_equal(long[:, :20_001], short)
+    assert long.all()
 
 
 def test_seed_and_stream_matter() -> None:
@@ -135,9 +136,26 @@ def test_permutation() -> None:
     assert not np.array_equal(order, initializers.permutation(1000, 7, 10))
 
 
+def test_permutation_uses_both_halves_of_its_keys() -> None:
+    n = 300_000  # ten pairs share their upper 32 bits
+    high, low = _core.random_words(2 * n, 1, 2).reshape(2, n)
+    assert len(np.unique(high)) < n
+    order = initializers.permutation(n, 1, 2)
+    np.testing.assert_array_equal(order, np.lexsort((low, high)))
+
+
 def test_zeros_and_bias_shape() -> None:
     np.testing.assert_array_equal(initializers.zeros((3, 2)), np.zeros((3, 2)))
     assert initializers.he_normal((7,), seed=0).shape == (7,)
+    assert initializers.he_normal((0, 7), seed=0).shape == (0, 7)
+
+
+def test_kernel_and_bias_are_independent() -> None:
+    layer = lm.Dense(4, kernel_initializer="he_normal", bias_initializer="he_normal")
+    layer.build(1, seed=0)
+    kernel, bias = layer.parameters["kernel"][0], layer.parameters["bias"]
+    # The same bits would differ by the root of the fan alone.
+    assert not np.isclose(kernel, 2 * bias).any()
 
 
 @pytest.mark.parametrize(
@@ -163,7 +181,7 @@ def test_own_function() -> None:
     layer = lm.Dense(3, kernel_initializer=ones, bias_initializer=ones)
     np.testing.assert_array_equal(layer.forward([[1.0, 2.0]]), [[4.0, 4.0, 4.0]])
     wrong = lm.Dense(3, kernel_initializer=lambda shape, dtype: np.ones(shape[::-1]))
-    with pytest.raises(ValueError, match=r"return shape \(2, 3\), came \(3, 2\)"):
+    with pytest.raises(ValueError, match=r"return shape \(2, 3\), got \(3, 2\)"):
         wrong.build(2)
 
 

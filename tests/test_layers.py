@@ -159,6 +159,16 @@ def test_dropout_expectation(mode: Any) -> None:
     assert abs(y.mean() - layer.forward(x).mean()) < 5 * error
 
 
+def test_dropout_starts_anew_when_built() -> None:
+    layer = lm.Dropout(0.5)
+    passes = []
+    for _ in range(2):
+        layer.build(50, seed=1)
+        passes.append([layer.forward(np.ones((1, 50)), True) for _ in range(2)])
+    np.testing.assert_array_equal(passes[0], passes[1])
+    assert not np.array_equal(passes[0][0], passes[0][1])
+
+
 def test_dropout_selects() -> None:
     x = np.full((1, 1000), np.inf)
     y = lm.Dropout(0.5).forward(x, training=True)
@@ -216,6 +226,8 @@ def test_copies_are_independent() -> None:
     y = layer.forward(X, training=True)
     for other in (copy.deepcopy(layer), pickle.loads(pickle.dumps(layer))):
         np.testing.assert_array_equal(other.forward(X), y)
+        with pytest.raises(RuntimeError, match="must come after forward"):
+            other.backward(y)
         other.parameters["kernel"][...] = 0
         assert not other.forward(X).any()
     np.testing.assert_array_equal(layer.forward(X), y)
@@ -224,28 +236,28 @@ def test_copies_are_independent() -> None:
 @pytest.mark.parametrize(
     ("make", "error", "message"),
     [
-        (lambda: lm.Dense(0), ValueError, "units must be an integer >= 1, came 0"),
-        (lambda: lm.Dense(-3), ValueError, "units must be .* came -3"),
-        (lambda: Dense(2.5), TypeError, "units must be .* came 2.5"),
-        (lambda: Dense("relu"), TypeError, "units must be .* came 'relu'"),
-        (lambda: lm.Dense(3, l1=-1), ValueError, "l1 must be .* >= 0, came -1"),
-        (lambda: lm.Dense(3, l2=np.inf), ValueError, "l2 must be .* came inf"),
+        (lambda: lm.Dense(0), ValueError, "units must be an integer >= 1, got 0"),
+        (lambda: lm.Dense(-3), ValueError, "units must be .* got -3"),
+        (lambda: Dense(2.5), TypeError, "units must be .* got 2.5"),
+        (lambda: Dense("relu"), TypeError, "units must be .* got 'relu'"),
+        (lambda: lm.Dense(3, l1=-1), ValueError, "l1 must be .* >= 0, got -1"),
+        (lambda: lm.Dense(3, l2=np.inf), ValueError, "l2 must be .* got inf"),
         (lambda: lm.Dense(3, "rellu"), ValueError, "rellu.*softplus"),
         (lambda: lm.Activation("rellu"), ValueError, "rellu.*softplus"),
-        (lambda: lm.Dropout(1.5), ValueError, r"rate must be .*\[0, 1\], came 1.5"),
-        (lambda: lm.Dropout(-0.1), ValueError, "rate must be .* came -0.1"),
-        (lambda: lm.Dropout(np.nan), ValueError, "rate must be .* came nan"),
-        (lambda: Dropout("0.5"), TypeError, "rate must be .* came '0.5'"),
+        (lambda: lm.Dropout(1.5), ValueError, r"rate must be .*\[0, 1\], got 1.5"),
+        (lambda: lm.Dropout(-0.1), ValueError, "rate must be .* got -0.1"),
+        (lambda: lm.Dropout(np.nan), ValueError, "rate must be .* got nan"),
+        (lambda: Dropout("0.5"), TypeError, "rate must be .* got '0.5'"),
         (
             lambda: Dropout(0.5, "old"),
             ValueError,
-            "'inverted' or 'classic', came 'o",
+            "'inverted' or 'classic', got 'o",
         ),
-        (lambda: lm.Dense(2).build(0), ValueError, "features must be .* came 0"),
-        (lambda: lm.Dense(2).build(3, "int8"), ValueError, "'float64', came 'int8'"),
-        (lambda: lm.Dense(2).build(3, "who"), ValueError, "'float64', came 'who'"),
-        (lambda: lm.Dense(2).build(3, seed=-1), ValueError, "seed must be .* came -1"),
-        (lambda: Dense(2).build(3, seed="x"), TypeError, "seed must be .* came 'x'"),
+        (lambda: lm.Dense(2).build(0), ValueError, "features must be .* got 0"),
+        (lambda: lm.Dense(2).build(3, "int8"), ValueError, "'float64', got 'int8'"),
+        (lambda: lm.Dense(2).build(3, "who"), ValueError, "'float64', got 'who'"),
+        (lambda: lm.Dense(2).build(3, seed=-1), ValueError, "seed must be .* got -1"),
+        (lambda: Dense(2).build(3, seed="x"), TypeError, "seed must be .* got 'x'"),
     ],
 )
 def test_wrong_arguments(
@@ -258,16 +270,16 @@ def test_wrong_arguments(
 @pytest.mark.parametrize(
     ("x", "error", "message"),
     [
-        (np.ones((2, 4)), ValueError, "x must have 5 features, came 4"),
-        (np.ones(5), ValueError, r"came shape \(5,\); use reshape\(-1, 1\) .* one row"),
-        (np.ones((2, 5, 1)), ValueError, r"came shape \(2, 5, 1\); use reshape\(len"),
-        (1.0, ValueError, r"x must be 2-d \(rows, features\), came shape \(\)"),
-        (np.ones((2, 5), complex), TypeError, "real numbers, came dtype complex128"),
-        (np.full((2, 5), "a"), TypeError, "x must hold real numbers, came dtype <U1"),
+        (np.ones((2, 4)), ValueError, "x must have 5 features, got 4"),
+        (np.ones(5), ValueError, r"got shape \(5,\); use reshape\(-1, 1\) .* one row"),
+        (np.ones((2, 5, 1)), ValueError, r"got shape \(2, 5, 1\); use reshape\(len"),
+        (1.0, ValueError, r"x must be 2-d \(rows, features\), got shape \(\)"),
+        (np.ones((2, 5), complex), TypeError, "real numbers, got dtype complex128"),
+        (np.full((2, 5), "a"), TypeError, "x must hold real numbers, got dtype <U1"),
         (
             np.full((2, 5), None),
             TypeError,
-            "x must hold real numbers, came dtype object",
+            "x must hold real numbers, got dtype object",
         ),
         (np.ma.ones((2, 5)), TypeError, "x must not be masked"),
     ],
@@ -297,9 +309,9 @@ def test_wrong_gradients() -> None:
         with pytest.raises(RuntimeError, match="training=True"):
             layer.backward(np.ones((6, 3)))
         outputs = layer.forward(X, training=True).shape[1]
-        with pytest.raises(ValueError, match="dy must have 6 rows like x, came 1"):
+        with pytest.raises(ValueError, match="dy must have 6 rows like x, got 1"):
             layer.backward(np.ones((1, outputs)))
         with pytest.raises(
-            ValueError, match=f"dy must have {outputs} features, came 7"
+            ValueError, match=f"dy must have {outputs} features, got 7"
         ):
             layer.backward(np.ones((6, 7)))

@@ -40,9 +40,9 @@ def test_accuracy() -> None:
     loss = losses.categorical_crossentropy
     assert loss.correct(outputs, np.array([1, 0, 0, 1])) == 2
     assert loss.correct(outputs, np.eye(2)[[1, 0, 0, 1]]) == 2
-    # Six of the eight logits are on the side that the target wants.
-    table = np.array([[1, 1], [1, 1], [0, 1], [0, 1.0]])
-    assert losses.binary_crossentropy.correct(outputs, table) == 3
+    # Seven of the eight logits are on the side that the target wants.
+    table = np.array([[1, 1], [1, 1], [0, 1], [1, 1.0]])
+    assert losses.binary_crossentropy.correct(outputs, table) == 3.5
 
 
 @pytest.mark.parametrize(
@@ -61,6 +61,11 @@ def test_labels(y: Any) -> None:
     assert targets.tolist() == [0, 2, 1]
 
 
+def test_labels_of_a_single_class() -> None:
+    targets = losses.categorical_crossentropy.targets([[0], [0]], 1, F64)
+    assert targets.tolist() == [0, 0]
+
+
 @pytest.mark.parametrize("dtype", [bool, int, np.float32])
 def test_binary_targets(dtype: Any) -> None:
     for shape in [(3,), (3, 1)]:
@@ -73,25 +78,26 @@ def test_binary_targets(dtype: Any) -> None:
 @pytest.mark.parametrize(
     ("loss", "y", "outputs", "error", "message"),
     [
-        ("categorical", [0, 3], 3, ValueError, "labels from 0 to 2 .* came 3"),
-        ("categorical", [0, -1], 3, ValueError, "labels from 0 to 2 .* came -1"),
-        ("categorical", [0.0, 1.0], 3, TypeError, "integer labels, came dtype float64"),
-        ("categorical", ["a", "b"], 3, TypeError, "real numbers, came dtype <U1"),
-        ("categorical", [1j], 3, TypeError, "real numbers, came dtype complex128"),
+        ("categorical", [0, 3], 3, ValueError, "labels from 0 to 2 .* got 3"),
+        ("categorical", [0, -1], 3, ValueError, "labels from 0 to 2 .* got -1"),
+        ("categorical", [0.0, 1.0], 3, TypeError, "integer labels, got dtype float64"),
+        ("categorical", ["a", "b"], 3, TypeError, "real numbers, got dtype <U1"),
+        ("categorical", [1j], 3, TypeError, "real numbers, got dtype complex128"),
         (
             "categorical",
             np.zeros((2, 4)),
             3,
             ValueError,
-            r"\(n, 3\), came shape \(2, 4",
+            r"\(n, 3\), got shape \(2, 4",
         ),
-        ("categorical", 3, 3, ValueError, r"labels \(n,\) or .* came shape \(\)"),
-        ("categorical", [[1, 1, 0]], 3, ValueError, r"rows of sum 1\), came .* row 0"),
+        ("categorical", 3, 3, ValueError, r"labels \(n,\) or .* got shape \(\)"),
+        ("categorical", [[1, 1, 0]], 3, ValueError, r"rows of sum 1\), got .* row 0"),
         ("categorical", [[2, -1, 0]], 3, ValueError, "must hold probabilities"),
         ("categorical", [[np.nan, 1, 0]], 3, ValueError, "must hold probabilities"),
-        ("binary", [0, 2], 1, ValueError, "must hold 0 and 1, came 2"),
-        ("binary", [0, np.nan], 1, ValueError, "must hold 0 and 1, came nan"),
-        ("binary", [0, 1], 2, ValueError, r"shape \(n, 2\) for 2 outputs, came \(2,\)"),
+        ("binary", [0, 2], 1, ValueError, "must hold 0 and 1, got 2"),
+        ("binary", [0, -1], 1, ValueError, "must hold 0 and 1, got -1"),
+        ("binary", [0, np.nan], 1, ValueError, "must hold 0 and 1, got nan"),
+        ("binary", [0, 1], 2, ValueError, r"shape \(n, 2\) for 2 outputs, got \(2,\)"),
         (
             "squared",
             [0.0, np.inf],

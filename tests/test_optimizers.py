@@ -54,6 +54,10 @@ def test_fifty_steps(rule: Any, dtype: Any) -> None:
     np.testing.assert_allclose(w, oracle(rule, start, gradients), 0, tolerance)
 
 
+def test_state_that_is_needed() -> None:
+    assert [rule.slots for rule in OPTIMIZERS] == [0, 1, 1, 2, 2]
+
+
 def test_power_by_multiplication() -> None:
     for exponent in (1, 2, 3, 10, 1000, 123_457):
         # Squarings double the relative error: exponent roundings at most.
@@ -71,16 +75,16 @@ def test_immutable() -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: lm.SGD(0), "learning_rate must be a finite number > 0, came 0"),
-        (lambda: lm.SGD(float("nan")), "learning_rate must be .* came nan"),
-        (lambda: lm.SGD(float("inf")), "learning_rate must be .* came inf"),
-        (lambda: lm.SGD(momentum=1.0), r"momentum must be a number in \[0, 1\), came"),
-        (lambda: lm.SGD(momentum=-0.1), "momentum must be .* came -0.1"),
+        (lambda: lm.SGD(0), "learning_rate must be a finite number > 0, got 0"),
+        (lambda: lm.SGD(float("nan")), "learning_rate must be .* got nan"),
+        (lambda: lm.SGD(float("inf")), "learning_rate must be .* got inf"),
+        (lambda: lm.SGD(momentum=1.0), r"momentum must be a number in \[0, 1\), got"),
+        (lambda: lm.SGD(momentum=-0.1), "momentum must be .* got -0.1"),
         (lambda: lm.SGD(nesterov=True), "nesterov must come with a momentum > 0"),
-        (lambda: lm.Adam(-1.0), "learning_rate must be .* came -1.0"),
-        (lambda: lm.Adam(beta_1=1), "beta_1 must be .* came 1"),
-        (lambda: lm.Adam(beta_2=2), "beta_2 must be .* came 2"),
-        (lambda: lm.Adam(epsilon=0.0), "epsilon must be .* came 0.0"),
+        (lambda: lm.Adam(-1.0), "learning_rate must be .* got -1.0"),
+        (lambda: lm.Adam(beta_1=1), "beta_1 must be .* got 1"),
+        (lambda: lm.Adam(beta_2=2), "beta_2 must be .* got 2"),
+        (lambda: lm.Adam(epsilon=0.0), "epsilon must be .* got 0.0"),
         (
             lambda: optimizers.get("adagrad"),
             "unknown optimizer 'adagrad'; known are ad",
@@ -93,7 +97,7 @@ def test_wrong_values(make: Any, message: str) -> None:
 
 
 def test_wrong_types() -> None:
-    with pytest.raises(TypeError, match=r"learning_rate must be .* came '0.1'"):
+    with pytest.raises(TypeError, match=r"learning_rate must be .* got '0.1'"):
         lm.SGD("0.1")  # type: ignore[arg-type]
     with pytest.raises(
         TypeError, match=r"unknown optimizer <class .*known are adam, sgd"

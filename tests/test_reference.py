@@ -714,12 +714,12 @@ def test_losses_far_from_zero() -> None:
 
 def test_sgd_by_hand() -> None:
     w, v = reference.sgd([1.0, 2.0], [0.5, -1.0], [0.0, 0.0], 0.5)
-    np.testing.assert_array_equal([w, v], [[0.75, 2.5], [-0.25, 0.5]])
-    # v = 0.5 * 4 - 0.25 * 2 = 1.5; nesterov steps by 0.5 * 1.5 - 0.5 = 0.25
-    w, v = reference.sgd([1.0], [2.0], [4.0], 0.25, 0.5)
-    assert (w.item(), v.item()) == (2.5, 1.5)
-    w, v = reference.sgd([1.0], [2.0], [4.0], 0.25, 0.5, nesterov=True)
-    assert (w.item(), v.item()) == (1.25, 1.5)
+    np.testing.assert_array_equal([w, v], [[0.75, 2.5], [0.5, -1.0]])
+    # v = 0.5 * 8 + 2 = 6; Nesterov's step is 2 + 0.5 * 6 = 5
+    w, v = reference.sgd([1.0], [2.0], [8.0], 0.25, 0.5)
+    assert (w.item(), v.item()) == (-0.5, 6.0)
+    w, v = reference.sgd([1.0], [2.0], [8.0], 0.25, 0.5, nesterov=True)
+    assert (w.item(), v.item()) == (-0.25, 6.0)
 
 
 def test_adam_by_hand() -> None:

@@ -7,6 +7,7 @@ Deterministic. Run as `python tools/fit_math.py [name ...]`.
 """
 
 import sys
+from typing import ClassVar
 
 import mpmath
 from mpmath import mp
@@ -33,7 +34,9 @@ def solve(matrix, right):
 
 
 def least_squares(powers, values, weights):
-    scaled = [[w * w * p for p, w in zip(column, weights, strict=True)] for column in powers]
+    scaled = [
+        [w * w * p for p, w in zip(column, weights, strict=True)] for column in powers
+    ]
     matrix = [[mpmath.fdot(s, column) for column in powers] for s in scaled]
     return solve(matrix, [mpmath.fdot(s, values) for s in scaled])
 
@@ -46,7 +49,8 @@ def fit(function, low, high, degree, bits, weight, rounds=12):
     low, high = mp.mpf(low), mp.mpf(high)
     count = 6 * (degree + 2)
     nodes = [
-        (low + high) / 2 + (high - low) / 2 * mpmath.cos(mp.pi * (2 * i + 1) / (2 * count))
+        (low + high) / 2
+        + (high - low) / 2 * mpmath.cos(mp.pi * (2 * i + 1) / (2 * count))
         for i in range(count)
     ]
     values = [function(t) for t in nodes]
@@ -61,12 +65,17 @@ def fit(function, low, high, degree, bits, weight, rounds=12):
             c = least_squares(powers[k:], rest, weights)
             error = [
                 abs(g * (mpmath.fdot(c, column) - r))
-                for g, r, column in zip(goal, rest, zip(*powers[k:], strict=True), strict=True)
+                for g, r, column in zip(
+                    goal, rest, zip(*powers[k:], strict=True), strict=True
+                )
             ]
             largest = max(error)
             if largest == 0:
                 break
-            lawson = [s * e / largest + mp.mpf(10) ** -6 for s, e in zip(lawson, error, strict=True)]
+            lawson = [
+                s * e / largest + mp.mpf(10) ** -6
+                for s, e in zip(lawson, error, strict=True)
+            ]
             total = sum(lawson)
             lawson = [s * count / total for s in lawson]
         with mp.workprec(bits):
@@ -87,10 +96,6 @@ def log1p_tail(f):
         return (mpmath.log1p(f) - f) / f**2 if abs(f) > 1e-25 else -mp.one / 2 + f / 3
 
 
-def mills(a):
-    return mpmath.exp(a * a / 2) * mpmath.erfc(a / mpmath.sqrt(2)) / 2
-
-
 def tanh_tail(z):
     """(x - tanh x) / x^3 at x^2 = z"""
     with mp.workdps(120):
@@ -98,57 +103,75 @@ def tanh_tail(z):
         return (x - mpmath.tanh(x)) / x**3
 
 
-# name: function(t), interval of t, weight, degree by type
-def tables():
-    half_log2 = mpmath.log(2) / 2 + mp.mpf("1e-4")
+class Tail:
+    """The normal tail over its density, and over r: a function of t = r - centre.
+
+    r = 1 / (a + 2.5). A smaller shift needs a higher degree, a larger one lets the
+    rounding of r count for more. The centre is one where the constant term happens to
+    be close to a float: no later coefficient makes up for its rounding near t = 0.
+    """
+
+    shift = mp.mpf("2.5")
+    centres: ClassVar = {"float": mp.mpf(58) / 256, "double": mp.mpf(57) / 256}
+    reaches: ClassVar = {"float": mp.mpf("14.3"), "double": mp.mpf("38.7")}
+
+    def __init__(self, scalar):
+        self.centre = self.centres[scalar]
+        self.interval = (
+            1 / (self.reaches[scalar] + self.shift) - self.centre,
+            1 / self.shift - self.centre,
+        )
+
+    def __call__(self, t):
+        r = t + self.centre
+        a = 1 / r - self.shift
+        return mpmath.exp(a * a / 2) * mpmath.erfc(a / mpmath.sqrt(2)) / (2 * r)
+
+
+def tables(scalar):
+    """Name, function, interval, degree, weight."""
+    single = scalar == "float"
+    half = mpmath.log(2) / 2 + mp.mpf("1e-4")  # what rounding adds to the interval
     yield (
         "exp",
-        lambda _: expm1_tail,
-        lambda _: (-half_log2, half_log2),
-        lambda _: lambda r: r**2 / mpmath.expm1(r),
-        {"float": 4, "double": 9},
+        expm1_tail,
+        (-half, half),
+        4 if single else 9,
+        lambda r: r**2 / mpmath.expm1(r),
     )
+    interval = (mpmath.sqrt(0.5) - 1, mpmath.sqrt(2) - 1)
     yield (
         "log1p",
-        lambda _: log1p_tail,
-        lambda _: (mpmath.sqrt(0.5) - 1, mpmath.sqrt(2) - 1),
-        lambda _: lambda f: f**2 / mpmath.log1p(f),
-        {"float": 8, "double": 19},
+        log1p_tail,
+        interval,
+        8 if single else 19,
+        lambda f: f**2 / mpmath.log1p(f),
     )
-    shift = {"float": mp.mpf(2), "double": mp.mpf("2.5")}
-    reach = {"float": 15, "double": 39}
-    centre = {"float": mp.mpf("1.125"), "double": mp.mpf("1.0625")}
-    steep = {"float": 4, "double": 5}
-    # a = 1/r - shift, t = steep r - centre
-    yield (
-        "mills",
-        lambda T: lambda t: mills(steep[T] / (t + centre[T]) - shift[T]) * steep[T] / (t + centre[T]),
-        lambda T: (
-            steep[T] / (reach[T] + shift[T]) - centre[T],
-            steep[T] / shift[T] - centre[T],
-        ),
-        lambda T: lambda t: 1 / (mills(steep[T] / (t + centre[T]) - shift[T]) * steep[T] / (t + centre[T])),
-        {"float": 10, "double": 26},
-    )
+    tail = Tail(scalar)
+    yield "tail", tail, tail.interval, 10 if single else 26, lambda t: 1 / tail(t)
     yield (
         "tanh_shrink",
-        lambda _: tanh_tail,
-        lambda _: (mp.zero, mp.one),
-        lambda _: lambda z: 1 / tanh_tail(z),
-        {"float": 6, "double": 14},
+        tanh_tail,
+        (0, 1),
+        7 if single else 15,
+        lambda z: 1 / tanh_tail(z),
     )
+
+
+def literal(x):
+    digits, exponent = float(x).hex().split("p")
+    return f"{digits.rstrip('0')}p{int(exponent)}"
 
 
 def main(names):
-    for name, function, interval, weight, degrees in tables():
-        if names and name not in names:
-            continue
-        for scalar, bits in PRECISION.items():
-            low, high = interval(scalar)
-            c, error = fit(function(scalar), low, high, degrees[scalar], bits, weight(scalar))
-            print(f"// {name}, {scalar}: [{float(low):.6g}, {float(high):.6g}],"
-                  f" degree {degrees[scalar]}, error 2^{float(mpmath.log(error, 2)):.1f}")
-            print("{" + ", ".join(float(x).hex() for x in c) + "};", flush=True)
+    for scalar, bits in PRECISION.items():
+        for name, function, interval, degree, weight in tables(scalar):
+            if names and name not in names:
+                continue
+            c, error = fit(function, *interval, degree, bits, weight)
+            exponent = float(mpmath.log(error, 2))
+            print(f"// {scalar} {name}: degree {degree}, error 2^{exponent:.1f}")
+            print("{" + ", ".join(literal(x) for x in c) + "};", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-// Registers every activation as NumPy ufuncs behind a callable ActivationFunction.
+// NumPy ufuncs of the activations: inner loops over kernels, and their docstrings.
 #pragma once
 
 #include "bindings/numpy.hpp"
@@ -6,14 +6,19 @@
 
 namespace lamina {
 
-// Adds one attribute per activation to the module, and their names as __all__.
-void register_activations(pybind11::module_& module);
+struct UfuncTriple {
+  pybind11::object forward;
+  pybind11::object derivative;  // null for activations that act on rows
+  pybind11::object backward;
+};
 
-// What a layer's `activation` argument means: None, a name or an ActivationFunction.
-// ValueError that lists the known names, or TypeError.
-ActivationChoice activation_choice(pybind11::handle value);
+// A parameter is the last input of each.
+UfuncTriple elementwise_ufuncs(std::size_t index);
 
-// The ActivationFunction of that meaning.
-pybind11::object activation_object(pybind11::handle value);
+// Generalised ufuncs over the last axis.
+UfuncTriple row_ufuncs(std::size_t index);
+
+// Which values a parameter may take, in words.
+const char* range_text(Range range);
 
 }  // namespace lamina

@@ -229,20 +229,15 @@ LAMINA_INLINE Native fold_each(const Native* vector) {
 
 // ---------------------------------------------------------------- packing
 
-// Both packings write a panel: `depth` rows of `vectors` vectors, the lanes beyond
-// `cols` zero.
+// Rows of a matrix, copied to_stride apart; the lanes beyond `cols` become zero.
 template <class T>
-void pack_rows(const T* b, std::size_t b_stride, std::size_t depth, std::size_t cols,
-               T* panel) {
+void pack_rows(const T* from, std::size_t stride, std::size_t rows, std::size_t cols,
+               T* to, std::size_t to_stride) {
   using V = Vec<T>;
-  for (std::size_t k = 0; k < depth; ++k, b += b_stride) {
+  for (; rows > 0; --rows, from += stride, to += to_stride) {
     std::size_t j = 0;
-    for (; j + V::lanes <= cols; j += V::lanes, panel += V::lanes)
-      V::load(b + j).store(panel);
-    if (j < cols) {
-      V::load_first(b + j, cols - j).store(panel);
-      panel += V::lanes;
-    }
+    for (; j + V::lanes <= cols; j += V::lanes) V::load(from + j).store(to + j);
+    if (j < cols) V::load_first(from + j, cols - j).store(to + j);
   }
 }
 
@@ -291,7 +286,7 @@ template <class T>
 struct Blocking {
   std::size_t vectors;  // width of a panel
   std::size_t kc, mc, nc;
-  bool by_columns, packed;
+  bool by_columns, packed, copies_a;
 
   LAMINA_INLINE explicit Blocking(const Product<T>& p) {
     by_columns = p.b_col_stride != 1;
@@ -305,10 +300,24 @@ struct Blocking {
     kc = p.rows == 1 && !by_columns && size_of_b > 128 * 1024 ? 8 : KC;
     mc = p.depth <= 8 && p.cols > vectors * Vec<T>::lanes ? tile_rows(vectors) : MC;
     nc = packed ? NC : p.cols;
+    copies_a = p.a_row_stride == 1 && p.depth * p.a_depth_stride * sizeof(T) > 1 << 20 &&
+               p.cols >= 192;
   }
   // A single block of rows uses each panel only once.
   bool keeps_panels(const Product<T>& p) const { return p.rows > mc; }
   std::size_t scratch(const Product<T>& p) const {
+    return scratch_of_a(p) + scratch_of_b(p);
+  }
+  // An odd number of cache lines: the lines of a column lie in different sets of L1.
+  static std::size_t copy_stride(std::size_t rows) {
+    constexpr std::size_t line = 64 / sizeof(T);
+    return (parts(rows, line) | 1) * line;
+  }
+  std::size_t scratch_of_a(const Product<T>& p) const {
+    if (!copies_a) return 0;
+    return smaller(p.depth, kc) * copy_stride(smaller(p.rows, mc));
+  }
+  std::size_t scratch_of_b(const Product<T>& p) const {
     if (!packed) return 0;
     const std::size_t width = vectors * Vec<T>::lanes;
     const std::size_t cols = smaller(p.cols, keeps_panels(p) ? nc : width);
@@ -334,7 +343,14 @@ void blocked_product(const Product<T>& p) {
       t.from_c = p.accumulate || k > 0;
       std::size_t row = 0;
       for (std::size_t ic = 0; ic < heights.count; row += heights[ic++]) {
-        T* panel = p.scratch;
+        const T* a = p.a + row * p.a_row_stride + k * p.a_depth_stride;
+        t.a_depth_stride = p.a_depth_stride;
+        if (blocking.copies_a) {
+          t.a_depth_stride = blocking.copy_stride(heights[ic]);
+          pack_rows(a, p.a_depth_stride, t.depth, heights[ic], p.scratch, t.a_depth_stride);
+          a = p.scratch;
+        }
+        T* panel = p.scratch + blocking.scratch_of_a(p);
         for (std::size_t j = jc; j < cols_end;) {
           const std::size_t cols = smaller(cols_end - j, blocking.vectors * lanes);
           const std::size_t vectors = smaller(parts(cols, lanes), most_vectors);
@@ -348,13 +364,13 @@ void blocked_product(const Product<T>& p) {
             if (ic == 0 && blocking.by_columns)
               pack_columns(b, p.b_col_stride, t.depth, cols, panel);
             else if (ic == 0)
-              pack_rows(b, p.b_depth_stride, t.depth, cols, panel);
+              pack_rows(b, p.b_depth_stride, t.depth, cols, panel, t.b_stride);
             if (keeps_panels) panel += t.depth * t.b_stride;
           }
           const EqualParts tiles(heights[ic], tile_rows(vectors));
           const auto& kernels = micro_kernels<T>.of[vectors];
           const bool ragged = t.last < lanes;
-          t.a = p.a + row * p.a_row_stride + k * p.a_depth_stride;
+          t.a = a;
           t.c = p.c + row * p.c_row_stride + j;
           for (std::size_t i = 0; i < tiles.count; ++i) {
             const std::size_t rows = tiles[i];

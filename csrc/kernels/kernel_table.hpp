@@ -84,7 +84,7 @@ struct Kernels {
   void (*squared_error)(const T* outputs, const T* targets, T scale, T* losses,
                         T* gradient, std::size_t rows, std::size_t cols);
 
-  // w -= rate * step; v is the velocity, null without momentum
+  // Gradient descent; v is the velocity, null without momentum
   void (*sgd)(T* w, const T* dw, T* v, std::size_t n, T rate, T momentum,
               bool nesterov);
   // Adam (Kingma & Ba 2015); correction1 = 1 - beta1^t, correction2 = 1 - beta2^t

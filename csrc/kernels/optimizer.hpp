@@ -20,21 +20,20 @@ LAMINA_INLINE void for_vectors(std::size_t n, Step step) {
          [=](V v, T* p) { v.store_first(p + i, n - i); });
 }
 
-// v = momentum v - rate dw; w += v, or with Nesterov w += momentum v - rate dw
-// (Sutskever et al. 2013, in the form of Keras).
+// v = momentum v + dw; w -= rate v, or with Nesterov w -= rate (dw + momentum v)
+// (Sutskever et al. 2013, in PyTorch's form: the velocity does not hold the rate).
 template <class T>
 [[gnu::flatten]] void sgd(T* w, const T* dw, T* v, std::size_t n, T rate, T momentum,
                           bool nesterov) {
   using V = Vec<T>;
   for_vectors<T>(n, [=](auto load, auto store) {
-    const V step = -(load(dw) * V(rate));
-    if (!v) {
-      store(load(w) + step, w);
-      return;
+    V step = load(dw);
+    if (v) {
+      const V velocity = fma(V(momentum), load(v), step);
+      store(velocity, v);
+      step = nesterov ? fma(V(momentum), velocity, step) : velocity;
     }
-    const V velocity = fma(V(momentum), load(v), step);
-    store(velocity, v);
-    store(load(w) + (nesterov ? fma(V(momentum), velocity, step) : velocity), w);
+    store(fma(V(-rate), step, load(w)), w);
   });
 }
 

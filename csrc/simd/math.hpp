@@ -1,10 +1,12 @@
 // Elementary functions on Vec<float> and Vec<double>.
 //
-// One formula for both types; degrees and coefficients come from Coefficients<T>,
-// printed by tools/fit_math.py. AVX2 and AVX-512 give the same bits for every input.
-// SSE2 has no fused multiply-add, so nothing here relies on the exactness of a product,
-// except where the factors are short enough. NaN in, NaN out; subnormal results are
-// right to the last bit that a single rounding allows.
+// One formula for both types; the coefficients, weighted minimax fits, are printed by
+// tools/fit_math.py. "Error" is the largest in ULP: over all float inputs on AVX-512
+// (for exp and those below that activations.hpp promises), and over some thousand
+// doubles. AVX2 and AVX-512 give the same bits for every input. SSE2 has no fused
+// multiply-add, so nothing relies on one: products that must be exact have short
+// factors, or go through product_rest. NaN in, NaN out; subnormal results are rounded
+// once.
 #pragma once
 
 #include "simd/vec.hpp"
@@ -16,8 +18,7 @@ struct Coefficients;
 
 template <>
 struct Coefficients<float> {
-  // exp(-limit) * limit is 0, and 2 * limit is no overflow of the exponent's
-  // arithmetic.
+  // limit * exp(-limit) rounds to 0, and exp(limit) to infinity.
   static constexpr double limit = 110;
   // Rounds to an integer n when added; the low bits then hold n + 2 * exponent bias.
   static constexpr double round = 0x1.8p23 + 254;
@@ -25,17 +26,18 @@ struct Coefficients<float> {
   static constexpr std::int32_t upper_half = -0x1000;  // 12 bits of significand
   // log 2 = log2_high + log2_low; n * log2_high is exact.
   static constexpr double log2_high = 0x1.62e4p-1, log2_low = 0x1.7f7d1cp-20;
-  static constexpr double gelu_tanh_reach = 11;
-  static constexpr double saturated = 18;  // expm1(-saturated) rounds to -1
+  static constexpr double gelu_tanh_reach = 11;  // gelu_tanh(-reach) rounds to 0
+  static constexpr double saturated = 18;        // expm1(-saturated) rounds to -1
   static constexpr double exp[] = {0x1.fffffep-2, 0x1.5554bp-3, 0x1.555714p-5,
                                    0x1.12279p-7, 0x1.6b74b4p-10};
   static constexpr double log1p[] = {-0x1.fffff8p-2, 0x1.55555p-2,  -0x1.00043p-2,
                                      0x1.99a40ap-3,  -0x1.54263p-3, 0x1.227p-3,
                                      -0x1.0f3e36p-3, 0x1.085166p-3, -0x1.38258cp-4};
-  static constexpr double tail_reach = 14.3, tail_shift = 2.5, tail_centre = 0.1953125;
-  static constexpr double tail[] = {
-      0x1.64a41ep-1, 0x1.119816p1, 0x1.a84368p1,  -0x1.ec44d2p-1, -0x1.4b10a4p3,
-      0x1.ef9ebcp1,  0x1.4904fap5, -0x1.8624e8p5, -0x1.0d9e3ep7,  0x1.34fa5p8};
+  static constexpr double tail_reach = 14.3, tail_shift = 2.5, tail_centre = 0.2265625;
+  static constexpr double tail[] = {0x1.887a46p-1, 0x1.2b9772p1,  0x1.952fdp1,
+                                    -0x1.18c6ep1,  -0x1.2635f4p3, 0x1.4c7268p3,
+                                    0x1.b270dp4,   -0x1.1e9c1ap6, -0x1.f47b84p4,
+                                    0x1.36ee04p8,  -0x1.d3847ep7};
   static constexpr double tanh_shrink[] = {
       0x1.555556p-2, -0x1.111134p-3, 0x1.ba1cecp-5,  -0x1.661678p-6,
       0x1.1f247cp-7, -0x1.af886p-9,  0x1.011326p-10, -0x1.4b787p-13};
@@ -90,7 +92,7 @@ LAMINA_INLINE V horner(V x, const double (&c)[N]) {
   if constexpr (First + Step >= N)
     return c[First];
   else
-    return fma(horner<First + Step, Step>(x, c), x, V(c[First]));
+    return fma(horner<First + Step, Step>(x, c), x, c[First]);
 }
 
 // c[0] + c[1] x + ...; a long one as two independent chains, for their latency.
@@ -110,18 +112,15 @@ LAMINA_INLINE Vec<T> clamp(Vec<T> x, double low, double high) {
   return min(high, max(low, x));
 }
 
-// The upper half of the significand, so that a product of two such is exact.
-template <class T>
-LAMINA_INLINE Vec<T> upper_half(Vec<T> x) {
-  return Vec<T>::from_bits(bits(x) & Coefficients<T>::upper_half);
-}
-
 // a * b - near, near being close to a * b: what rounding the product loses.
 template <class T>
 LAMINA_INLINE Vec<T> product_rest(Vec<T> a, Vec<T> b, Vec<T> near) {
 #if defined(__FMA__) || defined(__aarch64__)
   return fma(a, b, -near);
 #else
+  const auto upper_half = [](Vec<T> x) {
+    return Vec<T>::from_bits(bits(x) & Coefficients<T>::upper_half);
+  };
   const Vec<T> ah = upper_half(a), bh = upper_half(b), al = a - ah, bl = b - bh;
   return ((ah * bh - near) + (ah * bl + al * bh)) + al * bl;
 #endif
@@ -139,6 +138,7 @@ struct Exponential {
 
   LAMINA_INLINE V value() const { return scale(q + 1.0); }
   LAMINA_INLINE V times(V factor) const { return scale(fma(factor, q, factor)); }
+  LAMINA_INLINE V times(V high, V low) const { return scale(high + fma(high, q, low)); }
   // exp(x) - 1, for -bias < n <= bias
   LAMINA_INLINE V minus_one() const {
     const V power = V::from_bits((bits(shifted) - C::bias) << C::mantissa);
@@ -167,24 +167,24 @@ struct Exponential {
 };
 
 // exp(high + low), |high| <= limit, |low| small against 1. With n = round(x / log 2)
-// the rest |r| <= 0.3466; q = r + r^2 P(r), P of degree 4 (float) or 9 (double), fitted
-// for the relative error of q.
+// the rest is |r| <= 0.3467; q = r + r^2 P(r), P of degree 4 (float) or 9 (double),
+// fitted for the relative error of q: 2^-26 or 2^-55.
 template <class T>
 LAMINA_INLINE Exponential<T> exponential(Vec<T> high, Vec<T> low) {
   using V = Vec<T>;
   using C = Coefficients<T>;
-  const V shifted = fma(high, V(0x1.71547652b82fep0), V(C::round));
+  const V shifted = fma(high, 0x1.71547652b82fep0, C::round);
   const V n = shifted - C::round;
-  const V r = fma(n, V(-C::log2_high), high) + fma(n, V(-C::log2_low), low);
+  const V r = fma(n, -C::log2_high, high) + fma(n, -C::log2_low, low);
   return {fma(r * r, polynomial(r, C::exp), r), shifted};
 }
 template <class T>
 LAMINA_INLINE Exponential<T> exponential(Vec<T> x) {
   using V = Vec<T>;
   using C = Coefficients<T>;
-  const V shifted = fma(x, V(0x1.71547652b82fep0), V(C::round));
+  const V shifted = fma(x, 0x1.71547652b82fep0, C::round);
   const V n = shifted - C::round;
-  const V r = fma(n, V(-C::log2_low), fma(n, V(-C::log2_high), x));
+  const V r = fma(n, -C::log2_low, fma(n, -C::log2_high, x));
   return {fma(r * r, polynomial(r, C::exp), r), shifted};
 }
 
@@ -211,9 +211,9 @@ template <class T>
 LAMINA_INLINE Vec<T> log1p(Vec<T> e) {
   using V = Vec<T>;
   const auto large = e > 0x1.a82799fcef316p-2;  // sqrt 2 - 1: then (1 + e) / 2 - 1
-  const V f = select(large, fma(e, V(0.5), V(-0.5)), e);
+  const V f = select(large, fma(e, 0.5, -0.5), e);
   const V log = fma(f * f, polynomial(f, Coefficients<T>::log1p), f);
-  return log + select(large, V(0x1.62e42fefa39efp-1), V(0.0));
+  return log + select(large, 0x1.62e42fefa39efp-1, 0.0);
 }
 
 // log(1 + exp(x)) = softplus(x), without overflow and without a threshold.
@@ -248,8 +248,8 @@ LAMINA_INLINE Vec<T> silu(Vec<T> x) {
   return times_sigmoid(x, decay(x));
 }
 
-// x * sigmoid(1.702 x). In the tail a rounded 1.702 x would cost 150 ULP (float) or 900
-// (double), hence two parts: that of the upper halves is exact.
+// x * sigmoid(1.702 x), 1.702 being the double. A once rounded argument would cost 77
+// ULP (float) or 500 (double) in the tail.
 template <class T>
 LAMINA_INLINE Vec<T> quick_gelu(Vec<T> x) {
   using V = Vec<T>;
@@ -261,9 +261,9 @@ LAMINA_INLINE Vec<T> quick_gelu(Vec<T> x) {
   return times_sigmoid(x, e);
 }
 
-// x * sigmoid(u), u = x (linear + cubic x^2), the tanh form of gelu. u as high + low:
-// rounded once it would cost 215 ULP (float) or 890 (double) in the tail, for a tenth
-// less time.
+// x * sigmoid(u), u = x (linear + cubic x^2), the tanh form of gelu, 0.044715 being the
+// double. A once rounded u would cost 215 ULP (float) or 890 (double) in the tail and
+// save 14 % of the time.
 template <class T>
 LAMINA_INLINE Vec<T> gelu_tanh(Vec<T> x) {
   using V = Vec<T>;
@@ -273,10 +273,10 @@ LAMINA_INLINE Vec<T> gelu_tanh(Vec<T> x) {
   constexpr double cubic_high = 0x1.244p-4, cubic_low = 0x1.3ca9362d2acfep-18;
   const V a = min(C::gelu_tanh_reach, abs(x));
   const V square = a * a;
-  const V factor = fma(V(cubic_high + cubic_low), square, V(linear_high + linear_low));
-  const V factor_rest = product_rest(V(cubic_high), square, factor - linear_high) +
-                        fma(V(cubic_high), product_rest(a, a, square),
-                            fma(V(cubic_low), square, V(linear_low)));
+  const V factor = fma(cubic_high + cubic_low, square, linear_high + linear_low);
+  const V factor_rest =
+      product_rest(V(cubic_high), square, factor - linear_high) +
+      fma(cubic_high, product_rest(a, a, square), fma(cubic_low, square, linear_low));
   const V u = a * factor;
   const V u_rest = fma(a, factor_rest, product_rest(a, factor, u));
   return times_sigmoid(x, exponential(-u, -u_rest));
@@ -291,13 +291,17 @@ LAMINA_INLINE Vec<T> times_sigmoid_derivative(Vec<T> w, Vec<T> u) {
   return d * fma(w * e, d, select(u < 0.0, e, 1.0));
 }
 
-// The normal distribution's upper tail at a = min(x, tail_reach), x >= 0, as a product:
-// 1 - Phi(a) = density * ratio with density = exp(-a^2 / 2).
+// The normal distribution's upper tail at a = min(x, tail_reach), x >= 0:
+// 1 - Phi(a) = exp(-a^2 / 2) * ratio, the ratio (Mills', over sqrt(2 pi)) being
+// r P(r - centre), r = 1 / (a + 2.5), P of degree 10 (float) or 26 (double). A rational
+// P(a) / Q(a) of degree 4/5 or 10/11 is 0.3 cycles faster, but its Horner chains lose
+// 3 ULP where their highest powers dominate.
 template <class T>
 struct NormalTail {
   Vec<T> a;
   Exponential<T> density;
-  Vec<T> ratio;
+  Vec<T> ratio, ratio_rest;
+  Vec<T> excess;  // of r, by rounding, relative to it; the ratio's is about 1.3 times
 };
 template <class T>
 LAMINA_INLINE NormalTail<T> normal_tail(Vec<T> x) {
@@ -305,15 +309,14 @@ LAMINA_INLINE NormalTail<T> normal_tail(Vec<T> x) {
   using C = Coefficients<T>;
   const V a = min(C::tail_reach, x);
   const V half = -0.5 * a, square = half * a;
-  auto density = exponential(square, product_rest(half, a, square));
   const V sum = a + C::tail_shift;
   const V sum_rest = a - (sum - C::tail_shift);
   const V r = 1.0 / sum;
-  const V t = r - C::tail_centre;
-  // The relative error of r, 1.2 times of which gets into the ratio.
-  const V excess = fma(r, sum_rest, product_rest(r, sum, V(1.0)));
-  density.q = fma(excess, V(-1.3), density.q);
-  return {a, density, r * polynomial(t, C::tail)};
+  const V polynomial_of_r = polynomial(r - C::tail_centre, C::tail);
+  const V ratio = r * polynomial_of_r;
+  return {a, exponential(square, product_rest(half, a, square)), ratio,
+          product_rest(r, polynomial_of_r, ratio),
+          fma(r, sum_rest, product_rest(r, sum, V(1.0)))};
 }
 
 // x - tanh(x)
@@ -328,18 +331,41 @@ LAMINA_INLINE Vec<T> tanh_shrink(Vec<T> x) {
   return copysign(select(a < 1.0, small, large), x);
 }
 
+// x * Phi(x), Phi by its tail, whose relative error stays small: for x < 0 nothing
+// cancels, and for x > 0 the tail is at most half of x.
+template <class T>
+LAMINA_INLINE Vec<T> gelu(Vec<T> x) {
+  auto tail = normal_tail(abs(x));
+  tail.density.q = fma(tail.excess, -1.3, tail.density.q);
+  const Vec<T> product = tail.a * tail.ratio;
+  const Vec<T> rest =
+      fma(tail.a, tail.ratio_rest, product_rest(tail.a, tail.ratio, product));
+  return max(0.0, x) - tail.density.times(product, rest);
+}
+
+// Phi(x) + x phi(x)
+template <class T>
+LAMINA_INLINE Vec<T> gelu_derivative(Vec<T> x) {
+  const auto tail = normal_tail(abs(x));
+  const Vec<T> density = tail.density.value();
+  const Vec<T> upper = density * tail.ratio;
+  constexpr double inverse_root = 0.39894228040143267794;  // 1 / sqrt(2 pi)
+  return fma(copysign(tail.a, x), density * inverse_root,
+             select(x > 0.0, 1.0 - upper, upper));
+}
+
 // x * tanh(softplus(x)), one exp and one division. With e = exp(-|x|):
 //   x < 0: x e (e + 2) / (e (e + 2) + 2)     x >= 0: x (1 + 2 e) / (1 + 2 e + 2 e^2)
 template <class T>
 LAMINA_INLINE Vec<T> mish(Vec<T> x) {
   using V = Vec<T>;
   using C = Coefficients<T>;
-  const V factor = max(-C::limit, x);
+  const V finite = max(-C::limit, x);
   const auto power = decay(x);
-  const V e = power.value();
+  const V e = power.value(), scaled = power.times(finite);
   const auto negative = x < 0.0;
-  const V inner = select(negative, e + 2.0, fma(V(2.0), e, V(1.0)));
-  const V above = select(negative, power.times(factor), factor) * inner;
+  const V inner = select(negative, e + 2.0, fma(2.0, e, 1.0));
+  const V above = select(negative, fma(scaled, e, scaled + scaled), finite * inner);
   const V below =
       fma(select(negative, e, 1.0), inner, select(negative, 2.0, 2.0 * (e * e)));
   return above / below;
@@ -352,7 +378,7 @@ LAMINA_INLINE Vec<T> mish_derivative(Vec<T> x) {
   const V c = clamp(x, -Coefficients<T>::limit, Coefficients<T>::limit);
   const V e = decay(c).value();
   const auto negative = c < 0.0;
-  const V inner = select(negative, e + 2.0, fma(V(2.0), e, V(1.0)));
+  const V inner = select(negative, e + 2.0, fma(2.0, e, 1.0));
   const V above = select(negative, e, 1.0) * inner;
   const V below = above + select(negative, 2.0, 2.0 * (e * e));
   const V d = 1.0 / below;

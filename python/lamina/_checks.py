@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import numbers
 import operator
-import secrets
+import os
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
@@ -20,7 +20,7 @@ def real(
     name: str, value: object, expected: str, valid: Callable[[float], bool]
 ) -> float:
     """`value` as a float, if it is a real number and `valid`."""
-    message = f"{name} must be {expected}, came {value!r}"
+    message = f"{name} must be {expected}, got {value!r}"
     if not isinstance(value, numbers.Real):
         raise TypeError(message)
     if not valid(float(value)):
@@ -46,7 +46,7 @@ def positive(name: str, value: object) -> float:
 
 def count(name: str, value: Any) -> int:
     """`value` as an int, if it is a whole number of at least 1."""
-    message = f"{name} must be an integer >= 1, came {value!r}"
+    message = f"{name} must be an integer >= 1, got {value!r}"
     try:
         number = operator.index(value)
     except TypeError:
@@ -56,11 +56,14 @@ def count(name: str, value: Any) -> int:
     return number
 
 
-def seed(value: Any) -> int:
-    """`value` as 64 bits; None draws them from the operating system."""
-    if value is None:
-        return secrets.randbits(64)
-    message = f"seed must be None or an integer in [0, 2**64), came {value!r}"
+def random_seed() -> int:
+    """64 bits from the operating system."""
+    return int.from_bytes(os.urandom(8), "little")
+
+
+def unsigned(name: str, value: Any) -> int:
+    """`value` as an int of 64 bits."""
+    message = f"{name} must be an integer in [0, 2**64), got {value!r}"
     try:
         number = operator.index(value)
     except TypeError:
@@ -70,13 +73,18 @@ def seed(value: Any) -> int:
     return number
 
 
+def seed(value: Any) -> int:
+    """`value` as 64 bits; None draws them."""
+    return random_seed() if value is None else unsigned("seed", value)
+
+
 def float_dtype(value: Any) -> np.dtype[Any]:
     try:
         dtype: np.dtype[Any] = np.dtype(value)
     except TypeError:
         dtype = np.dtype(object)
     if dtype not in (np.float32, np.float64):
-        raise ValueError(f"dtype must be 'float32' or 'float64', came {value!r}")
+        raise ValueError(f"dtype must be 'float32' or 'float64', got {value!r}")
     return dtype
 
 
@@ -94,7 +102,7 @@ def numeric(name: str, value: ArrayLike) -> Array:
     """`value` as an array of bools, integers or real numbers."""
     array = np.asarray(value)
     if array.dtype.kind not in "biuf":
-        raise TypeError(f"{name} must hold real numbers, came dtype {array.dtype}")
+        raise TypeError(f"{name} must hold real numbers, got dtype {array.dtype}")
     if isinstance(value, np.ma.MaskedArray):
         raise TypeError(f"{name} must not be masked; fill or drop the missing values")
     return array
@@ -109,10 +117,10 @@ def rows(name: str, value: ArrayLike, dtype: np.dtype[Any], features: int = 0) -
             1: "; use reshape(-1, 1) for one feature, reshape(1, -1) for one row",
         }.get(array.ndim, "; use reshape(len(x), -1)")
         raise ValueError(
-            f"{name} must be 2-d (rows, features), came shape {array.shape}{hint}"
+            f"{name} must be 2-d (rows, features), got shape {array.shape}{hint}"
         )
     if features and array.shape[1] != features:
-        raise ValueError(f"{name} must have {features} features, came {array.shape[1]}")
+        raise ValueError(f"{name} must have {features} features, got {array.shape[1]}")
     return convert(array, dtype)
 
 
@@ -122,12 +130,22 @@ def convert(array: Array, dtype: np.dtype[Any]) -> Array:
         return np.ascontiguousarray(array, dtype)
 
 
+def output(out: object, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+    """Raise unless `out` is a writable array of that shape and dtype."""
+    expected = f"out must be a writable {dtype} array {shape}, got "
+    if not isinstance(out, np.ndarray):
+        raise TypeError(expected + repr(out))
+    if out.shape != shape or out.dtype != dtype or not out.flags.writeable:
+        kind = "" if out.flags.writeable else "read-only "
+        raise ValueError(f"{expected}{kind}{out.dtype} {out.shape}")
+
+
 def finite(name: str, array: Array) -> None:
     """Raise ValueError unless all values of the (rows, columns) `array` are finite."""
     bad = ~np.isfinite(array)
     if bad.any():
         row, column = np.argwhere(bad)[0]
         raise ValueError(
-            f"{name} must be finite in {array.dtype}, came {bad.sum()} that are not, "
+            f"{name} must be finite in {array.dtype}, got {bad.sum()} that are not, "
             f"the first ({array[row, column]}) in row {row}, column {column}"
         )

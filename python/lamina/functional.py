@@ -7,12 +7,11 @@ float64 or wider integer among the arguments makes it float64, as NumPy promotes
 from __future__ import annotations
 
 import math
-import os
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from lamina import _core
+from lamina import _checks, _core
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -112,8 +111,8 @@ def dense(
         bias,
         activation,
         dropout,
-        _seed(seed, dropout),
-        _offset(offset),
+        _checks.seed(seed),
+        _checks.unsigned("offset", offset),
         out,
         return_saved,
     )
@@ -180,7 +179,7 @@ def dense_backward(
         activation,
         dropout,
         _seed_again(seed, dropout),
-        _offset(offset),
+        _checks.unsigned("offset", offset),
         input_gradient,
         out,
     )
@@ -241,7 +240,7 @@ def dropout(
     >>> lm.dropout(np.ones(8, np.float32), 0.5, seed=7)
     array([0., 2., 0., 0., 2., 0., 0., 0.], dtype=float32)
     """
-    return _core.dropout(x, out, rate, _seed(seed, rate), 0, _offset(offset), mode)
+    return _core.dropout(x, out, rate, _checks.seed(seed), 0, _checks.unsigned("offset", offset), mode)
 
 
 def dropout_backward(
@@ -284,7 +283,7 @@ def dropout_backward(
     """
     if mask is None:
         return _core.dropout(
-            dy, out, rate, _seed_again(seed, rate), 0, _offset(offset), mode
+            dy, out, rate, _seed_again(seed, rate), 0, _checks.unsigned("offset", offset), mode
         )
     if seed is not None:
         raise ValueError("give seed or mask, not both: each says what was dropped")
@@ -327,30 +326,12 @@ def dropout_mask(
     if any(extent < 0 for extent in extents):
         raise ValueError(f"shape must not be negative, got {shape}")
     return _core.dropout_mask(
-        math.prod(extents), rate, _seed_again(seed, rate), _offset(offset)
+        math.prod(extents), rate, _seed_again(seed, rate), _checks.unsigned("offset", offset)
     )
-
-
-def _seed(seed: int | None, rate: float) -> int:
-    if seed is None:
-        return int.from_bytes(os.urandom(8), "little") if rate else 0
-    return _unsigned("seed", seed)
 
 
 def _seed_again(seed: int | None, rate: float) -> int:
     """The seed of an earlier call, which cannot be drawn anew."""
-    if seed is None:
-        if rate:
-            raise ValueError("seed must be the one that the forward call was given")
-        return 0
-    return _unsigned("seed", seed)
-
-
-def _offset(offset: int) -> int:
-    return _unsigned("offset", offset)
-
-
-def _unsigned(name: str, value: int) -> int:
-    if not 0 <= value < 2**64:
-        raise ValueError(f"{name} must lie in [0, 2**64), got {value}")
-    return int(value)
+    if seed is None and rate:
+        raise ValueError("seed must be the one that the forward call was given")
+    return _checks.unsigned("seed", seed or 0)

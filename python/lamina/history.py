@@ -64,7 +64,7 @@ def line(epoch: int, last: int, values: Mapping[str, float], seconds: float) -> 
     return "  ".join([f"epoch {epoch:{width}}/{last}", *shown, f"{seconds:.2f} s"])
 
 
-def bar(batches: range, title: str) -> Iterable[int]:
+def bar(batches: Iterable[int], title: str) -> Iterable[int]:
     """`batches` under a bar that vanishes: in a terminal, where tqdm is installed."""
     if not sys.stderr.isatty():
         return batches

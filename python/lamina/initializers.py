@@ -217,5 +217,5 @@ def draw(
         return initializer(shape, dtype, seed=seed, stream=stream)
     weights = np.array(initializer(shape, dtype), dtype, order="C")
     if weights.shape != shape:
-        raise ValueError(f"initializer must return shape {shape}, came {weights.shape}")
+        raise ValueError(f"initializer must return shape {shape}, got {weights.shape}")
     return weights

@@ -66,7 +66,7 @@ class Layer:
         return features
 
     def initial(self) -> dict[str, Array]:
-        """New arrays with the initial values of the parameters."""
+        """Start anew: return arrays with the initial values of the parameters."""
         return {}
 
     def penalty(self) -> float:
@@ -163,7 +163,7 @@ class Layer:
         gradient = _checks.rows("dy", dy, self.dtype, self.outputs(self.features))
         if len(gradient) != len(self._saved[0]):
             raise ValueError(
-                f"dy must have {len(self._saved[0])} rows like x, came {len(gradient)}"
+                f"dy must have {len(self._saved[0])} rows like x, got {len(gradient)}"
             )
         return gradient, *self._saved
 
@@ -372,7 +372,7 @@ class Dropout(Layer):
         super().__init__()
         self.rate = _checks.fraction("rate", rate)
         if mode not in ("inverted", "classic"):
-            raise ValueError(f"mode must be 'inverted' or 'classic', came {mode!r}")
+            raise ValueError(f"mode must be 'inverted' or 'classic', got {mode!r}")
         self.mode: functional.Mode = mode
         self.step = 0
 
@@ -380,16 +380,9 @@ class Dropout(Layer):
         mode = "" if self.mode == "inverted" else f", {self.mode!r}"
         return f"Dropout({self.rate:g}{mode})"
 
-    def build(
-        self,
-        features: int,
-        dtype: DTypeLike = "float32",
-        *,
-        seed: int | None = None,
-        index: int = 0,
-    ) -> int:
+    def initial(self) -> dict[str, Array]:
         self.step = 0
-        return super().build(features, dtype, seed=seed, index=index)
+        return {}
 
     def forward(self, x: ArrayLike, training: bool = False) -> Array:
         x = self.take(x)
@@ -439,18 +432,11 @@ class Standardize(Layer):
     def __repr__(self) -> str:
         return "Standardize()"
 
-    def build(
-        self,
-        features: int,
-        dtype: DTypeLike = "float32",
-        *,
-        seed: int | None = None,
-        index: int = 0,
-    ) -> int:
-        outputs = super().build(features, dtype, seed=seed, index=index)
-        self.mean, self.scale = np.zeros(outputs, dtype), np.ones(outputs, dtype)
+    def initial(self) -> dict[str, Array]:
+        self.mean = np.zeros(self.features, self.dtype)
+        self.scale = np.ones_like(self.mean)
         self.learnt = False
-        return outputs
+        return {}
 
     def learn(self, x: ArrayLike) -> None:
         """Take mean and scale from the rows of `x`."""

@@ -95,24 +95,24 @@ class _Categorical(Loss):
             if bad.any():
                 raise ValueError(
                     f"{name} must hold probabilities (one-hot: >= 0, rows of sum 1), "
-                    f"came {array[bad][0]} in row {bad.argmax()}"
+                    f"got {array[bad][0]} in row {bad.argmax()}"
                 )
             return table
         if array.ndim != 1 and array.shape[1:] != (1,):
             raise ValueError(
-                f"{name} must be labels (n,) or one-hot (n, {outputs}), came shape "
+                f"{name} must be labels (n,) or one-hot (n, {outputs}), got shape "
                 f"{array.shape}"
             )
         if array.dtype.kind == "f":
             raise TypeError(
-                f"{name} must hold integer labels, came dtype {array.dtype}; "
+                f"{name} must hold integer labels, got dtype {array.dtype}; "
                 "use astype(int)"
             )
         bad = (array < 0) | (array >= outputs)
         if bad.any():
             raise ValueError(
                 f"{name} must hold labels from 0 to {outputs - 1} for {outputs} "
-                f"outputs, came {array[bad][0]}"
+                f"outputs, got {array[bad][0]}"
             )
         return np.ascontiguousarray(array, np.int64).reshape(-1)
 
@@ -130,7 +130,7 @@ class _Binary(Loss):
         table = _columns(name, y, outputs, dtype)
         bad = ~((table >= 0) & (table <= 1))
         if bad.any():
-            raise ValueError(f"{name} must hold 0 and 1, came {table[bad][0]}")
+            raise ValueError(f"{name} must hold 0 and 1, got {table[bad][0]}")
         return table
 
     def correct(self, outputs: Array, targets: Array) -> float:
@@ -157,7 +157,7 @@ def _columns(name: str, y: ArrayLike, outputs: int, dtype: np.dtype[Any]) -> Arr
     if array.ndim != 2 or array.shape[1] != outputs:
         shapes = "(n,) or (n, 1)" if outputs == 1 else f"(n, {outputs})"
         raise ValueError(
-            f"{name} must have shape {shapes} for {outputs} outputs, came {array.shape}"
+            f"{name} must have shape {shapes} for {outputs} outputs, got {array.shape}"
         )
     return _checks.convert(array, dtype)
 

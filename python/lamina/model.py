@@ -75,17 +75,17 @@ class Sequential:
     ) -> None:
         self.layers = tuple(layers)
         if not self.layers:
-            raise ValueError("layers must hold at least one layer, came none")
+            raise ValueError("layers must hold at least one layer, got none")
         for i, layer in enumerate(self.layers):
             if not isinstance(layer, Layer):
-                raise TypeError(f"layers[{i}] must be a Layer, came {layer!r}")
+                raise TypeError(f"layers[{i}] must be a Layer, got {layer!r}")
             if layer.owned or layer in self.layers[:i]:
                 raise ValueError(
-                    f"layers[{i}] must not be in a net already, came {layer!r}; "
+                    f"layers[{i}] must not be in a net already, got {layer!r}; "
                     "use copy.deepcopy(layer)"
                 )
             if i > 0 and isinstance(layer, Standardize):
-                raise ValueError(f"Standardize must be the first layer, came as {i}")
+                raise ValueError(f"Standardize must be the first layer, got it as {i}")
         self.seed = _checks.seed(seed)
         self.dtype = _checks.float_dtype(dtype)
         self.features = self.epoch = 0
@@ -142,7 +142,7 @@ class Sequential:
             if features != self.features:
                 raise ValueError(
                     f"features must be {self.features}, for which the net is built, "
-                    f"came {features}"
+                    f"got {features}"
                 )
             return
         width = features
@@ -238,10 +238,11 @@ class Sequential:
             if shuffle:
                 bits = stream(SHUFFLE, step=self.epoch)
                 order = train[permutation(len(train), self.seed, bits)]
-            batches = range(0, len(order), batch_size)
-            title = f"epoch {self.epoch + 1}/{last}"
+            starts: Iterable[int] = range(0, len(order), batch_size)
+            if verbose:
+                starts = bar(starts, f"epoch {self.epoch + 1}/{last}")
             sums = np.zeros(2)
-            for start in bar(batches, title) if verbose else batches:
+            for start in starts:
                 rows = order[start : start + batch_size]
                 sums += self._step(goal, rule, x.take(rows, axis=0), y.take(rows, 0))
             values = _scores(goal, sums, len(order))
@@ -284,19 +285,14 @@ class Sequential:
             `x` or `out` cannot be used.
         """
         self._require_built("predict")
-        chunk = (
-            _CHUNK if batch_size is None else _checks.count("batch_size", batch_size)
+        chunk = _checks.count(
+            "batch_size", _CHUNK if batch_size is None else batch_size
         )
         x = _checks.rows("x", x, self.dtype, self.features)
         shape = len(x), self._outputs(self.features)
         if out is None:
             out = np.empty(shape, self.dtype)
-        elif not isinstance(out, np.ndarray) or (out.shape, out.dtype) != (
-            shape,
-            self.dtype,
-        ):
-            came = f"{out.dtype} {out.shape}" if isinstance(out, np.ndarray) else out
-            raise ValueError(f"out must be a {self.dtype} array {shape}, came {came}")
+        _checks.output(out, shape, self.dtype)
         if np.may_share_memory(x, out):
             x = x.copy()
         for start in range(0, len(x), chunk):
@@ -375,7 +371,7 @@ class Sequential:
         if goal.activations and name not in goal.activations:
             raise ValueError(
                 f"loss {goal.name!r} must follow {goal.activations[0]!r} as the last "
-                f"activation, came {last!r}"
+                f"activation, got {last!r}"
             )
         return goal
 
@@ -391,14 +387,14 @@ class Sequential:
         x = _checks.rows(names[0], x, self.dtype, features or self.features)
         if not x.size:
             raise ValueError(
-                f"{names[0]} must have a row and a feature at least, came {x.shape}"
+                f"{names[0]} must have a row and a feature at least, got {x.shape}"
             )
         _checks.finite(names[0], x)
         y = goal.targets(y, self._outputs(x.shape[1]), self.dtype, names[1])
         if len(x) != len(y):
             raise ValueError(
                 f"{names[1]} must have as many rows as {names[0]}, {len(x)}, "
-                f"came {len(y)}"
+                f"got {len(y)}"
             )
         return x, y
 
@@ -406,7 +402,7 @@ class Sequential:
         self, goal: losses.Loss, data: Any, features: int
     ) -> tuple[Array, Array]:
         if not isinstance(data, tuple | list) or len(data) != 2:
-            raise TypeError(f"validation_data must be (x, y), came {type(data)}")
+            raise TypeError(f"validation_data must be (x, y), got {type(data)}")
         names = "validation_data[0]", "validation_data[1]"
         return self._data(goal, data[0], data[1], features, names)
 
@@ -415,7 +411,7 @@ class Sequential:
         held_out = round(n * share)
         if not 0 < held_out < n:
             raise ValueError(
-                "validation_split must leave rows to train on and to hold out, came "
+                "validation_split must leave rows to train on and to hold out, got "
                 f"{share} of {n} rows"
             )
         order = permutation(n, self.seed, stream(SPLIT))

@@ -59,7 +59,7 @@ class SGD(Optimizer):
         _checks.positive("learning_rate", self.learning_rate)
         _checks.below_one("momentum", self.momentum)
         if self.nesterov and self.momentum == 0:
-            raise ValueError("nesterov must come with a momentum > 0, came 0")
+            raise ValueError("nesterov must come with a momentum > 0, got 0")
 
     @property
     def slots(self) -> int:

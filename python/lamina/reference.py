@@ -531,10 +531,10 @@ def sgd(
     momentum: float = 0.0,
     nesterov: bool = False,
 ) -> tuple[Array, Array]:
-    """v = momentum v - rate dw; w + v, or w + momentum v - rate dw (Nesterov)."""
+    """v = momentum v + dw; w - rate v, or w - rate (dw + momentum v) (Nesterov)."""
     w, dw, v = (np.asarray(a, np.float64) for a in (w, dw, velocity))
-    v = momentum * v - rate * dw
-    return w + (momentum * v - rate * dw if nesterov else v), v
+    v = momentum * v + dw
+    return w - rate * (dw + momentum * v if nesterov else v), v
 
 
 def adam(

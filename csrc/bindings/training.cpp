@@ -1,0 +1,140 @@
+// Losses and optimizers, which a training loop calls on its own buffers: arrays that
+// they write to must fit exactly.
+#include <string>
+
+#include "bindings/arrays.hpp"
+#include "bindings/call.hpp"
+
+namespace lamina {
+
+namespace {
+
+// ------------------------------
+
+struct LossArrays {
+  Argument outputs, targets;
+  std::size_t rows, cols;
+  bool is_double, labels;
+
+  LossArrays(const char* name, py::handle o, py::handle t, bool allow_labels)
+      : outputs(name, o), targets("targets", t) {
+    outputs.require_dimensions(2, "(batch, units)");
+    rows = outputs.shape()[0];
+    cols = outputs.shape()[1];
+    is_double = outputs.needs_double();
+    labels = allow_labels && targets.shape().size() == 1;
+    if (labels)
+      targets.require_shape({rows}, "one label per row");
+    else
+      targets.require_shape({rows, cols}, "that of the outputs");
+  }
+};
+
+template <class T>
+T* optional_in_place(const char* name, py::handle value, std::size_t size) {
+  return value.is_none() ? nullptr : in_place<T>(name, value, size);
+}
+
+void py_softmax_cross_entropy(py::handle logits, py::handle targets, double scale,
+                              py::handle losses, py::handle gradient) {
+  LossArrays a("logits", logits, targets, true);
+  py::object labels;
+  if (a.labels) {
+    PyObject* converted = PyArray_FROM_OTF(
+        reinterpret_cast<PyObject*>(a.targets.array()), NPY_INT64, NPY_ARRAY_CARRAY_RO);
+    if (!converted) throw py::error_already_set();
+    labels = py::reinterpret_steal<py::object>(converted);
+    const auto* label = static_cast<const std::int64_t*>(
+        PyArray_DATA(reinterpret_cast<PyArrayObject*>(labels.ptr())));
+    for (std::size_t i = 0; i < a.rows; ++i)
+      if (label[i] < 0 || static_cast<std::size_t>(label[i]) >= a.cols)
+        throw py::value_error("labels must lie in [0, " + std::to_string(a.cols) +
+                              "), got " + std::to_string(label[i]));
+  }
+  in_precision(a.is_double, [&](auto type) {
+    using T = decltype(type);
+    const T* z = a.outputs.contiguous<T>();
+    const T* t = a.labels ? nullptr : a.targets.contiguous<T>();
+    T* l = optional_in_place<T>("losses", losses, a.rows);
+    T* g = optional_in_place<T>("gradient", gradient, a.rows * a.cols);
+    const auto* label = a.labels ? static_cast<const std::int64_t*>(PyArray_DATA(
+                                       reinterpret_cast<PyArrayObject*>(labels.ptr())))
+                                 : nullptr;
+    run(a.rows * a.cols, [&] {
+      kernels<T>().softmax_cross_entropy(z, t, label, static_cast<T>(scale), l, g,
+                                         a.rows, a.cols);
+    });
+  });
+}
+
+template <bool squared>
+void py_row_loss(py::handle outputs, py::handle targets, double scale,
+                 py::handle losses, py::handle gradient) {
+  LossArrays a(squared ? "outputs" : "logits", outputs, targets, false);
+  in_precision(a.is_double, [&](auto type) {
+    using T = decltype(type);
+    const T* z = a.outputs.contiguous<T>();
+    const T* t = a.targets.contiguous<T>();
+    T* l = optional_in_place<T>("losses", losses, a.rows);
+    T* g = optional_in_place<T>("gradient", gradient, a.rows * a.cols);
+    const auto kernel =
+        squared ? kernels<T>().squared_error : kernels<T>().sigmoid_cross_entropy;
+    run(a.rows * a.cols,
+        [&] { kernel(z, t, static_cast<T>(scale), l, g, a.rows, a.cols); });
+  });
+}
+
+std::size_t size_of(py::handle array) {
+  return static_cast<std::size_t>(
+      PyArray_SIZE(reinterpret_cast<PyArrayObject*>(array.ptr())));
+}
+
+void py_sgd(py::handle w, py::handle dw, py::handle v, double rate, double momentum,
+            bool nesterov) {
+  in_precision(is_double_array("w", w), [&](auto type) {
+    using T = decltype(type);
+    const std::size_t n = size_of(w);
+    T* parameters = in_place<T>("w", w, n);
+    const T* gradients = in_place<T>("dw", dw, n);
+    T* velocity = optional_in_place<T>("v", v, n);
+    run(n, [&] {
+      kernels<T>().sgd(parameters, gradients, velocity, n, static_cast<T>(rate),
+                       static_cast<T>(momentum), nesterov);
+    });
+  });
+}
+
+void py_adam(py::handle w, py::handle dw, py::handle m, py::handle v, double rate,
+             double beta1, double beta2, double epsilon, double correction1,
+             double correction2) {
+  in_precision(is_double_array("w", w), [&](auto type) {
+    using T = decltype(type);
+    const std::size_t n = size_of(w);
+    T* parameters = in_place<T>("w", w, n);
+    const T* gradients = in_place<T>("dw", dw, n);
+    T* mean = in_place<T>("m", m, n);
+    T* square = in_place<T>("v", v, n);
+    run(n, [&] {
+      kernels<T>().adam(parameters, gradients, mean, square, n, static_cast<T>(rate),
+                        static_cast<T>(beta1), static_cast<T>(beta2),
+                        static_cast<T>(epsilon), static_cast<T>(correction1),
+                        static_cast<T>(correction2));
+    });
+  });
+}
+
+}  // namespace
+
+void register_training(py::module_& m) {
+  const auto none = py::arg("losses") = py::none();
+  m.def("softmax_cross_entropy", py_softmax_cross_entropy, py::arg("logits"),
+        py::arg("targets"), py::arg("scale"), none, py::arg("gradient") = py::none());
+  m.def("sigmoid_cross_entropy", py_row_loss<false>, py::arg("logits"),
+        py::arg("targets"), py::arg("scale"), none, py::arg("gradient") = py::none());
+  m.def("squared_error", py_row_loss<true>, py::arg("outputs"), py::arg("targets"),
+        py::arg("scale"), none, py::arg("gradient") = py::none());
+  m.def("sgd", py_sgd);
+  m.def("adam", py_adam);
+}
+
+}  // namespace lamina
