@@ -1,8 +1,8 @@
 """Handwritten digits: a relu net with dropout learns scikit-learn's 1 797 small images.
 
-Five stratified 80/20 splits with five seeds; prints the accuracy of each on its test rows,
-the pair of digits most often confused, and the speed of a few kernels against NumPy.
-Saves learning curves and test digits with their predictions as ``out/digits.png``.
+Five stratified 80/20 splits with five seeds; prints the accuracy of each on its test
+rows, the pair of digits most often confused, and the speed of a few kernels against
+NumPy. Saves learning curves and test digits with predictions as ``out/digits.png``.
 """
 
 from pathlib import Path
@@ -71,7 +71,9 @@ def kernel_speed():
     rng = np.random.default_rng(0)
     x = rng.normal(size=16384).astype(np.float32)
     y, mask, zero = np.empty_like(x), np.empty_like(x), np.zeros_like(x)
-    batch, kernel = (rng.normal(size=s).astype(np.float32) for s in ((32, 64), (64, 64)))
+    batch, kernel = (
+        rng.normal(size=s).astype(np.float32) for s in ((32, 64), (64, 64))
+    )
     bias, out = np.ones(64, np.float32), np.empty((32, 64), np.float32)
 
     def numpy_sigmoid():
@@ -112,7 +114,9 @@ def draw(histories, images, truth, predicted, path):
     axes = left.subplots()
     for number, history in enumerate(histories):
         label = ("training, with dropout", "test") if number == 0 else (None, None)
-        axes.plot(history.epochs, history["loss"], color="C0", alpha=0.5, label=label[0])
+        axes.plot(
+            history.epochs, history["loss"], color="C0", alpha=0.5, label=label[0]
+        )
         axes.plot(
             history.epochs, history["val_loss"], color="C1", alpha=0.5, label=label[1]
         )
@@ -148,7 +152,9 @@ def main(splits=5, epochs=40):
     a, b, one_way, other_way = worst_pair(
         np.concatenate(truths), np.concatenate(predictions)
     )
-    print(f"worst pair: {a} taken for {b} {one_way} times, {b} for {a} {other_way} times")
+    print(
+        f"worst pair: {a} taken for {b} {one_way} times, {b} for {a} {other_way} times"
+    )
     kernel_speed()
     path = Path("out") / "digits.png"
     draw(histories, x_test, truths[-1], predictions[-1], path)

@@ -4,12 +4,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import TARGETS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import lamina as lm
+import lamina
+from conftest import TARGETS
 from lamina import reference
+
+lm: Any = lamina  # wrong types are the point of some calls
 
 DTYPES = [np.float32, np.float64]
 # (batch, in, out): nothing, one row, one column, odd sizes, tile and register borders,
@@ -123,7 +125,10 @@ def test_dense_and_backward(name: str, dtype: Any, target: str) -> None:
         act = lm.activations.get(name)
         exact, z = reference.dense(x, kernel, bias, name)
         # Sums of 65 products near 1, and slopes up to 2 behind them: 200 units.
-        tolerance: Any = {"rtol": 2e2 * np.finfo(dtype).eps, "atol": 2e2 * np.finfo(dtype).eps}
+        tolerance: Any = {
+            "rtol": 2e2 * np.finfo(dtype).eps,
+            "atol": 2e2 * np.finfo(dtype).eps,
+        }
         np.testing.assert_allclose(y, exact, **tolerance)
         assert (saved is y) == (act.saves == "output")
         np.testing.assert_array_equal(
@@ -230,7 +235,11 @@ X, K, B = np.ones((3, 4), np.float32), np.ones((4, 2), np.float32), np.ones(2)
     [
         (lambda: lm.dense(X[0], K), ValueError, r"x must have 2 dim.*got shape \(4,\)"),
         (lambda: lm.dense(X, K[:3]), ValueError, r"kernel .* shape \(4, 2\).*\(3, 2\)"),
-        (lambda: lm.dense(X, K, np.ones(3)), ValueError, r"bias must have shape \(2,\)"),
+        (
+            lambda: lm.dense(X, K, np.ones(3)),
+            ValueError,
+            r"bias must have shape \(2,\)",
+        ),
         (lambda: lm.dense(X, K, activation="rleu"), ValueError, "'rleu'; known are"),
         (lambda: lm.dense(X, K, dropout=1.5), ValueError, "rate must be .* got 1.5"),
         (lambda: lm.dense(X + 1j, K), TypeError, "x must hold real .* complex64"),

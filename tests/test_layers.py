@@ -311,7 +311,5 @@ def test_wrong_gradients() -> None:
         outputs = layer.forward(X, training=True).shape[1]
         with pytest.raises(ValueError, match="dy must have 6 rows like x, got 1"):
             layer.backward(np.ones((1, outputs)))
-        with pytest.raises(
-            ValueError, match=f"dy must have {outputs} features, got 7"
-        ):
+        with pytest.raises(ValueError, match=f"dy must have {outputs} features, got 7"):
             layer.backward(np.ones((6, 7)))

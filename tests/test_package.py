@@ -3,6 +3,8 @@
 import doctest
 import importlib
 import importlib.metadata
+import importlib.util
+import os
 import pkgutil
 import re
 import subprocess
@@ -20,8 +22,6 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def run(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    import os
-
     return subprocess.run(
         [sys.executable, "-c", code],
         capture_output=True,
@@ -50,7 +50,9 @@ def test_show_config_and_command() -> None:
 
 def test_target_from_the_environment() -> None:
     for name in lm.show_config()["targets_available"]:
-        done = run("import lamina; print(lamina.show_config()['target'])", LAMINA_TARGET=name)
+        done = run(
+            "import lamina; print(lamina.show_config()['target'])", LAMINA_TARGET=name
+        )
         assert done.stdout.strip() == name
     done = run("import lamina", LAMINA_TARGET="mmx")
     assert "ImportError: LAMINA_TARGET must name a target" in done.stderr
@@ -60,11 +62,12 @@ def test_target_from_the_environment() -> None:
 
 def test_import_changes_no_state_and_starts_nothing() -> None:
     done = run(
-        "import sys, threading, numpy, lamina\n"
+        "import os, sys, numpy\n"
+        "threads = len(os.listdir('/proc/self/task'))\n"
+        "import lamina\n"
         "assert sys.float_info.min / 2 != 0\n"
         "lamina.tanh(numpy.ones(100000)); assert sys.float_info.min / 2 != 0\n"
-        "assert len(open('/proc/self/stat').read().rsplit(')')[1].split()) > 17\n"
-        "assert threading.active_count() == 1\n"
+        "assert len(os.listdir('/proc/self/task')) == threads\n"
         "heavy = {'matplotlib', 'sklearn', 'tqdm', 'scipy', 'secrets'}\n"
         "assert not heavy & set(sys.modules), heavy & set(sys.modules)"
     )
@@ -117,7 +120,8 @@ def test_cimport_of_the_kernels(tmp_path: Path) -> None:
     source = tmp_path / "mine.pyx"
     source.write_text(
         "# cython: language_level=3\n"
-        "from lamina.kernels cimport elu_f32, sigmoid_f64, softmax_f32, tanh_backward_f64\n"
+        "from lamina.kernels cimport elu_f32, sigmoid_f64, softmax_f32\n"
+        "from lamina.kernels cimport tanh_backward_f64\n"
         "def run(float[::1] x, double[::1] z, float[:, ::1] rows):\n"
         "    with nogil:\n"
         "        elu_f32(&x[0], &x[0], x.shape[0], 0.5)\n"
@@ -128,9 +132,9 @@ def test_cimport_of_the_kernels(tmp_path: Path) -> None:
     cython = [sys.executable, "-m", "cython", "-3", str(source)]
     subprocess.run(cython, check=True, cwd=tmp_path)
     suffix = sysconfig.get_config_var("EXT_SUFFIX")
+    include = f"-I{sysconfig.get_path('include')}"
     subprocess.run(
-        ["gcc", "-O1", "-shared", "-fPIC", f"-I{sysconfig.get_path('include')}"]
-        + ["mine.c", "-o", f"mine{suffix}"],
+        ["gcc", "-O1", "-shared", "-fPIC", include, "mine.c", "-o", f"mine{suffix}"],
         check=True,
         cwd=tmp_path,
     )

@@ -7,16 +7,20 @@ Deterministic. Run as `python tools/fit_math.py [name ...]`.
 """
 
 import sys
-from typing import ClassVar
+from collections.abc import Callable, Iterator
+from typing import Any, ClassVar
 
 import mpmath
 from mpmath import mp
 
 mp.dps = 60
+Number = Any  # mpmath.mpf, which has no stubs
+Function = Callable[[Number], Number]
+
 PRECISION = {"float": 24, "double": 53}
 
 
-def solve(matrix, right):
+def solve(matrix: list[list[Number]], right: list[Number]) -> list[Number]:
     """Gaussian elimination: far quicker than mpmath's on these small systems."""
     n = len(right)
     rows = [[*row, value] for row, value in zip(matrix, right, strict=True)]
@@ -33,7 +37,9 @@ def solve(matrix, right):
     return x
 
 
-def least_squares(powers, values, weights):
+def least_squares(
+    powers: list[list[Number]], values: list[Number], weights: list[Number]
+) -> list[Number]:
     scaled = [
         [w * w * p for p, w in zip(column, weights, strict=True)] for column in powers
     ]
@@ -41,12 +47,19 @@ def least_squares(powers, values, weights):
     return solve(matrix, [mpmath.fdot(s, values) for s in scaled])
 
 
-def fit(function, low, high, degree, bits, weight, rounds=12):
+def fit(
+    function: Function,
+    interval: tuple[Number, Number],
+    degree: int,
+    bits: int,
+    weight: Function,
+    rounds: int = 12,
+) -> tuple[list[Number], Number]:
     """Coefficients c with c[0] + c[1] t + ... near function(t), and the largest error.
 
     The error is weight(t) * (polynomial - function)(t); each c has `bits` bits.
     """
-    low, high = mp.mpf(low), mp.mpf(high)
+    low, high = (mp.mpf(end) for end in interval)
     count = 6 * (degree + 2)
     nodes = [
         (low + high) / 2
@@ -85,18 +98,18 @@ def fit(function, low, high, degree, bits, weight, rounds=12):
     return fixed, error
 
 
-def expm1_tail(r):
+def expm1_tail(r: Number) -> Number:
     """(expm1(r) - r) / r^2, by its series: no cancellation."""
     return mpmath.nsum(lambda k: r**k / mpmath.factorial(k + 2), [0, 40])
 
 
-def log1p_tail(f):
+def log1p_tail(f: Number) -> Number:
     """(log1p(f) - f) / f^2"""
     with mp.workdps(120):
         return (mpmath.log1p(f) - f) / f**2 if abs(f) > 1e-25 else -mp.one / 2 + f / 3
 
 
-def tanh_tail(z):
+def tanh_tail(z: Number) -> Number:
     """(x - tanh x) / x^3 at x^2 = z"""
     with mp.workdps(120):
         x = mpmath.sqrt(z)
@@ -112,23 +125,31 @@ class Tail:
     """
 
     shift = mp.mpf("2.5")
-    centres: ClassVar = {"float": mp.mpf(58) / 256, "double": mp.mpf(57) / 256}
-    reaches: ClassVar = {"float": mp.mpf("14.3"), "double": mp.mpf("38.7")}
+    centres: ClassVar[dict[str, Number]] = {
+        "float": mp.mpf(58) / 256,
+        "double": mp.mpf(57) / 256,
+    }
+    reaches: ClassVar[dict[str, Number]] = {
+        "float": mp.mpf("14.3"),
+        "double": mp.mpf("38.7"),
+    }
 
-    def __init__(self, scalar):
+    def __init__(self, scalar: str) -> None:
         self.centre = self.centres[scalar]
         self.interval = (
             1 / (self.reaches[scalar] + self.shift) - self.centre,
             1 / self.shift - self.centre,
         )
 
-    def __call__(self, t):
+    def __call__(self, t: Number) -> Number:
         r = t + self.centre
         a = 1 / r - self.shift
         return mpmath.exp(a * a / 2) * mpmath.erfc(a / mpmath.sqrt(2)) / (2 * r)
 
 
-def tables(scalar):
+def tables(
+    scalar: str,
+) -> Iterator[tuple[str, Function, tuple[Number, Number], int, Function]]:
     """Name, function, interval, degree, weight."""
     single = scalar == "float"
     half = mpmath.log(2) / 2 + mp.mpf("1e-4")  # what rounding adds to the interval
@@ -158,17 +179,17 @@ def tables(scalar):
     )
 
 
-def literal(x):
+def literal(x: Number) -> str:
     digits, exponent = float(x).hex().split("p")
     return f"{digits.rstrip('0')}p{int(exponent)}"
 
 
-def main(names):
+def main(names: list[str]) -> None:
     for scalar, bits in PRECISION.items():
         for name, function, interval, degree, weight in tables(scalar):
             if names and name not in names:
                 continue
-            c, error = fit(function, *interval, degree, bits, weight)
+            c, error = fit(function, interval, degree, bits, weight)
             exponent = float(mpmath.log(error, 2))
             print(f"// {scalar} {name}: degree {degree}, error 2^{exponent:.1f}")
             print("{" + ", ".join(literal(x) for x in c) + "};", flush=True)

@@ -36,10 +36,8 @@ def readme_table() -> str:
 
 def stub_names() -> str:
     names = "".join(f'    "{act.name}",\n' for act in ACTIVATIONS)
-    return "\n".join(
-        [*(f"{act.name}: ActivationFunction" for act in ACTIVATIONS)]
-        + [f"__all__ = [\n{names}]"]
-    )
+    types = "\n".join(f"{act.name}: ActivationFunction" for act in ACTIVATIONS)
+    return f"{types}\n__all__ = [\n{names}]"
 
 
 def cython_functions() -> list[tuple[str, str]]:

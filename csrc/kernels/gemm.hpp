@@ -109,19 +109,21 @@ void micro_kernel(const Tile<T>& t) {
   };
   const auto each = [](auto f) __attribute__((always_inline)) {
     repeat<rows>([f](std::size_t r) __attribute__((always_inline)) {
-      repeat<vectors>([f, r](std::size_t v) __attribute__((always_inline)) { f(r, v); });
+      repeat<vectors>([f, r](std::size_t v)
+                          __attribute__((always_inline)) { f(r, v); });
     });
   };
   Native sum[rows][vectors];  // an array of V would be zeroed in memory, by a loop
   if (t.from_c)
-    each([&](std::size_t r, std::size_t v) __attribute__((always_inline)) {
-      sum[r][v] = load(c + r * c_stride, v);
-    });
+    each([&](std::size_t r, std::size_t v)
+             __attribute__((always_inline)) { sum[r][v] = load(c + r * c_stride, v); });
   else
-    each([&](std::size_t r, std::size_t v) __attribute__((always_inline)) { sum[r][v] = Native{}; });
+    each([&](std::size_t r, std::size_t v)
+             __attribute__((always_inline)) { sum[r][v] = Native{}; });
   for (std::size_t k = t.depth; k > 0; --k) {
     Native b_k[vectors];
-    repeat<vectors>([&](std::size_t v) __attribute__((always_inline)) { b_k[v] = load(b, v); });
+    repeat<vectors>([&](std::size_t v)
+                        __attribute__((always_inline)) { b_k[v] = load(b, v); });
     repeat<rows>([&](std::size_t r) __attribute__((always_inline)) {
       const V a_rk(a[r * a_row_stride]);
       repeat<vectors>([&](std::size_t v) __attribute__((always_inline)) {
@@ -300,8 +302,8 @@ struct Blocking {
     kc = p.rows == 1 && !by_columns && size_of_b > 128 * 1024 ? 8 : KC;
     mc = p.depth <= 8 && p.cols > vectors * Vec<T>::lanes ? tile_rows(vectors) : MC;
     nc = packed ? NC : p.cols;
-    copies_a = p.a_row_stride == 1 && p.depth * p.a_depth_stride * sizeof(T) > 1 << 20 &&
-               p.cols >= 192;
+    copies_a = p.a_row_stride == 1 &&
+               p.depth * p.a_depth_stride * sizeof(T) > 1 << 20 && p.cols >= 192;
   }
   // A single block of rows uses each panel only once.
   bool keeps_panels(const Product<T>& p) const { return p.rows > mc; }
@@ -347,7 +349,8 @@ void blocked_product(const Product<T>& p) {
         t.a_depth_stride = p.a_depth_stride;
         if (blocking.copies_a) {
           t.a_depth_stride = blocking.copy_stride(heights[ic]);
-          pack_rows(a, p.a_depth_stride, t.depth, heights[ic], p.scratch, t.a_depth_stride);
+          pack_rows(a, p.a_depth_stride, t.depth, heights[ic], p.scratch,
+                    t.a_depth_stride);
           a = p.scratch;
         }
         T* panel = p.scratch + blocking.scratch_of_a(p);
@@ -416,7 +419,8 @@ LAMINA_INLINE void dot_group(const Product<T>& p, const T* b,
   };
   const std::size_t whole = p.depth / count * count, rest = p.depth - whole;
   for (std::size_t k = 0; k < whole; k += count)
-    step(k, [](const T* x, std::size_t i) __attribute__((always_inline)) { return V::load(x + i); });
+    step(k, [](const T* x, std::size_t i)
+                __attribute__((always_inline)) { return V::load(x + i); });
   if (rest > 0)
     step(whole, [rest](const T* x, std::size_t i) __attribute__((always_inline)) {
       if (rest >= i + lanes) return V::load(x + i);

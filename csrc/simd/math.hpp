@@ -112,18 +112,21 @@ LAMINA_INLINE Vec<T> clamp(Vec<T> x, double low, double high) {
   return min(high, max(low, x));
 }
 
+#if defined(__x86_64__) && !defined(__FMA__)
+constexpr bool fused = false;
+#else
+constexpr bool fused = true;
+#endif
+
 // a * b - near, near being close to a * b: what rounding the product loses.
 template <class T>
 LAMINA_INLINE Vec<T> product_rest(Vec<T> a, Vec<T> b, Vec<T> near) {
-#if defined(__FMA__) || defined(__aarch64__)
-  return fma(a, b, -near);
-#else
+  if constexpr (fused) return fma(a, b, -near);
   const auto upper_half = [](Vec<T> x) {
     return Vec<T>::from_bits(bits(x) & Coefficients<T>::upper_half);
   };
   const Vec<T> ah = upper_half(a), bh = upper_half(b), al = a - ah, bl = b - bh;
   return ((ah * bh - near) + (ah * bl + al * bh)) + al * bl;
-#endif
 }
 
 // exp(x) = 2^n (1 + q), not yet multiplied out: what is to be multiplied by an exp that
@@ -188,6 +191,7 @@ LAMINA_INLINE Exponential<T> exponential(Vec<T> x) {
   return {fma(r * r, polynomial(r, C::exp), r), shifted};
 }
 
+// Error 1.04 (float), 0.95 (double).
 template <class T>
 LAMINA_INLINE Vec<T> exp(Vec<T> x) {
   using C = Coefficients<T>;
@@ -200,13 +204,14 @@ LAMINA_INLINE Exponential<T> decay(Vec<T> x) {
   return exponential(max(-Coefficients<T>::limit, -abs(x)));
 }
 
-// exp(x) - 1 for x <= 0; 0 for x > 0.
+// exp(x) - 1 for x <= 0; 0 for x > 0. Error 0.95 (float), 1.05 (double).
 template <class T>
 LAMINA_INLINE Vec<T> expm1(Vec<T> x) {
   return exponential(clamp(x, -Coefficients<T>::saturated, 0)).minus_one();
 }
 
-// log(1 + e) for 0 <= e <= 1.
+// log(1 + e) for 0 <= e <= 1: f + f^2 Q(f), -0.293 <= f <= 0.415, Q of degree 8 (float)
+// or 19 (double), no division. Error 1.4 (float), 1.2 (double).
 template <class T>
 LAMINA_INLINE Vec<T> log1p(Vec<T> e) {
   using V = Vec<T>;
@@ -228,6 +233,10 @@ LAMINA_INLINE Vec<T> sigmoid(Vec<T> x) {
   return select(x < 0.0, e, 1.0) / (1.0 + e);
 }
 
+// -t / (t + 2), t = expm1(-2 |x|). A float rational of degree 9/8 in x takes 0.76
+// cycles on AVX-512, this one 1.0; but its two Horner chains alone lose 4 ULP near |x|
+// = 7, and a search over rounded coefficients did not get it under 5.1. Error 2.5
+// (float, double).
 template <class T>
 LAMINA_INLINE Vec<T> tanh(Vec<T> x) {
   const Vec<T> half = -min(Coefficients<T>::saturated / 2, abs(x));
@@ -312,14 +321,13 @@ LAMINA_INLINE NormalTail<T> normal_tail(Vec<T> x) {
   const V sum = a + C::tail_shift;
   const V sum_rest = a - (sum - C::tail_shift);
   const V r = 1.0 / sum;
-  const V polynomial_of_r = polynomial(r - C::tail_centre, C::tail);
-  const V ratio = r * polynomial_of_r;
+  const V p = polynomial(r - C::tail_centre, C::tail);
+  const V ratio = r * p;
   return {a, exponential(square, product_rest(half, a, square)), ratio,
-          product_rest(r, polynomial_of_r, ratio),
-          fma(r, sum_rest, product_rest(r, sum, V(1.0)))};
+          product_rest(r, p, ratio), fma(r, sum_rest, product_rest(r, sum, V(1.0)))};
 }
 
-// x - tanh(x)
+// x - tanh(x): x^3 S(x^2) below 1, S of degree 7 (float) or 15 (double).
 template <class T>
 LAMINA_INLINE Vec<T> tanh_shrink(Vec<T> x) {
   using V = Vec<T>;
@@ -338,8 +346,8 @@ LAMINA_INLINE Vec<T> gelu(Vec<T> x) {
   auto tail = normal_tail(abs(x));
   tail.density.q = fma(tail.excess, -1.3, tail.density.q);
   const Vec<T> product = tail.a * tail.ratio;
-  const Vec<T> rest =
-      fma(tail.a, tail.ratio_rest, product_rest(tail.a, tail.ratio, product));
+  Vec<T> rest = product_rest(tail.a, tail.ratio, product);
+  if constexpr (!fused) rest = fma(tail.a, tail.ratio_rest, rest);  // 4.4 ULP else
   return max(0.0, x) - tail.density.times(product, rest);
 }
 
@@ -355,20 +363,22 @@ LAMINA_INLINE Vec<T> gelu_derivative(Vec<T> x) {
 }
 
 // x * tanh(softplus(x)), one exp and one division. With e = exp(-|x|):
-//   x < 0: x e (e + 2) / (e (e + 2) + 2)     x >= 0: x (1 + 2 e) / (1 + 2 e + 2 e^2)
+//   x < 0:   x n / (n + 2) = x - 2 x / (n + 2), n = e (e + 2)
+//   x >= 0:  x - 2 x e^2 / (e (2 e + 2) + 1)
+// The differences halve the error of n, the product keeps its own in the tail.
 template <class T>
 LAMINA_INLINE Vec<T> mish(Vec<T> x) {
   using V = Vec<T>;
   using C = Coefficients<T>;
-  const V finite = max(-C::limit, x);
+  const V finite = clamp(x, -C::limit, C::limit);
   const auto power = decay(x);
   const V e = power.value(), scaled = power.times(finite);
-  const auto negative = x < 0.0;
-  const V inner = select(negative, e + 2.0, fma(2.0, e, 1.0));
-  const V above = select(negative, fma(scaled, e, scaled + scaled), finite * inner);
+  const auto negative = x < 0.0, tail = x < -1.0;
   const V below =
-      fma(select(negative, e, 1.0), inner, select(negative, 2.0, 2.0 * (e * e)));
-  return above / below;
+      fma(e, select(negative, e, e + e) + 2.0, select(negative, V(2.0), 1.0));
+  const V less = -2.0 * finite * select(negative, 1.0, e * e);
+  const V above = select(tail, fma(scaled, e, scaled + scaled), less);
+  return select(tail, 0.0, x) + above / below;
 }
 
 // t + x s (1 - t^2), t = tanh(softplus(x)), s = sigmoid(x).

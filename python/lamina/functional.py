@@ -1,7 +1,7 @@
 """Dense products and dropout on plain arrays.
 
-Arrays of float32, float16, bool and integers of up to 16 bits are computed in float32; any
-float64 or wider integer among the arguments makes it float64, as NumPy promotes.
+Arrays of float32, float16, bool and integers of up to 16 bits are computed in float32;
+any float64 or wider integer among the arguments makes it float64, as NumPy promotes.
 """
 
 from __future__ import annotations
@@ -21,9 +21,7 @@ if TYPE_CHECKING:
 Mode = Literal["inverted", "classic"]
 
 
-def matmul(
-    a: ArrayLike, b: ArrayLike, out: NDArray[Any] | None = None
-) -> NDArray[Any]:
+def matmul(a: ArrayLike, b: ArrayLike, out: NDArray[Any] | None = None) -> NDArray[Any]:
     """Matrix product of two-dimensional arrays.
 
     Parameters
@@ -75,7 +73,7 @@ def dense(
     kernel : array_like, shape (features, units)
     bias : array_like, shape (units,), optional
     activation : str or activation, optional
-        Identity by default; ``lm.leaky_relu.using(negative_slope=0.2)`` sets a parameter.
+        Identity by default; ``lm.elu.using(alpha=0.5)`` sets a parameter.
     out : ndarray, shape (batch, units), optional
         Where the result goes.
     dropout : float, default 0.0
@@ -89,8 +87,8 @@ def dense(
     -------
     y : ndarray, shape (batch, units)
     saved : ndarray, shape (batch, units)
-        Only with `return_saved`: y itself where the derivative follows from y and nothing
-        is dropped, else an array of its own.
+        Only with `return_saved`: y itself where the derivative follows from y and
+        nothing is dropped, else an array of its own.
 
     Raises
     ------
@@ -112,7 +110,7 @@ def dense(
         activation,
         dropout,
         _checks.seed(seed),
-        _checks.unsigned("offset", offset),
+        _offset(offset),
         out,
         return_saved,
     )
@@ -179,7 +177,7 @@ def dense_backward(
         activation,
         dropout,
         _seed_again(seed, dropout),
-        _checks.unsigned("offset", offset),
+        _offset(offset),
         input_gradient,
         out,
     )
@@ -197,8 +195,8 @@ def dropout(
     """Set a random fraction of the elements to zero.
 
     Element i of the flattened array is dropped where 16 bits of Philox4x32-10, keyed by
-    `seed` and numbered ``offset + i``, lie below ``round(rate * 65536)``. The bits do not
-    depend on dtype, threads or processor, and what is dropped at one rate is dropped at
+    `seed` and numbered ``offset + i``, lie below ``round(rate * 65536)``. The bits do
+    not depend on dtype, threads or processor; what is dropped at one rate is dropped at
     every higher one. ``rate=1`` gives zeros, ``rate=0`` the values of x.
 
     Parameters
@@ -240,7 +238,7 @@ def dropout(
     >>> lm.dropout(np.ones(8, np.float32), 0.5, seed=7)
     array([0., 2., 0., 0., 2., 0., 0., 0.], dtype=float32)
     """
-    return _core.dropout(x, out, rate, _checks.seed(seed), 0, _checks.unsigned("offset", offset), mode)
+    return _core.dropout(x, out, rate, _checks.seed(seed), 0, _offset(offset), mode)
 
 
 def dropout_backward(
@@ -283,7 +281,13 @@ def dropout_backward(
     """
     if mask is None:
         return _core.dropout(
-            dy, out, rate, _seed_again(seed, rate), 0, _checks.unsigned("offset", offset), mode
+            dy,
+            out,
+            rate,
+            _seed_again(seed, rate),
+            0,
+            _offset(offset),
+            mode,
         )
     if seed is not None:
         raise ValueError("give seed or mask, not both: each says what was dropped")
@@ -306,7 +310,7 @@ def dropout_mask(
     -------
     ndarray of uint8, shape (ceil(size / 8),)
         Bit ``i % 8`` of byte ``i // 8`` is 1 where element i of the flattened array is
-        kept: ``np.unpackbits(mask, count=size, bitorder="little")`` gives one byte each.
+        kept: ``np.unpackbits(mask, count=size, bitorder="little")`` gives a byte each.
 
     Raises
     ------
@@ -326,8 +330,15 @@ def dropout_mask(
     if any(extent < 0 for extent in extents):
         raise ValueError(f"shape must not be negative, got {shape}")
     return _core.dropout_mask(
-        math.prod(extents), rate, _seed_again(seed, rate), _checks.unsigned("offset", offset)
+        math.prod(extents),
+        rate,
+        _seed_again(seed, rate),
+        _offset(offset),
     )
+
+
+def _offset(offset: int) -> int:
+    return _checks.unsigned("offset", offset)
 
 
 def _seed_again(seed: int | None, rate: float) -> int:

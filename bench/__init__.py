@@ -1,0 +1,1 @@
+"""Comparisons with pytest-benchmark: `make bench`."""
