@@ -1,7 +1,7 @@
-"""What every benchmark shares: one thread, settings, the check, the table of ratios.
+"""How every benchmark runs: on one thread, checked first, then timed.
 
-A benchmark is a `Case`: some sides that compute the same thing. The fixture `case`
-builds one and asserts that its sides agree, `measure` times one side of it.
+The fixture `case` builds a case and asserts that its sides agree, `measure` times one
+side of it; at the end there is one table of ratios for each kind of operation.
 """
 
 import os
@@ -12,16 +12,13 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
-import numpy as np
 import pytest
-from numpy.typing import NDArray
+from threadpoolctl import threadpool_info  # type: ignore[import-untyped]
 
 import lamina as lm
-
-Array: TypeAlias = NDArray[np.float32]
+from cases import Case
 
 IMPLEMENTATIONS = ["lamina", "numpy"]
 
@@ -48,37 +45,11 @@ class Timing(NamedTuple):
 TIMINGS = pytest.StashKey[list[Timing]]()
 
 
-def close(actual: Any, expected: Any, tolerance: float = 4e-6) -> None:
-    """Equal up to some tens of float32 roundings, 6e-8 each, of values up to ten."""
-    np.testing.assert_allclose(actual, expected, rtol=tolerance, atol=tolerance)
-
-
-@dataclass(frozen=True)
-class Case:
-    """One operation at one size, computed by several sides, each called without arguments.
-
-    A side returns its result, in memory of its own; `agree` compares two of them.
-    """
-
-    table: str
-    operation: str
-    size: str
-    sides: dict[str, Callable[[], Any]]
-    agree: Callable[[Any, Any], None] = close
-
-
-def normal(*shape: int, scale: float = 1.0) -> Array:
-    draws = np.random.default_rng(shape).standard_normal(shape, np.float32)
-    return np.multiply(draws, np.float32(scale), out=draws)
-
-
 @pytest.fixture(scope="module")
 def case(request: pytest.FixtureRequest) -> Case:
     """What the function given as parameter builds, its sides compared."""
     built: Case = request.param()
-    first, *others = (side() for side in built.sides.values())
-    for other in others:
-        built.agree(other, first)
+    built.check()
     return built
 
 
@@ -116,8 +87,10 @@ def pytest_configure(config: pytest.Config) -> None:
             setattr(config.option, name, value)
 
 
-def pytest_report_header() -> str:
-    return " ".join(f"{key}={value}" for key, value in lm.show_config().items())
+def pytest_report_header() -> list[str]:
+    pools = {pool["internal_api"]: pool["num_threads"] for pool in threadpool_info()}
+    facts = lm.show_config() | {f"{name}_threads": n for name, n in pools.items()}
+    return [" ".join(f"{key}={value}" for key, value in facts.items())]
 
 
 @pytest.hookimpl(trylast=True)
@@ -136,9 +109,7 @@ def pytest_terminal_summary(
                 terminalreporter.write_line(render(ratios))
 
 
-def ratios_to_lamina(
-    timings: list[Timing], other: str
-) -> dict[tuple[str, str], float]:
+def ratios_to_lamina(timings: list[Timing], other: str) -> dict[tuple[str, str], float]:
     """How many times as long the other takes, by operation and size."""
     medians = {(t.operation, t.size, t.implementation): t.median for t in timings}
     return {

@@ -233,7 +233,9 @@ def relu_backward(dy: Array, y: Array, dx: Array, *_: Array) -> Any:
     return np.multiply(dx, dy, out=dx)
 
 
-def relu6_backward(dy: Array, y: Array, dx: Array, z: Array, s: Array, *_: Array) -> Any:
+def relu6_backward(
+    dy: Array, y: Array, dx: Array, z: Array, s: Array, *_: Array
+) -> Any:
     np.greater(y, ZERO, out=dx)
     np.less(y, SIX, out=s)
     np.multiply(dx, s, out=dx)
@@ -401,7 +403,7 @@ def squareplus_backward(
     return np.multiply(dx, dy, out=dx)
 
 
-# Rows: `row` is scratch of shape (rows, 1), `ones` of shape (columns, 1) ---------------
+# Rows: `row` is scratch of shape (rows, 1), `ones` of shape (columns, 1) --------------
 
 
 def softmax(x: Array, y: Array, row: Array, ones: Array, s: Array) -> Any:
@@ -415,7 +417,7 @@ def softmax(x: Array, y: Array, row: Array, ones: Array, s: Array) -> Any:
 def softmax_backward(
     dy: Array, y: Array, dx: Array, row: Array, ones: Array, s: Array
 ) -> Any:
-    np.vecdot(dy, y, out=row, keepdims=True)
+    np.vecdot(dy, y, out=row, keepdims=True)  # type: ignore[call-overload]
     np.subtract(dy, row, out=dx)
     return np.multiply(dx, y, out=dx)
 

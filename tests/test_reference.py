@@ -32,11 +32,11 @@ def _gate_slope(x: Any, t: Any, slope: Any) -> Any:
 
 
 def _gelu_tanh(x: Any) -> Any:
-    return mpmath.sqrt(2 / mpmath.pi) * (x + mpf("0.044715") * x**3)
+    return mpmath.sqrt(2 / mpmath.pi) * (x + mpf(0.044715) * x**3)
 
 
 def _gelu_tanh_slope(x: Any) -> Any:
-    return mpmath.sqrt(2 / mpmath.pi) * (1 + 3 * mpf("0.044715") * x**2)
+    return mpmath.sqrt(2 / mpmath.pi) * (1 + 3 * mpf(0.044715) * x**2)
 
 
 def _softplus(x: Any) -> Any:
@@ -92,8 +92,8 @@ FORMULAS: dict[str, tuple[Formula, Formula]] = {
         lambda x, p: _gate_slope(x, 2 * _gelu_tanh(x), 2 * _gelu_tanh_slope(x)),
     ),
     "quick_gelu": (
-        lambda x, p: x * _sigmoid(mpf("1.702") * x),
-        lambda x, p: _gate_slope(x, mpf("1.702") * x, mpf("1.702")),
+        lambda x, p: x * _sigmoid(mpf(1.702) * x),
+        lambda x, p: _gate_slope(x, mpf(1.702) * x, mpf(1.702)),
     ),
     "mish": (
         lambda x, p: x * mpmath.tanh(_softplus(x)),

@@ -2,9 +2,10 @@
 // gradient.
 //
 // The scheme is Goto's (Goto & van de Geijn 2008, "Anatomy of high-performance matrix
-// multiplication"; the names MC, NC and KC are theirs), with one change: a is never
-// packed. The micro-kernel keeps a tile of c in registers, broadcasts elements of a
-// from where they lie, and reads b in place or from a packed panel as wide as the tile.
+// multiplication"; the names MC, NC and KC are theirs), with one change: a is not
+// packed by tiles. The micro-kernel keeps a tile of c in registers, broadcasts elements
+// of a from where they lie, and reads b in place or from a packed panel as wide as the
+// tile.
 //
 //   for each NC columns of b            (only if b is packed: what `scratch` holds)
 //     for each KC of the depth          (a panel of b stays in L2)
@@ -14,12 +15,16 @@
 //
 // Contract: every element of c is one chain of fma, from k = 0 upwards, whatever the
 // tiles and blocks; a later part of the depth loads c and goes on. Results therefore
-// do not depend on the register width, nor on how the caller cuts rows and columns
+// depend neither on the register width nor on how the caller cuts rows and columns
 // between threads. The one exception is `dot_product` (few rows, b by columns), which
 // runs in the virtual lanes of Lanes<T>; it is chosen by shape and strides alone, never
-// by target.
+// by target, so cut rows at fixed borders.
 //
-// Figures are from a Zen 4 core with 1 MiB of L2, in per cent of its peak of fma.
+// Bias, activation, column sums and updates are passes of their own: in the tile's
+// epilogue they were measured to gain nothing, and Adam to lose.
+//
+// Figures are for (rows, depth, cols) of float, from a Zen 4 core with 1 MiB of L2, in
+// per cent of its peak of fma.
 #pragma once
 
 #include <cstddef>
@@ -37,7 +42,11 @@ constexpr bool many_registers = true;  // 32 vector registers, else 16
 constexpr bool many_registers = false;
 #endif
 
-// Rows of a tile that is `vectors` wide: as many as the registers hold.
+// MR, the rows of a tile NR = `vectors` wide: as many as the registers hold. Measured
+// and lost: 12 or 14 rows by two vectors for every shape (rows a multiple of 4096 bytes
+// long share one set of the 8-way L1: 60 %), 24 rows by one vector (the same), 4 x 3 on
+// sixteen registers (one too few, -25 %), software prefetch of b and c (nothing), a
+// packed everywhere (+2 % at most, -5 to -25 % on small shapes).
 constexpr std::size_t tile_rows(std::size_t vectors) {
   if (many_registers) return vectors == 4 ? 6 : vectors == 3 ? 8 : 12;
   return vectors >= 3 ? 2 : vectors == 2 ? 6 : 12;
@@ -45,9 +54,12 @@ constexpr std::size_t tile_rows(std::size_t vectors) {
 constexpr std::size_t most_vectors = 4;
 constexpr std::size_t most_rows = 12;
 
-constexpr std::size_t KC = 512;
-constexpr std::size_t MC = 480;
-constexpr std::size_t NC = 1024;
+// Blocks, in elements, for either type and every target: half of KC or of MC gained
+// nothing with AVX2 or double, and KC = 256 loses 3 to 5 % at (512,1024,1024).
+constexpr std::size_t KC = 512;   // panel of 64 floats: 128 KiB; six rows of a: 12 KiB
+constexpr std::size_t MC = 480;   // an MC x KC block of a is read again for every panel
+constexpr std::size_t NC = 1024;  // 512 to 4096 alike; bounds the scratch for b
+constexpr std::size_t L2 = 1 << 20;  // bytes; what is larger takes another path
 
 constexpr std::size_t smaller(std::size_t a, std::size_t b) { return a < b ? a : b; }
 constexpr std::size_t parts(std::size_t n, std::size_t most) {
@@ -284,46 +296,65 @@ void pack_columns(const T* b, std::size_t b_stride, std::size_t depth, std::size
 
 // ---------------------------------------------------------------- blocks
 
+// Which blocks, and what is copied. Nothing here changes a bit of the result.
 template <class T>
 struct Blocking {
-  std::size_t vectors;  // width of a panel
+  std::size_t vectors;  // NR: width of a panel
   std::size_t kc, mc, nc;
-  bool by_columns, packed, copies_a;
+  bool by_columns;  // b: transposed into panels
+  bool packed;      // b: in panels, transposed or merely copied
+  bool copies_a;
 
   LAMINA_INLINE explicit Blocking(const Product<T>& p) {
+    const std::size_t bytes_of_b = p.depth * p.cols * sizeof(T);
     by_columns = p.b_col_stride != 1;
-    const std::size_t size_of_b = p.depth * p.cols * sizeof(T);
-    constexpr std::size_t large = many_registers ? 1 << 20 : 1 << 18;
-    packed = by_columns || (size_of_b > large && p.rows >= 192);
+
+    // Seven or eight rows make one tile of two vectors, not two of four: 75 -> 84 % at
+    // (7,100,100). With sixteen registers, one or two rows need four vectors to hide
+    // the latency of fma: 40 -> 53 % at (2,64,64).
     if (many_registers)
       vectors = p.rows == 7 || p.rows == 8 ? 2 : 4;
     else
       vectors = p.rows <= 2 ? 4 : 2;
-    kc = p.rows == 1 && !by_columns && size_of_b > 128 * 1024 ? 8 : KC;
-    mc = p.depth <= 8 && p.cols > vectors * Vec<T>::lanes ? tile_rows(vectors) : MC;
+
+    // A panel read in place touches one row of b, often one page, per step. Packing
+    // gains 0 to 10 % at (512,1024,1024), and with the narrow panels of AVX2 from 57 to
+    // 75 % of peak there, 87 -> 92 % at (256,300,300). It loses up to 15 % where b is
+    // smaller, and up to 3 % with fewer rows.
+    constexpr std::size_t large = many_registers ? L2 : L2 / 4;
+    packed = by_columns || (bytes_of_b > large && p.rows >= 256);
     nc = packed ? NC : p.cols;
-    copies_a = p.a_row_stride == 1 &&
-               p.depth * p.a_depth_stride * sizeof(T) > 1 << 20 && p.cols >= 192;
+
+    // A row times a matrix beyond L2: eight whole rows of b at a time, as prefetchers
+    // like it. 25 -> 31 % at (1,1024,1024); within L2 it loses 15 %.
+    kc = p.rows == 1 && !by_columns && bytes_of_b > L2 ? 8 : KC;
+
+    // With hardly any depth the time goes into writing c: rows outside, columns inside.
+    // 11 -> 22 % at (1024,1,1024); a c within L2 loses 5 %.
+    mc = p.depth <= 8 && p.rows * p.cols * sizeof(T) > L2 ? tile_rows(vectors) : MC;
+
+    // The columns of a large matrix collide in L1 and L2 if its stride is near a power
+    // of two: 71 -> 81 % (AVX2), 85 -> 88 % (AVX-512) at (1024,512,1024). The copy
+    // keeps the order of a.
+    copies_a = p.a_row_stride == 1 && p.cols >= 192 &&
+               p.depth * p.a_depth_stride * sizeof(T) > L2;
   }
-  // A single block of rows uses each panel only once.
+  // A single block of rows uses each panel only once: one is kept, else NC columns.
   bool keeps_panels(const Product<T>& p) const { return p.rows > mc; }
-  std::size_t scratch(const Product<T>& p) const {
-    return scratch_of_a(p) + scratch_of_b(p);
-  }
-  // An odd number of cache lines: the lines of a column lie in different sets of L1.
+  // An odd number of cache lines, so that columns spread over all sets of the cache.
   static std::size_t copy_stride(std::size_t rows) {
     constexpr std::size_t line = 64 / sizeof(T);
     return (parts(rows, line) | 1) * line;
   }
+  // Elements of scratch: first the block of a, then the panels of b.
   std::size_t scratch_of_a(const Product<T>& p) const {
-    if (!copies_a) return 0;
-    return smaller(p.depth, kc) * copy_stride(smaller(p.rows, mc));
+    return copies_a ? smaller(p.depth, kc) * copy_stride(smaller(p.rows, mc)) : 0;
   }
-  std::size_t scratch_of_b(const Product<T>& p) const {
-    if (!packed) return 0;
-    const std::size_t width = vectors * Vec<T>::lanes;
-    const std::size_t cols = smaller(p.cols, keeps_panels(p) ? nc : width);
-    return smaller(p.depth, kc) * parts(cols, Vec<T>::lanes) * Vec<T>::lanes;
+  std::size_t scratch(const Product<T>& p) const {
+    constexpr std::size_t lanes = Vec<T>::lanes;
+    const std::size_t cols = smaller(p.cols, keeps_panels(p) ? nc : vectors * lanes);
+    const std::size_t panels = smaller(p.depth, kc) * parts(cols, lanes) * lanes;
+    return scratch_of_a(p) + (packed ? panels : 0);
   }
 };
 
@@ -335,7 +366,6 @@ void blocked_product(const Product<T>& p) {
   const bool keeps_panels = blocking.keeps_panels(p);
   Tile<T> t;
   t.a_row_stride = p.a_row_stride;
-  t.a_depth_stride = p.a_depth_stride;
   t.c_stride = p.c_row_stride;
   for (std::size_t jc = 0; jc < p.cols; jc += blocking.nc) {
     const std::size_t cols_end = smaller(p.cols, jc + blocking.nc);
@@ -388,8 +418,9 @@ void blocked_product(const Product<T>& p) {
   }
 }
 
-// ---------------------------------------------------------------- few rows, b by
-// columns
+// ---------------------------------------------------------------- dot products
+
+// Arrays of Native, as in the micro-kernel, instead of Lanes<T>: same lanes, same tree.
 
 // Dot products of `rows` rows of a with `cols` columns of b, each left in one vector.
 template <class T, std::size_t rows, std::size_t cols>
@@ -471,13 +502,17 @@ void dot_product(const Product<T>& p) {
   }
 }
 
+// Up to four rows do not repay the transposes, unless the columns are too short for the
+// lanes: (4,64,64) 42 -> 57 %, (1,64,64) 15 -> 50 %, but (4,10,64) 31 -> 12 %. With
+// more rows it reaches only 50 to 70 % of the transposing path.
 template <class T>
 bool is_dot_product(const Product<T>& p) {
-  return p.rows <= 4 && p.a_depth_stride == 1 && p.b_depth_stride == 1 &&
-         p.b_col_stride != 1;
+  return (p.rows == 1 || (p.rows <= 4 && p.depth >= 32)) && p.a_depth_stride == 1 &&
+         p.b_depth_stride == 1 && p.b_col_stride != 1;
 }
 
-// A single column, contiguous in b and c, is a single row of the transposed product.
+// A single column, contiguous in b and c, is a single row of the transposed product:
+// eight times as fast as tiles with one lane in use (a layer with one output).
 template <class T>
 Product<T> as_row(Product<T> p) {
   if (p.cols != 1 || p.c_row_stride != 1 || p.b_depth_stride != 1) return p;

@@ -65,8 +65,8 @@ LAMINA_INLINE T row_exp_sum(const T* x, T* y, std::size_t cols, T top) {
   return fold_sum(sum);
 }
 
-// log(sum) of a sum of exponentials whose largest is 1: the exponent's share and that of
-// a mantissa in [1, 2). NaN stays NaN.
+// log(sum) of a sum of exponentials whose largest is 1: the exponent's share and that
+// of a mantissa in [1, 2). NaN stays NaN.
 template <class T>
 LAMINA_INLINE T log_of_sum(T sum) {
   using V = Vec<T>;

@@ -1,1 +1,0 @@
-"""Comparisons with pytest-benchmark: `make bench`."""
