@@ -29,18 +29,14 @@
 
 #include <cstddef>
 
+#include "kernels/dot_product.hpp"
 #include "kernels/kernel_table.hpp"
-#include "simd/vec.hpp"
+#include "kernels/packing.hpp"
+#include "simd/registers.hpp"
 
 namespace lamina::LAMINA_TARGET {
 namespace {  // internal linkage: tables of function pointers must not leave the target
 namespace matrix_product {
-
-#if defined(__AVX512F__) || defined(__aarch64__)
-constexpr bool many_registers = true;  // 32 vector registers, else 16
-#else
-constexpr bool many_registers = false;
-#endif
 
 // MR, the rows of a tile NR = `vectors` wide: as many as the registers hold. Measured
 // and lost: 12 or 14 rows by two vectors for every shape (rows a multiple of 4096 bytes
@@ -61,11 +57,6 @@ constexpr std::size_t MC = 480;   // an MC x KC block of a is read again for eve
 constexpr std::size_t NC = 1024;  // 512 to 4096 alike; bounds the scratch for b
 constexpr std::size_t L2 = 1 << 20;  // bytes; what is larger takes another path
 
-constexpr std::size_t smaller(std::size_t a, std::size_t b) { return a < b ? a : b; }
-constexpr std::size_t parts(std::size_t n, std::size_t most) {
-  return (n + most - 1) / most;
-}
-
 // Cuts `extent` into the fewest equal parts of at most `most`.
 struct EqualParts {
   std::size_t count, size, longer;  // the first `longer` parts have size + 1
@@ -81,14 +72,6 @@ struct EqualParts {
     return size + (i < longer ? 1 : 0);
   }
 };
-
-// f(0), ..., f(n - 1) as straight code. GCC 12 unrolls nested loops too late to keep
-// their arrays of vectors out of memory.
-template <std::size_t n, class Function>
-LAMINA_INLINE void repeat(Function f) {
-  if constexpr (n > 1) repeat<n - 1>(f);
-  f(n - 1);
-}
 
 // ---------------------------------------------------------------- micro-kernel
 
@@ -176,123 +159,6 @@ struct MicroKernels {
 };
 template <class T>
 constexpr MicroKernels<T> micro_kernels{};
-
-// ---------------------------------------------------------------- shuffles
-
-template <std::size_t... I>
-struct Indices {};
-template <std::size_t n, std::size_t... I>
-struct FirstIndices : FirstIndices<n - 1, n - 1, I...> {};
-template <std::size_t... I>
-struct FirstIndices<0, I...> {
-  using type = Indices<I...>;
-};
-
-// Lane i of the result is lane Pattern::at(i) of x and y laid end to end.
-template <class Pattern, class Native, std::size_t... I>
-LAMINA_INLINE Native shuffle(Native x, Native y, Indices<I...>) {
-  return __builtin_shufflevector(x, y, Pattern::at(I)...);
-}
-
-// Blocks of `size` lanes, the even (odd) ones of x and of y in turn.
-template <std::size_t size, std::size_t lanes, bool odd>
-struct AlternateBlocks {
-  static constexpr int at(std::size_t i) {
-    const bool from_y = i / size % 2 == 1;
-    return static_cast<int>(i + (from_y ? lanes - size : 0) + (odd ? size : 0));
-  }
-};
-// Blocks of `size` lanes, all even (odd) ones of x and then of y.
-template <std::size_t size, bool odd>
-struct GatherBlocks {
-  static constexpr int at(std::size_t i) {
-    return static_cast<int>(i / size * 2 * size + i % size + (odd ? size : 0));
-  }
-};
-
-// Transposes a square of lanes x lanes elements, in log2(lanes) steps. Template
-// recursion, since GCC 12 keeps the square in memory if a loop halves `size`.
-template <std::size_t size, std::size_t lanes, class Native>
-LAMINA_INLINE void transpose(Native (&square)[lanes]) {
-  using All = typename FirstIndices<lanes>::type;
-  repeat<lanes>([&](std::size_t i) __attribute__((always_inline)) {
-    if (i & size) return;
-    const Native x = square[i], y = square[i + size];
-    square[i] = shuffle<AlternateBlocks<size, lanes, false>>(x, y, All{});
-    square[i + size] = shuffle<AlternateBlocks<size, lanes, true>>(x, y, All{});
-  });
-  if constexpr (size > 1) transpose<size / 2>(square);
-}
-
-// Lane i of the result is the sum over the lanes of vector[i], by the tree of fold().
-template <std::size_t count, std::size_t lanes, class Native>
-LAMINA_INLINE Native fold_each(const Native* vector) {
-  using All = typename FirstIndices<lanes>::type;
-  constexpr std::size_t size = count / 2;
-  Native half[size];
-  repeat<size>([&](std::size_t i) __attribute__((always_inline)) {
-    const Native x = vector[2 * i], y = vector[2 * i + 1];
-    half[i] = shuffle<GatherBlocks<size, false>>(x, y, All{}) +
-              shuffle<GatherBlocks<size, true>>(x, y, All{});
-  });
-  if constexpr (size > 1)
-    return fold_each<size, lanes>(half);
-  else
-    return half[0];
-}
-
-// ---------------------------------------------------------------- packing
-
-// Rows of a matrix, copied to_stride apart; the lanes beyond `cols` become zero.
-template <class T>
-void pack_rows(const T* from, std::size_t stride, std::size_t rows, std::size_t cols,
-               T* to, std::size_t to_stride) {
-  using V = Vec<T>;
-  for (; rows > 0; --rows, from += stride, to += to_stride) {
-    std::size_t j = 0;
-    for (; j + V::lanes <= cols; j += V::lanes) V::load(from + j).store(to + j);
-    if (j < cols) V::load_first(from + j, cols - j).store(to + j);
-  }
-}
-
-// b by columns, b_stride apart: transposed in registers, a square at a time.
-template <class T>
-void pack_columns(const T* b, std::size_t b_stride, std::size_t depth, std::size_t cols,
-                  T* panel) {
-  using V = Vec<T>;
-  constexpr std::size_t lanes = V::lanes;
-  const std::size_t width = parts(cols, lanes) * lanes;
-  for (std::size_t j = 0; j < cols; j += lanes, b += lanes * b_stride) {
-    const std::size_t count = smaller(cols - j, lanes);
-    T* to = panel + j;
-    for (std::size_t k = 0; k < depth; k += lanes, to += lanes * width) {
-      const std::size_t length = smaller(depth - k, lanes);
-      const T* from = b + k;
-      typename V::Native square[lanes];
-      if (count == lanes && length == lanes) {
-        repeat<lanes>([&](std::size_t i) __attribute__((always_inline)) {
-          square[i] = V::load(from + i * b_stride).value;
-        });
-        transpose<lanes / 2>(square);
-        repeat<lanes>([&](std::size_t i) __attribute__((always_inline)) {
-          V(square[i]).store(to + i * width);
-        });
-      } else {
-        repeat<lanes>([&](std::size_t i) __attribute__((always_inline)) {
-          square[i] = V().value;
-          if (i >= count) return;
-          square[i] = (length == lanes ? V::load(from + i * b_stride)
-                                       : V::load_first(from + i * b_stride, length))
-                          .value;
-        });
-        transpose<lanes / 2>(square);
-        repeat<lanes>([&](std::size_t i) __attribute__((always_inline)) {
-          if (i < length) V(square[i]).store(to + i * width);
-        });
-      }
-    }
-  }
-}
 
 // ---------------------------------------------------------------- blocks
 
@@ -418,98 +284,7 @@ void blocked_product(const Product<T>& p) {
   }
 }
 
-// ---------------------------------------------------------------- dot products
-
-// Arrays of Native, as in the micro-kernel, instead of Lanes<T>: same lanes, same tree.
-
-// Dot products of `rows` rows of a with `cols` columns of b, each left in one vector.
-template <class T, std::size_t rows, std::size_t cols>
-LAMINA_INLINE void dot_group(const Product<T>& p, const T* b,
-                             typename Vec<T>::Native (&sums)[rows][Vec<T>::lanes],
-                             std::size_t first) {
-  using V = Vec<T>;
-  constexpr std::size_t lanes = V::lanes, count = Lanes<T>::count,
-                        parts = Lanes<T>::parts;
-  typename V::Native sum[rows][cols][parts];
-  repeat<rows * cols * parts>([&](std::size_t i) __attribute__((always_inline)) {
-    sum[i / parts / cols][i / parts % cols][i % parts] = V().value;
-  });
-  const auto step = [&](std::size_t k, auto load) __attribute__((always_inline)) {
-    repeat<parts>([&](std::size_t i) __attribute__((always_inline)) {
-      typename V::Native a_i[rows];
-      repeat<rows>([&](std::size_t r) __attribute__((always_inline)) {
-        a_i[r] = load(p.a + r * p.a_row_stride + k, i * lanes).value;
-      });
-      repeat<cols>([&](std::size_t c) __attribute__((always_inline)) {
-        const V b_i = load(b + c * p.b_col_stride + k, i * lanes);
-        repeat<rows>([&](std::size_t r) __attribute__((always_inline)) {
-          sum[r][c][i] = fma(V(a_i[r]), b_i, V(sum[r][c][i])).value;
-        });
-      });
-    });
-  };
-  const std::size_t whole = p.depth / count * count, rest = p.depth - whole;
-  for (std::size_t k = 0; k < whole; k += count)
-    step(k, [](const T* x, std::size_t i)
-                __attribute__((always_inline)) { return V::load(x + i); });
-  if (rest > 0)
-    step(whole, [rest](const T* x, std::size_t i) __attribute__((always_inline)) {
-      if (rest >= i + lanes) return V::load(x + i);
-      return rest > i ? V::load_first(x + i, rest - i) : V();
-    });
-  repeat<rows>([&](std::size_t r) __attribute__((always_inline)) {
-    repeat<cols>([&](std::size_t c) __attribute__((always_inline)) {
-      auto& part = sum[r][c];
-      if constexpr (parts == 4) {
-        part[0] += part[2];
-        part[1] += part[3];
-      }
-      if constexpr (parts >= 2) part[0] += part[1];
-      sums[r][first + c] = part[0];
-    });
-  });
-}
-
-template <class T, std::size_t rows>
-void dot_product(const Product<T>& p) {
-  using V = Vec<T>;
-  constexpr std::size_t lanes = V::lanes;
-  constexpr std::size_t accumulators = many_registers ? 16 : 8;
-  constexpr std::size_t fitting = accumulators / (rows * Lanes<T>::parts);
-  constexpr std::size_t group = fitting >= 4 ? 4 : fitting >= 2 ? 2 : 1;
-  for (std::size_t j = 0; j < p.cols; j += lanes) {
-    const std::size_t cols = smaller(p.cols - j, lanes);
-    const T* b = p.b + j * p.b_col_stride;
-    typename V::Native sums[rows][lanes];
-    if (cols < lanes)
-      for (auto& row : sums)
-        for (auto& sum : row) sum = V().value;
-    std::size_t c = 0;
-    for (; c + group <= cols; c += group, b += group * p.b_col_stride)
-      dot_group<T, rows, group>(p, b, sums, c);
-    for (; c < cols; ++c, b += p.b_col_stride) dot_group<T, rows, 1>(p, b, sums, c);
-    for (std::size_t r = 0; r < rows; ++r) {
-      T* to = p.c + r * p.c_row_stride + j;
-      V result = fold_each<lanes, lanes>(sums[r]);
-      if (cols == lanes) {
-        if (p.accumulate) result = V::load(to) + result;
-        result.store(to);
-      } else {
-        if (p.accumulate) result = V::load_first(to, cols) + result;
-        result.store_first(to, cols);
-      }
-    }
-  }
-}
-
-// Up to four rows do not repay the transposes, unless the columns are too short for the
-// lanes: (4,64,64) 42 -> 57 %, (1,64,64) 15 -> 50 %, but (4,10,64) 31 -> 12 %. With
-// more rows it reaches only 50 to 70 % of the transposing path.
-template <class T>
-bool is_dot_product(const Product<T>& p) {
-  return (p.rows == 1 || (p.rows <= 4 && p.depth >= 32)) && p.a_depth_stride == 1 &&
-         p.b_depth_stride == 1 && p.b_col_stride != 1;
-}
+// ---------------------------------------------------------------- single columns
 
 // A single column, contiguous in b and c, is a single row of the transposed product:
 // eight times as fast as tiles with one lane in use (a layer with one output).
@@ -555,8 +330,7 @@ LAMINA_INLINE void sum_panel(const T* x, std::size_t rows, std::size_t stride, T
 template <class T>
 std::size_t gemm_scratch(const Product<T>& product) {
   const Product<T> p = matrix_product::as_row(product);
-  if (p.rows == 0 || p.cols == 0 || p.depth == 0 || matrix_product::is_dot_product(p))
-    return 0;
+  if (p.rows == 0 || p.cols == 0 || p.depth == 0 || is_dot_product(p)) return 0;
   return matrix_product::Blocking<T>(p).scratch(p);
 }
 
@@ -567,16 +341,16 @@ void gemm(const Product<T>& product) {
   if (p.depth == 0) {
     for (std::size_t i = 0; i < p.rows && !p.accumulate; ++i)
       for (std::size_t j = 0; j < p.cols; ++j) p.c[i * p.c_row_stride + j] = 0;
-  } else if (!matrix_product::is_dot_product(p)) {
+  } else if (!is_dot_product(p)) {
     matrix_product::blocked_product(p);
   } else if (p.rows == 1) {
-    matrix_product::dot_product<T, 1>(p);
+    dot_product<T, 1>(p);
   } else if (p.rows == 2) {
-    matrix_product::dot_product<T, 2>(p);
+    dot_product<T, 2>(p);
   } else if (p.rows == 3) {
-    matrix_product::dot_product<T, 3>(p);
+    dot_product<T, 3>(p);
   } else {
-    matrix_product::dot_product<T, 4>(p);
+    dot_product<T, 4>(p);
   }
 }
 

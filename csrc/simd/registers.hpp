@@ -1,0 +1,90 @@
+// Arrays of registers: straight-line loops, transposes and folds without memory.
+// Included by the matrix products.
+#pragma once
+
+#include "simd/vec.hpp"
+
+namespace lamina::LAMINA_TARGET {
+
+#if defined(__AVX512F__) || defined(__aarch64__)
+constexpr bool many_registers = true;  // 32 vector registers, else 16
+#else
+constexpr bool many_registers = false;
+#endif
+
+constexpr std::size_t smaller(std::size_t a, std::size_t b) { return a < b ? a : b; }
+constexpr std::size_t parts(std::size_t n, std::size_t most) {
+  return (n + most - 1) / most;
+}
+
+// f(0), ..., f(n - 1) as straight code. GCC 12 unrolls nested loops too late to keep
+// their arrays of vectors out of memory.
+template <std::size_t n, class Function>
+LAMINA_INLINE void repeat(Function f) {
+  if constexpr (n > 1) repeat<n - 1>(f);
+  f(n - 1);
+}
+
+template <std::size_t... I>
+struct Indices {};
+template <std::size_t n, std::size_t... I>
+struct FirstIndices : FirstIndices<n - 1, n - 1, I...> {};
+template <std::size_t... I>
+struct FirstIndices<0, I...> {
+  using type = Indices<I...>;
+};
+
+// Lane i of the result is lane Pattern::at(i) of x and y laid end to end.
+template <class Pattern, class Native, std::size_t... I>
+LAMINA_INLINE Native shuffle(Native x, Native y, Indices<I...>) {
+  return __builtin_shufflevector(x, y, Pattern::at(I)...);
+}
+
+// Blocks of `size` lanes, the even (odd) ones of x and of y in turn.
+template <std::size_t size, std::size_t lanes, bool odd>
+struct AlternateBlocks {
+  static constexpr int at(std::size_t i) {
+    const bool from_y = i / size % 2 == 1;
+    return static_cast<int>(i + (from_y ? lanes - size : 0) + (odd ? size : 0));
+  }
+};
+// Blocks of `size` lanes, all even (odd) ones of x and then of y.
+template <std::size_t size, bool odd>
+struct GatherBlocks {
+  static constexpr int at(std::size_t i) {
+    return static_cast<int>(i / size * 2 * size + i % size + (odd ? size : 0));
+  }
+};
+
+// Transposes a square of lanes x lanes elements, in log2(lanes) steps. Template
+// recursion, since GCC 12 keeps the square in memory if a loop halves `size`.
+template <std::size_t size, std::size_t lanes, class Native>
+LAMINA_INLINE void transpose(Native (&square)[lanes]) {
+  using All = typename FirstIndices<lanes>::type;
+  repeat<lanes>([&](std::size_t i) __attribute__((always_inline)) {
+    if (i & size) return;
+    const Native x = square[i], y = square[i + size];
+    square[i] = shuffle<AlternateBlocks<size, lanes, false>>(x, y, All{});
+    square[i + size] = shuffle<AlternateBlocks<size, lanes, true>>(x, y, All{});
+  });
+  if constexpr (size > 1) transpose<size / 2>(square);
+}
+
+// Lane i of the result is the sum over the lanes of vector[i], by the tree of fold().
+template <std::size_t count, std::size_t lanes, class Native>
+LAMINA_INLINE Native fold_each(const Native* vector) {
+  using All = typename FirstIndices<lanes>::type;
+  constexpr std::size_t size = count / 2;
+  Native half[size];
+  repeat<size>([&](std::size_t i) __attribute__((always_inline)) {
+    const Native x = vector[2 * i], y = vector[2 * i + 1];
+    half[i] = shuffle<GatherBlocks<size, false>>(x, y, All{}) +
+              shuffle<GatherBlocks<size, true>>(x, y, All{});
+  });
+  if constexpr (size > 1)
+    return fold_each<size, lanes>(half);
+  else
+    return half[0];
+}
+
+}  // namespace lamina::LAMINA_TARGET
