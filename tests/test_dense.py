@@ -105,7 +105,7 @@ def test_targets_with_fma_agree_bit_for_bit() -> None:
             x, kernel, bias, dy = data(shape, dtype)
             results = []
             for target in TARGETS:
-                if target == "sse2":
+                if target == "sse2":  # no fma
                     continue
                 lm.set_target(target)
                 y, saved = lm.dense(x, kernel, bias, "tanh", return_saved=True)
@@ -241,7 +241,7 @@ X, K, B = np.ones((3, 4), np.float32), np.ones((4, 2), np.float32), np.ones(2)
             r"bias must have shape \(2,\)",
         ),
         (lambda: lm.dense(X, K, activation="rleu"), ValueError, "'rleu'; known are"),
-        (lambda: lm.dense(X, K, dropout=1.5), ValueError, "rate must be .* got 1.5"),
+        (lambda: lm.dense(X, K, dropout=1.5), ValueError, "dropout must be .* got 1.5"),
         (lambda: lm.dense(X + 1j, K), TypeError, "x must hold real .* complex64"),
         (lambda: lm.dense([["a"]], K), TypeError, "x must hold real numbers"),
         (lambda: lm.dense([[None]], K), TypeError, "x must hold real numbers"),
@@ -279,3 +279,23 @@ X, K, B = np.ones((3, 4), np.float32), np.ones((4, 2), np.float32), np.ones(2)
 def test_misuse(call: Any, error: Any, message: str) -> None:
     with pytest.raises(error, match=message):
         call()
+
+
+def test_empty_views_with_any_strides() -> None:
+    a, b = np.ones((5, 5), np.float32), np.ones((5, 2), np.float32)
+    assert lm.matmul(a[:, ::-1][:0], b).shape == (0, 2)
+    assert lm.matmul(a, b[::-1][:, :0]).shape == (5, 0)
+    assert not lm.matmul(a[:, ::-2][:, :0], b[:0]).any()
+
+
+def test_outputs_must_not_overlap_each_other() -> None:
+    x, kernel, _, dy = data((3, 3, 3), np.float32)
+    buffer = np.zeros(12, np.float32)
+    with pytest.raises(ValueError, match="out must not overlap"):
+        out = buffer[:9].reshape(3, 3), None, buffer[:3]
+        lm.dense_backward(dy, x, kernel, dy, out=out)
+
+
+def test_dropout_that_cannot_be_differentiated_is_refused() -> None:
+    with pytest.raises(ValueError, match="seed must be given with return_saved"):
+        lm.dense(X, K, dropout=0.5, return_saved=True)

@@ -202,9 +202,27 @@ ONES = np.ones(10)
             ValueError,
             "not both",
         ),
-        (lambda: lm.dropout_mask((-1,), 0.5, seed=1), ValueError, "not be negative"),
+        (lambda: lm.dropout("x", 0.5), TypeError, "x must hold real numbers"),
+        (lambda: lm.dropout(ONES, "a"), TypeError, "rate must be a number in"),
+        (
+            lambda: lm.dropout_mask(2**64 - 1, 0, seed=1),
+            ValueError,
+            "exceed the memory",
+        ),
+        (lambda: lm.dropout_mask((2.5, 2), 0.5, seed=1), TypeError, "an extent or a"),
+        (
+            lambda: lm.dropout_mask((-1,), 0.5, seed=1),
+            ValueError,
+            "shape must be an extent",
+        ),
     ],
 )
 def test_misuse(call: Any, error: Any, message: str) -> None:
     with pytest.raises(error, match=message):
         call()
+
+
+def test_mask_of_any_integer_shape() -> None:
+    for shape in (10, np.int64(10), (2, 5), [2, 5], np.array([5, 2])):
+        assert lm.dropout_mask(shape, 0.5, seed=1).shape == (2,)
+    assert lm.dropout_mask((), 0.5, seed=1).shape == (1,)

@@ -159,10 +159,10 @@ def test_dropout_expectation(mode: Any) -> None:
     assert abs(y.mean() - layer.forward(x).mean()) < 5 * error
 
 
-def test_dropout_starts_anew_when_built() -> None:
-    layer = lm.Dropout(0.5)
+def test_dropout_depends_on_seed_and_step() -> None:
     passes = []
     for _ in range(2):
+        layer = lm.Dropout(0.5)
         layer.build(50, seed=1)
         passes.append([layer.forward(np.ones((1, 50)), True) for _ in range(2)])
     np.testing.assert_array_equal(passes[0], passes[1])
@@ -313,3 +313,90 @@ def test_wrong_gradients() -> None:
             layer.backward(np.ones((1, outputs)))
         with pytest.raises(ValueError, match=f"dy must have {outputs} features, got 7"):
             layer.backward(np.ones((6, 7)))
+
+
+def test_a_built_layer_keeps_what_it_has_learnt() -> None:
+    layer = lm.Dense(3)
+    kernel = layer.forward(np.eye(4, dtype=np.float32))
+    net = lm.Sequential([copy.deepcopy(layer), lm.Dense(2)], seed=5)
+    net.build(4)
+    np.testing.assert_array_equal(net.layers[0].parameters["kernel"], kernel)
+    centred = lm.Standardize()
+    centred.learn(np.array([[1.0], [3.0]], np.float32))
+    net = lm.Sequential([centred, lm.Dense(1)])
+    net.build(1)
+    assert centred.mean == 2
+    for features, dtype in ((5, "float32"), (4, "float64")):
+        with pytest.raises(ValueError, match="is built for 4 features in float32"):
+            copy.deepcopy(layer).build(features, dtype)
+
+
+def test_parameters_are_changed_in_place_only() -> None:
+    layer = lm.Dense(2)
+    layer.build(3)
+    with pytest.raises(TypeError):
+        layer.parameters["kernel"] = np.zeros((3, 2))  # type: ignore[index]
+    layer.parameters["kernel"][...] = 0
+    assert not layer.forward(np.ones((1, 3), np.float32)).any()
+
+
+class Plain(lm.Layer):
+    """A layer of a user's own, with mistakes on request."""
+
+    def __init__(self, mistake: str = "") -> None:
+        super().__init__()
+        self.mistake = mistake
+
+    def initial(self) -> dict[str, Any]:
+        return {"scale": [1.0] * self.features}  # a list, and of float64
+
+    def forward(self, x: Any, training: bool = False) -> Any:
+        x = self.take(x)
+        self.keep(x, training)
+        return np.asfortranarray(x * self.parameters["scale"])
+
+    def backward(self, dy: Any, *, input_gradient: bool = True) -> Any:
+        dy, x = self.recall(dy)
+        self.gradients["scale"][...] = (dy * x).sum(axis=0)
+        if self.mistake != "no gradient":
+            return dy * self.parameters["scale"]
+        return None
+
+
+def test_own_layers_train_wherever_they_stand() -> None:
+    x = np.random.default_rng(0).normal(size=(64, 3))
+    y = x @ [[1.0, 2.0], [0.0, 1.0], [3.0, 0.0]]
+    for layers in ([Plain(), lm.Dense(2)], [lm.Dense(2), Plain()]):
+        net = lm.Sequential(layers, seed=0)
+        loss = "mean_squared_error"
+        history = net.fit(x, y, epochs=40, loss=loss, optimizer=lm.SGD(0.05), verbose=0)
+        assert history["loss"][-1] < 0.1 * history["loss"][0]
+    net = lm.Sequential([lm.Dense(3), Plain("no gradient"), lm.Dense(2)], seed=0)
+    with pytest.raises(TypeError, match=r"Plain.*backward must return a gradient"):
+        net.fit(x, y, verbose=0)
+
+
+def test_a_build_that_fails_leaves_nothing_built() -> None:
+    def broken(shape: Any, dtype: Any) -> Any:
+        raise RuntimeError("no weights today")
+
+    net = lm.Sequential([lm.Dense(3), lm.Dense(2, kernel_initializer=broken)])
+    with pytest.raises(RuntimeError, match="no weights today"):
+        net.build(4)
+    assert net.features == net.layers[0].features == 0
+    assert not net.layers[0].parameters
+
+    class Forgetful(lm.Layer):
+        def __init__(self) -> None:
+            pass
+
+    with pytest.raises(TypeError, match=r"must call super\(\).__init__\(\)"):
+        lm.Sequential([Forgetful()])
+    with pytest.raises(TypeError, match="layers must be a list of layers"):
+        lm.Sequential(lm.Dense(3))  # type: ignore[arg-type]
+
+
+@pytest.mark.filterwarnings("error")
+def test_standardize_of_huge_values() -> None:
+    with pytest.raises(ValueError, match="x must have a finite spread, got column=1"):
+        lm.Standardize().learn(np.array([[1.0, 1e200], [2.0, -1e200]]))

@@ -294,7 +294,8 @@ def test_optimizer_state_starts_anew_with_another_kind() -> None:
 
 
 @pytest.mark.parametrize(
-    "duplicate", [copy.deepcopy, lambda net: pickle.loads(pickle.dumps(net))]
+    "duplicate",
+    [copy.copy, copy.deepcopy, lambda net: pickle.loads(pickle.dumps(net))],
 )
 @pytest.mark.parametrize("fitted", [False, True])
 def test_copies_continue(duplicate: Any, fitted: bool) -> None:

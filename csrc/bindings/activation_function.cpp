@@ -16,7 +16,6 @@ namespace py = pybind11;
 namespace {
 
 // ---- Callables
-// --------------------------------------------------------------------------
 
 // A ufunc whose last input, the parameter, has a default and may come by keyword.
 // Without a parameter a call goes straight through.
@@ -57,21 +56,34 @@ PyObject* checked_parameter(const Info& info, PyObject* value) {
   return PyFloat_FromDouble(number);
 }
 
-// Whether an input alone would choose the float32 loop.
-bool is_single(PyObject* input) {
-  const auto castable = [](int type) {
-    return PyArray_CanCastSafely(type, NPY_FLOAT) != 0;
+// The loop that an input asks for; Python's integers and floats go with the others.
+enum class Wish { none, single, precise };
+
+Wish wish_of(PyObject* input) {
+  const auto by_type = [](PyObject* array) {
+    const int type = PyArray_TYPE(reinterpret_cast<PyArrayObject*>(array));
+    return PyArray_CanCastSafely(type, NPY_FLOAT) ? Wish::single : Wish::precise;
   };
-  if (PyArray_Check(input))
-    return castable(PyArray_TYPE(reinterpret_cast<PyArrayObject*>(input)));
-  if (PyBool_Check(input)) return true;
-  if (!PyArray_IsScalar(input, Generic) && !PyList_Check(input) &&
-      !PyTuple_Check(input))
-    return false;
+  if (PyArray_Check(input)) return by_type(input);
+  if (PyBool_Check(input)) return Wish::single;
+  if (PyLong_CheckExact(input)) return Wish::none;
+  if (PyFloat_CheckExact(input) || PyObject_HasAttrString(input, "__array_ufunc__"))
+    if (!PyArray_IsScalar(input, Generic)) return Wish::precise;
   const auto array = py::reinterpret_steal<py::object>(
       PyArray_FromAny(input, nullptr, 0, 0, 0, nullptr));
-  if (!array) PyErr_Clear();  // the ufunc will say what is wrong
-  return array && castable(PyArray_TYPE(reinterpret_cast<PyArrayObject*>(array.ptr())));
+  if (array) return by_type(array.ptr());
+  PyErr_Clear();  // the ufunc will say what is wrong
+  return Wish::precise;
+}
+
+bool is_single(PyObject* const* args, Py_ssize_t inputs) {
+  bool single = false;
+  for (Py_ssize_t i = 0; i < inputs; ++i) {
+    const Wish wish = wish_of(args[i]);
+    if (wish == Wish::precise) return false;
+    if (wish == Wish::single) single = true;
+  }
+  return single;
 }
 
 PyObject* function_call(PyObject* self, PyObject* const* args, std::size_t flags,
@@ -113,14 +125,19 @@ PyObject* function_call(PyObject* self, PyObject* const* args, std::size_t flags
   if (!value) return nullptr;
   // A Python float leaves float32 arrays alone but makes small integers float64, which
   // activations without a parameter do not: beside those it must be a float32 itself.
-  bool single = true;
-  for (Py_ssize_t i = 0; i < f->inputs && single; ++i) single = is_single(args[i]);
-  if (single &&
-      !(PyArray_CheckExact(args[0]) &&
-        PyArray_TYPE(reinterpret_cast<PyArrayObject*>(args[0])) == NPY_FLOAT)) {
-    auto number = static_cast<float>(PyFloat_AS_DOUBLE(value.ptr()));
-    value = py::reinterpret_steal<py::object>(
-        PyArray_Scalar(&number, PyArray_DescrFromType(NPY_FLOAT), nullptr));
+  if (is_single(args, f->inputs)) {
+    const double wanted = PyFloat_AS_DOUBLE(value.ptr());
+    auto number = static_cast<float>(wanted);
+    const double given = static_cast<double>(number);
+    if (!in_range(f->info->parameter.range, given) ||
+        (given - given != 0 && wanted - wanted == 0))
+      return PyErr_Format(PyExc_ValueError, "%s of %s must be %s in float32, got %R",
+                          f->info->parameter.name, f->info->name,
+                          range_text(f->info->parameter.range), value.ptr());
+    if (!(PyArray_CheckExact(args[0]) &&
+          PyArray_TYPE(reinterpret_cast<PyArrayObject*>(args[0])) == NPY_FLOAT))
+      value = py::reinterpret_steal<py::object>(
+          PyArray_Scalar(&number, PyArray_DescrFromType(NPY_FLOAT), nullptr));
     if (!value) return nullptr;
   }
   *slot = value.ptr();
@@ -208,7 +225,20 @@ py::object make_activation(const Info& info, const ActivationChoice& choice,
 }
 
 // ---- Attributes
-// -------------------------------------------------------------------------
+
+// Runs f, which may throw, where Python calls a C function.
+template <class F>
+PyObject* guarded(F f) {
+  try {
+    py::object result = f();
+    return result.release().ptr();
+  } catch (py::error_already_set& error) {
+    error.restore();
+  } catch (const std::exception& error) {
+    PyErr_SetString(PyExc_RuntimeError, error.what());
+  }
+  return nullptr;
+}
 
 ActivationFunction* self_of(PyObject* self) {
   return reinterpret_cast<ActivationFunction*>(self);
@@ -217,8 +247,16 @@ ActivationFunction* self_of(PyObject* self) {
 PyObject* get_name(PyObject* self, void*) {
   return PyUnicode_FromString(self_of(self)->forward.info->name);
 }
+// The ufunc's own, without the signature that NumPy puts first: it counts the parameter
+// among the arrays.
 PyObject* get_doc(PyObject* self, void*) {
-  return PyObject_GetAttrString(self_of(self)->forward.ufunc, "__doc__");
+  return guarded([=]() -> py::object {
+    const py::handle ufunc = reinterpret_cast<Function*>(self)->ufunc;
+    return ufunc.attr("__doc__").attr("split")("\n\n", 1)[py::int_(1)];
+  });
+}
+PyObject* get_ufunc_name(PyObject* self, void*) {
+  return PyObject_GetAttrString(reinterpret_cast<Function*>(self)->ufunc, "__name__");
 }
 PyObject* get_module(PyObject*, void*) { return PyUnicode_FromString("lamina"); }
 PyObject* get_formula(PyObject* self, void*) {
@@ -231,11 +269,8 @@ PyObject* get_saves(PyObject* self, void*) {
 }
 PyObject* get_parameters(PyObject* self, void*) {
   const auto* f = &self_of(self)->forward;
-  py::dict parameters;
-  if (f->parameter)
-    parameters[f->info->parameter.name] =
-        py::reinterpret_borrow<py::object>(f->parameter);
-  return parameters.release().ptr();
+  if (!f->parameter) return PyDict_New();
+  return Py_BuildValue("{sO}", f->info->parameter.name, f->parameter);
 }
 PyObject* get_promises(PyObject* self, void*) {
   const Info& info = *self_of(self)->forward.info;
@@ -304,26 +339,32 @@ PyObject* activation_using(PyObject* self, PyObject* const* args, Py_ssize_t cou
   const auto value =
       py::reinterpret_steal<py::object>(checked_parameter(info, args[0]));
   if (!value) return nullptr;
-  try {
+  return guarded([&] {
     ActivationChoice choice = a->choice;
     choice.parameter = PyFloat_AS_DOUBLE(value.ptr());
-    return make_activation(info, choice,
-                           {ufunc_of(a->forward.ufunc), ufunc_of(a->derivative),
-                            ufunc_of(a->backward)})
-        .release()
-        .ptr();
-  } catch (py::error_already_set& error) {
-    error.restore();
-    return nullptr;
-  }
+    return make_activation(
+        info, choice,
+        {ufunc_of(a->forward.ufunc), ufunc_of(a->derivative), ufunc_of(a->backward)});
+  });
 }
 
 PyObject* activation_reduce(PyObject* self, PyObject*) {
   // By name: the object of the other process is the one that its module holds.
   const auto* a = self_of(self);
-  const auto restore = py::module_::import("lamina.activations").attr("_restore");
-  return Py_BuildValue("(O(sd))", restore.ptr(), a->forward.info->name,
-                       a->choice.parameter);
+  return guarded([=] {
+    const auto restore = py::module_::import("lamina.activations").attr("_restore");
+    return py::make_tuple(restore,
+                          py::make_tuple(a->forward.info->name, a->choice.parameter));
+  });
+}
+
+PyObject* function_repr(PyObject* self) {
+  const auto* f = reinterpret_cast<Function*>(self);
+  const auto name =
+      py::reinterpret_steal<py::object>(PyObject_GetAttrString(f->ufunc, "__name__"));
+  if (!name) return nullptr;
+  return PyUnicode_FromFormat("<lamina.%U %s=%R>", name.ptr(), f->info->parameter.name,
+                              f->parameter);
 }
 
 PyMemberDef function_members[] = {{"__vectorcalloffset__", T_PYSSIZET,
@@ -333,12 +374,13 @@ PyMemberDef function_members[] = {{"__vectorcalloffset__", T_PYSSIZET,
 PyGetSetDef function_attributes[] = {
     {"ufunc", get_ufunc, nullptr,
      "The NumPy ufunc behind; its last input is the parameter.", nullptr},
+    {"__name__", get_ufunc_name, nullptr, nullptr, nullptr},
+    {"__doc__", get_doc, nullptr, nullptr, nullptr},
     {nullptr, nullptr, nullptr, nullptr, nullptr}};
 
 PyGetSetDef activation_attributes[] = {
     {"name", get_name, nullptr, "The name by which layers know it.", nullptr},
-    {"__name__", get_name, nullptr, nullptr, nullptr},
-    {"__doc__", get_doc, nullptr, nullptr, nullptr},
+    {"__doc__", get_doc, nullptr, nullptr, nullptr},  // a type does not inherit it
     {"__module__", get_module, nullptr, nullptr, nullptr},
     {"formula", get_formula, nullptr, "The definition as text.", nullptr},
     {"saves", get_saves, nullptr, "What backward reads: 'output' or 'input'.", nullptr},
@@ -385,7 +427,8 @@ void make_types() {
   function_type = make_type(
       "lamina._core.Function", sizeof(Function),
       {slot(Py_tp_dealloc, function_dealloc), slot(Py_tp_call, PyVectorcall_Call),
-       slot(Py_tp_members, function_members), slot(Py_tp_getset, function_attributes)},
+       slot(Py_tp_members, function_members), slot(Py_tp_getset, function_attributes),
+       slot(Py_tp_repr, function_repr)},
       nullptr);
   activation_type = make_type(
       "lamina._core.ActivationFunction", sizeof(ActivationFunction),
@@ -397,7 +440,6 @@ void make_types() {
 }
 
 // ---- The list
-// ---------------------------------------------------------------------------
 
 py::dict& known() {
   static auto* activations = new py::dict;

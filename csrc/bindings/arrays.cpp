@@ -17,10 +17,12 @@ std::string dtype_name(PyArrayObject* array) {
 
 std::string type_name(py::handle value) { return Py_TYPE(value.ptr())->tp_name; }
 
+// NumPy loads numpy.ma when it is first used; before that nothing can be masked.
 bool is_masked(py::handle value) {
-  static PyObject* const masked =
-      py::object(py::module_::import("numpy.ma").attr("MaskedArray")).release().ptr();
-  return PyObject_IsInstance(value.ptr(), masked) == 1;
+  if (PyArray_CheckExact(value.ptr())) return false;
+  const auto name = py::str("numpy.ma");
+  const auto module = py::reinterpret_steal<py::object>(PyImport_GetModule(name.ptr()));
+  return module && py::isinstance(value, module.attr("MaskedArray"));
 }
 
 // The bytes that an array can touch.
@@ -114,6 +116,7 @@ Matrix<T> Argument::matrix() {
     const npy_intp down = PyArray_STRIDE(array(), 0) / item;
     const npy_intp right = PyArray_STRIDE(array(), 1) / item;
     const auto* data = static_cast<const T*>(PyArray_DATA(array()));
+    if (rows == 0 || cols == 0) return Matrix<T>::contiguous(data, rows, cols);
     // The stride over an extent of 1 (or 0) is never used, and NumPy leaves it
     // arbitrary.
     if ((right == 1 || cols <= 1) && (down >= static_cast<npy_intp>(cols) || rows <= 1))
@@ -188,6 +191,10 @@ py::object Output::result() {
   if (PyArray_CopyInto(reinterpret_cast<PyArrayObject*>(out_.ptr()), target()) < 0)
     throw py::error_already_set();
   return out_;
+}
+
+bool Output::overlaps(const Output& other) const {
+  return overlap(target(), other.target());
 }
 
 bool is_double_array(const char* name, py::handle value) {

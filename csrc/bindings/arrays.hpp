@@ -67,6 +67,7 @@ class Output {
   }
   // The finished array.
   py::object result();
+  bool overlaps(const Output& other) const;
 
  private:
   PyArrayObject* target() const {

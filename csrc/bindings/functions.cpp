@@ -116,6 +116,9 @@ py::object py_dense_backward(py::handle dy, py::handle x, py::handle kernel,
       dx.emplace("out[0]", outs[0], is_double, Shape{rows, depth}, all);
     Output dkernel("out[1]", outs[1], is_double, {depth, cols}, all);
     Output dbias("out[2]", outs[2], is_double, {cols}, all);
+    if (dkernel.overlaps(dbias) ||
+        (dx && (dx->overlaps(dkernel) || dx->overlaps(dbias))))
+      throw py::value_error("the arrays of out must not overlap each other");
     run(rows * cols * depth, [&] {
       dense_backward(g, in, w, s, choice, dropout.bits.threshold ? &dropout : nullptr,
                      dx ? dx->data<T>() : nullptr, dkernel.data<T>(), dbias.data<T>());
@@ -159,7 +162,7 @@ py::object py_dropout_masked(py::handle dy, py::handle mask, py::handle out,
   const DropoutChoice dropout = dropout_of(rate, 0, 0, 0, mode);
   Argument gradient("dy", dy);
   const Shape shape = gradient.shape();
-  const std::size_t size = product_of(shape), bytes = (size + 7) / 8;
+  const std::size_t size = product_of(shape), bytes = size / 8 + (size % 8 != 0);
   auto* bits = reinterpret_cast<PyArrayObject*>(mask.ptr());
   if (!PyArray_Check(mask.ptr()) || PyArray_TYPE(bits) != NPY_UINT8 ||
       !PyArray_ISCARRAY_RO(bits) ||
@@ -196,7 +199,7 @@ void* data_of(const py::object& array) {
 py::object py_dropout_mask(std::size_t size, double rate, std::uint64_t seed,
                            std::uint64_t offset) {
   const DropoutChoice dropout = dropout_of(rate, seed, 0, offset, "inverted");
-  py::object mask = new_array(NPY_UINT8, (size + 7) / 8);
+  py::object mask = new_array(NPY_UINT8, size / 8 + (size % 8 != 0));
   auto* bits = static_cast<std::uint8_t*>(data_of(mask));
   run(size, [&] { active().dropout_mask(bits, size, dropout.bits); });
   return mask;

@@ -38,10 +38,12 @@ T* optional_in_place(const char* name, py::handle value, std::size_t size) {
 void py_softmax_cross_entropy(py::handle logits, py::handle targets, double scale,
                               py::handle losses, py::handle gradient) {
   LossArrays a("logits", logits, targets, true);
+  // A copy: what was checked must be what the kernel reads.
   py::object labels;
   if (a.labels) {
-    PyObject* converted = PyArray_FROM_OTF(
-        reinterpret_cast<PyObject*>(a.targets.array()), NPY_INT64, NPY_ARRAY_CARRAY_RO);
+    PyObject* converted =
+        PyArray_FROM_OTF(reinterpret_cast<PyObject*>(a.targets.array()), NPY_INT64,
+                         NPY_ARRAY_CARRAY_RO | NPY_ARRAY_ENSURECOPY);
     if (!converted) throw py::error_already_set();
     labels = py::reinterpret_steal<py::object>(converted);
     const auto* label = static_cast<const std::int64_t*>(

@@ -6,8 +6,9 @@
 
 #include <array>
 #include <cfenv>
+#include <memory>
+#include <new>
 #include <string>
-#include <vector>
 
 namespace lamina {
 
@@ -29,7 +30,6 @@ const char* range_text(Range range) {
 namespace {
 
 // ---- Inner loops
-// ------------------------------------------------------------------------
 
 // Puts the floating-point status back as it was: comparisons with NaN and overflow
 // inside a formula must not become a RuntimeWarning of NumPy's.
@@ -56,14 +56,17 @@ template <class T>
 class Input {
  public:
   static constexpr npy_intp piece = 512;
-  Input(const char* data, npy_intp step) : data_(data), step_(step) {
-    if (step == 0)
-      for (T& value : buffer_) value = *reinterpret_cast<const T*>(data);
+  // The step of a single element means nothing.
+  Input(const char* data, npy_intp step, npy_intp n)
+      : data_(data), step_(n == 1 ? npy_intp{sizeof(T)} : step) {
+    if (step_ == 0)
+      for (npy_intp i = 0; i < n && i < piece; ++i)
+        buffer_[i] = *reinterpret_cast<const T*>(data);
   }
   bool contiguous() const { return step_ == sizeof(T); }
   const T* at(npy_intp start, npy_intp count) {
     if (contiguous()) return reinterpret_cast<const T*>(data_) + start;
-    if (step_ != 0)
+    if (step_ != 0 || count == 1)  // a single one may have been written since
       for (npy_intp i = 0; i < count; ++i)
         buffer_[i] = *reinterpret_cast<const T*>(data_ + (start + i) * step_);
     return buffer_;
@@ -78,7 +81,8 @@ class Input {
 template <class T>
 class Result {
  public:
-  Result(char* data, npy_intp step) : data_(data), step_(step) {}
+  Result(char* data, npy_intp step, npy_intp n)
+      : data_(data), step_(n == 1 ? npy_intp{sizeof(T)} : step) {}
   bool contiguous() const { return step_ == sizeof(T); }
   T* at(npy_intp start) {
     return contiguous() ? reinterpret_cast<T*>(data_) + start : buffer_;
@@ -97,23 +101,23 @@ class Result {
 
 enum class Role { forward, derivative, backward };
 
-// Calls kernel(start, count, parameter) for pieces of n elements over which the
-// parameter is one value: all of them, unless a caller of the bare ufunc passes an
-// array of slopes.
-template <class T, class Kernel>
-void for_pieces(npy_intp n, bool all_contiguous, const char* parameter,
-                npy_intp parameter_step, Kernel kernel) {
-  npy_intp piece = all_contiguous ? n : Input<T>::piece;
-  if (parameter && parameter_step != 0) piece = 1;
-  for (npy_intp start = 0; start < n; start += piece) {
-    const T value =
-        parameter ? *reinterpret_cast<const T*>(parameter + start * parameter_step)
-                  : T(0);
-    kernel(start, n - start < piece ? n - start : piece, value);
+// Whether an input reads what an earlier element wrote: in ufunc.reduce and accumulate
+// alone, since NumPy copies what overlaps in an ordinary call.
+bool feeds_back(char** args, const npy_intp* steps, int output, npy_intp n) {
+  if (n < 2) return false;
+  if (steps[output] == 0) return true;
+  const npy_intp extent =
+      (n - 1) * (steps[output] < 0 ? -steps[output] : steps[output]);
+  for (int i = 0; i < output; ++i) {
+    const npy_intp distance = args[output] - args[i];
+    if (distance != 0 && distance <= extent && -distance <= extent) return true;
   }
+  return false;
 }
 
-// `data` is the activation's index in the list.
+// `data` is the activation's index in the list. The elements are handled in pieces: all
+// at once if they are contiguous; one by one if each depends on the one before, or if a
+// caller of the bare ufunc passes an array of parameters.
 template <class T, Role role, bool has_parameter>
 void elementwise_loop(char** args, const npy_intp* dimensions, const npy_intp* steps,
                       void* data) {
@@ -121,27 +125,28 @@ void elementwise_loop(char** args, const npy_intp* dimensions, const npy_intp* s
   const auto& kernel = kernels<T>().elementwise[reinterpret_cast<std::uintptr_t>(data)];
   constexpr int inputs = role == Role::backward ? 2 : 1;
   constexpr int output = inputs + (has_parameter ? 1 : 0);
-  const char* parameter = has_parameter ? args[inputs] : nullptr;
-  const npy_intp parameter_step = has_parameter ? steps[inputs] : 0;
-  Result<T> y(args[output], steps[output]);
-  Input<T> first(args[0], steps[0]);
-  if constexpr (role == Role::backward) {
-    Input<T> second(args[1], steps[1]);
-    for_pieces<T>(
-        dimensions[0], first.contiguous() && second.contiguous() && y.contiguous(),
-        parameter, parameter_step, [&](npy_intp start, npy_intp count, T value) {
-          kernel.backward(first.at(start, count), second.at(start, count), y.at(start),
-                          static_cast<std::size_t>(count), value);
-          y.done(start, count);
-        });
-  } else {
-    const auto call = role == Role::forward ? kernel.forward : kernel.derivative;
-    for_pieces<T>(dimensions[0], first.contiguous() && y.contiguous(), parameter,
-                  parameter_step, [&](npy_intp start, npy_intp count, T value) {
-                    call(first.at(start, count), y.at(start),
-                         static_cast<std::size_t>(count), value);
-                    y.done(start, count);
-                  });
+  const npy_intp n = dimensions[0];
+  Input<T> first(args[0], steps[0], n);
+  Input<T> last(args[inputs - 1], steps[inputs - 1], n);
+  Result<T> y(args[output], steps[output], n);
+  npy_intp piece =
+      first.contiguous() && last.contiguous() && y.contiguous() ? n : Input<T>::piece;
+  if ((has_parameter && steps[inputs] != 0) || feeds_back(args, steps, output, n))
+    piece = 1;
+  for (npy_intp start = 0; start < n; start += piece) {
+    const npy_intp count = n - start < piece ? n - start : piece;
+    T parameter = 0;
+    if constexpr (has_parameter)
+      parameter = *reinterpret_cast<const T*>(args[inputs] + start * steps[inputs]);
+    const auto size = static_cast<std::size_t>(count);
+    if constexpr (role == Role::backward)
+      kernel.backward(first.at(start, count), last.at(start, count), y.at(start), size,
+                      parameter);
+    else if constexpr (role == Role::forward)
+      kernel.forward(first.at(start, count), y.at(start), size, parameter);
+    else
+      kernel.derivative(first.at(start, count), y.at(start), size, parameter);
+    y.done(start, count);
   }
 }
 
@@ -184,8 +189,14 @@ void row_loop(char** args, const npy_intp* dimensions, const npy_intp* steps,
     run(operand, static_cast<std::size_t>(rows));
     return;
   }
-  std::vector<T> buffer(static_cast<std::size_t>(operands * cols));
-  for (int i = 0; i < operands; ++i) operand[i] = buffer.data() + i * cols;
+  const std::unique_ptr<T[]> buffer(new (std::nothrow)
+                                        T[static_cast<std::size_t>(operands * cols)]);
+  if (!buffer) {  // NumPy asks for errors after the loop
+    const py::gil_scoped_acquire gil;
+    PyErr_NoMemory();
+    return;
+  }
+  for (int i = 0; i < operands; ++i) operand[i] = buffer.get() + i * cols;
   for (npy_intp row = 0; row < rows; ++row) {
     for (int i = 0; i < inputs; ++i)
       for (npy_intp j = 0; j < cols; ++j)
@@ -199,7 +210,6 @@ void row_loop(char** args, const npy_intp* dimensions, const npy_intp* steps,
 }
 
 // ---- Ufuncs
-// -----------------------------------------------------------------------------
 
 const char* row_signature(int inputs) {
   return inputs == 1 ? "(n)->(n)" : "(n),(n)->(n)";
@@ -242,12 +252,15 @@ py::object make_elementwise(std::size_t index, const std::string& name,
 }
 
 // ---- Documentation
-// ----------------------------------------------------------------------
 
 std::string forward_doc(const Info& info, bool by_row) {
   const std::string name = info.name;
+  std::string call = name + "(x";
+  if (info.parameter.name)
+    call += std::string(", ") + info.parameter.name + "=" +
+            std::string(py::str(py::float_(info.parameter.initial)));
   std::string doc =
-      name + "(x) = " + info.formula + "\n\nParameters\n----------\n" +
+      call + ") = " + info.formula + "\n\nParameters\n----------\n" +
       "x : array_like of float32, float64, float16, bool or integers\n" +
       (by_row ? "    Any shape of one dimension or more.\n" : "    Any shape.\n");
   if (info.parameter.name)

@@ -98,7 +98,7 @@ template <class T>
 }
 
 inline void dropout_mask(std::uint8_t* mask, std::size_t n, const DropoutBits& bits) {
-  for (std::size_t byte = 0; byte < (n + 7) / 8; ++byte) mask[byte] = 0;
+  for (std::size_t byte = 0; byte < n / 8 + (n % 8 != 0); ++byte) mask[byte] = 0;
   if (bits.threshold >= 65536) return;
   const auto set = [=](std::size_t i, unsigned bit) {
     mask[i / 8] = static_cast<std::uint8_t>(mask[i / 8] | bit << (i % 8));

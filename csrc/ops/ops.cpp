@@ -45,6 +45,14 @@ Product<T> product(const Matrix<T>& a, const Matrix<T>& b, T* c) {
           .scratch = nullptr};
 }
 
+// One call stays with the table that it began with: another thread may choose another.
+template <class T>
+void multiply(const Kernels<T>& k, const Matrix<T>& a, const Matrix<T>& b, T* c) {
+  Product<T> p = product(a, b, c);
+  p.scratch = scratch<T>(k.gemm_scratch(p));
+  k.gemm(p);
+}
+
 }  // namespace
 
 DropoutChoice dropout_choice(double rate, std::uint64_t seed, std::uint64_t stream,
@@ -58,9 +66,7 @@ DropoutChoice dropout_choice(double rate, std::uint64_t seed, std::uint64_t stre
 
 template <class T>
 void matmul(const Matrix<T>& a, const Matrix<T>& b, T* c) {
-  Product<T> p = product(a, b, c);
-  p.scratch = scratch<T>(kernels<T>().gemm_scratch(p));
-  kernels<T>().gemm(p);
+  multiply(kernels<T>(), a, b, c);
 }
 
 template <class T>
@@ -69,7 +75,7 @@ void dense(const Matrix<T>& x, const Matrix<T>& kernel, const T* bias,
            T* saved) {
   const Kernels<T>& k = kernels<T>();
   const std::size_t rows = x.rows, cols = kernel.cols;
-  matmul(x, kernel, y);
+  multiply(k, x, kernel, y);
   const bool by_row = activation.kind != ActivationChoice::Kind::elementwise;
   const auto parameter = static_cast<T>(activation.parameter);
   const bool input_saved =

@@ -3,16 +3,18 @@ raises an error that names the argument, what was expected and what came."""
 
 from __future__ import annotations
 
+import math
 import numbers
 import operator
 import os
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 Array = NDArray[Any]
+Mode = Literal["inverted", "classic"]
 T = TypeVar("T")
 
 
@@ -56,6 +58,33 @@ def count(name: str, value: Any) -> int:
     return number
 
 
+def size(name: str, shape: Any) -> int:
+    """How many elements an array of that shape has."""
+    message = f"{name} must be an extent or a tuple of them, each >= 0, got {shape!r}"
+    try:
+        extents = [operator.index(n) for n in np.atleast_1d(shape).tolist()]
+    except (TypeError, ValueError):
+        raise TypeError(message) from None
+    if any(extent < 0 for extent in extents):
+        raise ValueError(message)
+    total = math.prod(extents)
+    if total > np.iinfo(np.intp).max:
+        raise ValueError(f"{name} must not exceed the memory, got {shape!r}")
+    return total
+
+
+def mode(value: Any) -> Mode:
+    if value not in ("inverted", "classic"):
+        raise ValueError(f"mode must be 'inverted' or 'classic', got {value!r}")
+    return cast("Mode", value)
+
+
+def flag(name: str, value: Any) -> bool:
+    if not isinstance(value, bool | np.bool_):
+        raise TypeError(f"{name} must be True or False, got {value!r}")
+    return bool(value)
+
+
 def random_seed() -> int:
     """64 bits from the operating system."""
     return int.from_bytes(os.urandom(8), "little")
@@ -80,7 +109,7 @@ def seed(value: Any) -> int:
 
 def float_dtype(value: Any) -> np.dtype[Any]:
     try:
-        dtype: np.dtype[Any] = np.dtype(value)
+        dtype: np.dtype[Any] = np.dtype(object if value is None else value)
     except TypeError:
         dtype = np.dtype(object)
     if dtype not in (np.float32, np.float64):

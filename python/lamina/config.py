@@ -31,6 +31,8 @@ def set_target(name: str) -> None:
     >>> import lamina as lm
     >>> lm.set_target(lm.show_config()["target"])
     """
+    if not isinstance(name, str):
+        raise TypeError(f"target must be a name, got {name!r}")
     _core.set_target(name)
 
 

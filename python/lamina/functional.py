@@ -6,8 +6,7 @@ any float64 or wider integer among the arguments makes it float64, as NumPy prom
 
 from __future__ import annotations
 
-import math
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,9 +15,8 @@ from lamina import _checks, _core
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
+    from lamina._checks import Mode
     from lamina._core import ActivationFunction
-
-Mode = Literal["inverted", "classic"]
 
 
 def matmul(a: ArrayLike, b: ArrayLike, out: NDArray[Any] | None = None) -> NDArray[Any]:
@@ -93,7 +91,8 @@ def dense(
     Raises
     ------
     ValueError
-        If shapes do not fit, the activation is unknown or the rate is not in [0, 1].
+        If shapes do not fit, the activation is unknown, the rate is not in [0, 1], or
+        `return_saved` comes with dropout and no seed.
     TypeError
         If an array does not hold real numbers, or `out` has another dtype.
 
@@ -103,16 +102,19 @@ def dense(
     >>> lm.dense([[1.0, -2.0]], [[1.0, 0.0], [0.0, 1.0]], [0.5, 0.5], activation="relu")
     array([[1.5, 0. ]])
     """
+    rate = _checks.fraction("dropout", dropout)
+    if return_saved and rate and seed is None:
+        raise ValueError("seed must be given with return_saved: backward needs it")
     return _core.dense(
         x,
         kernel,
         bias,
         activation,
-        dropout,
+        rate,
         _checks.seed(seed),
         _offset(offset),
         out,
-        return_saved,
+        bool(return_saved),
     )
 
 
@@ -175,10 +177,10 @@ def dense_backward(
         kernel,
         saved,
         activation,
-        dropout,
+        _checks.fraction("dropout", dropout),
         _seed_again(seed, dropout),
         _offset(offset),
-        input_gradient,
+        bool(input_gradient),
         out,
     )
 
@@ -238,7 +240,9 @@ def dropout(
     >>> lm.dropout(np.ones(8, np.float32), 0.5, seed=7)
     array([0., 2., 0., 0., 2., 0., 0., 0.], dtype=float32)
     """
-    return _core.dropout(x, out, rate, _checks.seed(seed), 0, _offset(offset), mode)
+    rate = _checks.fraction("rate", rate)
+    seed = _checks.seed(seed)
+    return _core.dropout(x, out, rate, seed, 0, _offset(offset), _checks.mode(mode))
 
 
 def dropout_backward(
@@ -279,16 +283,10 @@ def dropout_backward(
     >>> lm.dropout_backward(np.ones(4), 0.5, seed=7)
     array([0., 2., 0., 0.])
     """
+    rate, mode = _checks.fraction("rate", rate), _checks.mode(mode)
     if mask is None:
-        return _core.dropout(
-            dy,
-            out,
-            rate,
-            _seed_again(seed, rate),
-            0,
-            _offset(offset),
-            mode,
-        )
+        seed = _seed_again(seed, rate)
+        return _core.dropout(dy, out, rate, seed, 0, _offset(offset), mode)
     if seed is not None:
         raise ValueError("give seed or mask, not both: each says what was dropped")
     return _core.dropout_masked(dy, mask, out, rate, mode)
@@ -315,7 +313,7 @@ def dropout_mask(
     Raises
     ------
     ValueError
-        If `rate` is not in [0, 1] or an extent is negative.
+        If `rate` is not in [0, 1], or an extent is negative or beyond memory.
 
     Examples
     --------
@@ -326,15 +324,9 @@ def dropout_mask(
     array([[0, 1, 0, 0],
            [1, 0, 0, 0]], dtype=uint8)
     """
-    extents = (shape,) if isinstance(shape, int) else tuple(shape)
-    if any(extent < 0 for extent in extents):
-        raise ValueError(f"shape must not be negative, got {shape}")
-    return _core.dropout_mask(
-        math.prod(extents),
-        rate,
-        _seed_again(seed, rate),
-        _offset(offset),
-    )
+    rate = _checks.fraction("rate", rate)
+    size = _checks.size("shape", shape)
+    return _core.dropout_mask(size, rate, _seed_again(seed, rate), _offset(offset))
 
 
 def _offset(offset: int) -> int:

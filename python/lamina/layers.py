@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -56,10 +57,18 @@ class Layer:
         self.features = 0
         self.dtype = np.dtype(np.float32)
         self.seed = self.index = 0
-        self.parameters: dict[str, Array] = {}
-        self.gradients: dict[str, Array] = {}
+        self._parameters: dict[str, Array] = {}
+        self._gradients: dict[str, Array] = {}
         self.owned = False
         self._saved: tuple[Any, ...] | None = None
+
+    @property
+    def parameters(self) -> Mapping[str, Array]:
+        return MappingProxyType(self._parameters)
+
+    @property
+    def gradients(self) -> Mapping[str, Array]:
+        return MappingProxyType(self._gradients)
 
     def outputs(self, features: int) -> int:
         """Width of the output for that width of the input."""
@@ -83,18 +92,31 @@ class Layer:
     ) -> int:
         """Make the parameters, and return the width of the output.
 
+        A layer that is built already keeps what it has learnt.
+
         Raises
         ------
         ValueError
-            `features` < 1, or a dtype other than float32 and float64.
+            `features` < 1, a dtype other than float32 and float64, or a layer that is
+            built for others.
         """
-        self.features = _checks.count("features", features)
-        self.dtype = _checks.float_dtype(dtype)
+        features = _checks.count("features", features)
+        dtype = _checks.float_dtype(dtype)
+        if self.features and (features, dtype) != (self.features, self.dtype):
+            raise ValueError(
+                f"{self!r} is built for {self.features} features in {self.dtype}, "
+                f"got {features} in {dtype}"
+            )
         self.seed, self.index = _checks.seed(seed), index
-        self.parameters = self.initial()
-        self.gradients = {k: np.zeros_like(v) for k, v in self.parameters.items()}
         self._saved = None
-        return self.outputs(self.features)
+        if not self.features:
+            self.features, self.dtype = features, dtype
+            made = self.initial()
+            self._parameters = {
+                k: np.array(v, dtype, order="C") for k, v in made.items()
+            }
+            self._gradients = {k: np.zeros_like(v) for k, v in self._parameters.items()}
+        return self.outputs(features)
 
     def forward(self, x: ArrayLike, training: bool = False) -> Array:
         """The output for `x`; in training, what `backward` needs is kept.
@@ -223,7 +245,7 @@ class Dense(Layer):
         self.units = _checks.count("units", units)
         self.activation = activations.get(activation)
         self.use_bias = bool(use_bias)
-        if kernel_initializer == "auto":
+        if isinstance(kernel_initializer, str) and kernel_initializer == "auto":
             kernel_initializer = self.activation.initializer
         self.kernel_initializer = initializers.get(kernel_initializer)
         self.bias_initializer = initializers.get(bias_initializer)
@@ -368,12 +390,10 @@ class Dropout(Layer):
     (2.0, True)
     """
 
-    def __init__(self, rate: float, mode: functional.Mode = "inverted") -> None:
+    def __init__(self, rate: float, mode: _checks.Mode = "inverted") -> None:
         super().__init__()
         self.rate = _checks.fraction("rate", rate)
-        if mode not in ("inverted", "classic"):
-            raise ValueError(f"mode must be 'inverted' or 'classic', got {mode!r}")
-        self.mode: functional.Mode = mode
+        self.mode = _checks.mode(mode)
         self.step = 0
 
     def __repr__(self) -> str:
@@ -441,8 +461,12 @@ class Standardize(Layer):
     def learn(self, x: ArrayLike) -> None:
         """Take mean and scale from the rows of `x`."""
         x = self.take(x)
-        mean = x.mean(axis=0, dtype=np.float64)
-        scale = x.std(axis=0, dtype=np.float64)
+        with np.errstate(over="ignore", invalid="ignore"):
+            mean = x.mean(axis=0, dtype=np.float64)
+            scale = x.std(axis=0, dtype=np.float64)
+        if not np.isfinite(scale).all():
+            column = int(np.isfinite(scale).argmin())
+            raise ValueError(f"x must have a finite spread, got {column=} without")
         constant = x.min(axis=0) == x.max(axis=0)
         self.mean[...] = np.where(constant, x[0], mean)
         # A spread that the dtype rounds to zero is constant for all that it can tell.

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
@@ -73,12 +74,19 @@ class Sequential:
         seed: int | None = None,
         dtype: DTypeLike = "float32",
     ) -> None:
+        if not isinstance(layers, Iterable):
+            raise TypeError(f"layers must be a list of layers, got {layers!r}")
         self.layers = tuple(layers)
         if not self.layers:
             raise ValueError("layers must hold at least one layer, got none")
         for i, layer in enumerate(self.layers):
             if not isinstance(layer, Layer):
                 raise TypeError(f"layers[{i}] must be a Layer, got {layer!r}")
+            if not hasattr(layer, "owned"):
+                raise TypeError(
+                    f"layers[{i}] must call super().__init__() in its __init__, got "
+                    f"{type(layer).__name__} without"
+                )
             if layer.owned or layer in self.layers[:i]:
                 raise ValueError(
                     f"layers[{i}] must not be in a net already, got {layer!r}; "
@@ -100,7 +108,8 @@ class Sequential:
     def _link(self) -> None:
         """Move the layers' parameters and gradients into the two flat buffers."""
         for attribute in ("parameters", "gradients"):
-            tables = [getattr(layer, attribute) for layer in self.layers]
+            built = self.layers if self.features else ()
+            tables = [getattr(layer, f"_{attribute}") for layer in built]
             arrays = [array.ravel() for table in tables for array in table.values()]
             flat = np.concatenate([np.empty(0, self.dtype), *arrays])
             setattr(self, attribute, flat)
@@ -125,6 +134,9 @@ class Sequential:
             layer.owned = True
         self._link()
 
+    def __copy__(self) -> Sequential:
+        return copy.deepcopy(self)  # two nets cannot share layers
+
     def __repr__(self) -> str:
         inside = ", ".join(map(repr, self.layers))
         return f"Sequential([{inside}], seed={self.seed}, dtype='{self.dtype}')"
@@ -145,11 +157,17 @@ class Sequential:
                     f"got {features}"
                 )
             return
+        before = [layer.__dict__.copy() for layer in self.layers]
         width = features
-        for i, layer in enumerate(self.layers):
-            width = layer.build(width, self.dtype, seed=self.seed, index=i)
-        self._link()
+        try:
+            for i, layer in enumerate(self.layers):
+                width = layer.build(width, self.dtype, seed=self.seed, index=i)
+        except BaseException:
+            for layer, state in zip(self.layers, before, strict=True):
+                layer.__dict__.update(state)
+            raise
         self.features = features
+        self._link()
 
     def fit(
         self,
@@ -208,7 +226,7 @@ class Sequential:
         """
         epochs = _checks.count("epochs", epochs)
         batch_size = _checks.count("batch_size", batch_size)
-        rule = optimizers.get(optimizer or self.optimizer or "adam")
+        rule = optimizers.get(self._rule() if optimizer is None else optimizer)
         goal = self._goal(loss)
         x, y = self._data(goal, x, y)
         train, held_out = np.arange(len(x)), None
@@ -358,9 +376,10 @@ class Sequential:
     def _goal(self, loss: str | losses.Loss | None) -> losses.Loss:
         """The loss: as given, of the last fit, or what the last layer implies."""
         last = self.layers[-1]
-        activation = last.activation if isinstance(last, Dense | Activation) else None
+        activation = last.activation if _gives_logits(last) else None
         implied = activation.loss if activation is not None else None
-        wanted = loss or self.loss or implied
+        known = implied if self.loss is None else self.loss
+        wanted = known if loss is None else loss
         if wanted is None:
             raise ValueError(
                 f"loss must be given, since the last layer, {last!r}, implies none; "
@@ -417,6 +436,9 @@ class Sequential:
         order = permutation(n, self.seed, stream(SPLIT))
         return np.sort(order[held_out:]), np.sort(order[:held_out])
 
+    def _rule(self) -> str | optimizers.Optimizer:
+        return "adam" if self.optimizer is None else self.optimizer
+
     def _adopt(self, rule: optimizers.Optimizer) -> None:
         """Take an optimizer, and start its state anew unless it suits the old one's."""
         shape = rule.slots, self.parameters.size
@@ -429,9 +451,11 @@ class Sequential:
         for layer in self.layers[:-1]:
             x = layer.forward(x, training)
         last = self.layers[-1]
-        if logits and isinstance(last, Dense | Activation):
-            return last.forward(x, training, logits=True)
-        return last.forward(x, training)
+        if logits and _gives_logits(last):
+            y = last.forward(x, training, logits=True)
+        else:
+            y = last.forward(x, training)
+        return np.ascontiguousarray(y)
 
     def _backward(self, gradient: Array) -> None:
         """Fill `gradients` from the gradient by the outputs."""
@@ -441,7 +465,8 @@ class Sequential:
                 layer.backward(gradient, input_gradient=False)
                 return
             dx = layer.backward(gradient)
-            assert dx is not None
+            if dx is None:
+                raise TypeError(f"{layer!r}.backward must return a gradient, got None")
             gradient = dx
 
     def _step(
@@ -470,6 +495,11 @@ class Sequential:
             )
         sums[0] += self._penalty() * len(x)
         return _scores(goal, sums, len(x))
+
+
+def _gives_logits(layer: Layer) -> TypeGuard[Dense | Activation]:
+    """Whether a loss can take in its activation: not if a subclass has its own way."""
+    return type(layer).forward in (Dense.forward, Activation.forward)
 
 
 def _scores(goal: losses.Loss, sums: Array, n: int) -> dict[str, float]:

@@ -58,6 +58,7 @@ class SGD(Optimizer):
     def __post_init__(self) -> None:
         _checks.positive("learning_rate", self.learning_rate)
         _checks.below_one("momentum", self.momentum)
+        _checks.flag("nesterov", self.nesterov)
         if self.nesterov and self.momentum == 0:
             raise ValueError("nesterov must come with a momentum > 0, got 0")
 

@@ -1,0 +1,91 @@
+"""Several Python threads at once, each test in a process of its own: what it guards
+against is a crash or a hang."""
+
+import subprocess
+import sys
+
+import pytest
+
+START = """
+import sys, threading, time
+import numpy as np
+sys.setswitchinterval(1e-6)
+def together(*functions):
+    barrier = threading.Barrier(len(functions))
+    def run(function):
+        barrier.wait()
+        function()
+    threads = [threading.Thread(target=run, args=(f,)) for f in functions]
+    [t.start() for t in threads]
+    [t.join() for t in threads]
+"""
+
+RACES = {
+    # NumPy loads numpy.ma when first asked: not inside a lock of ours.
+    "first calls with lists": """
+import lamina as lm
+together(*[lambda: lm.matmul([[1.0]], [[1.0]])] * 8)
+""",
+    # A call must not plan with one table of kernels and run another.
+    "set_target during products": """
+import lamina as lm
+a, b = np.ones((400, 300), np.float32), np.ones((300, 400), np.float32)
+names, done = lm.show_config()["targets_available"], []
+def switch():
+    while not done:
+        for name in names:
+            lm.set_target(name)
+def multiply():
+    for _ in range(200):
+        assert (lm.matmul(a, b) == 300).all()
+    done.append(1)
+together(switch, multiply)
+""",
+    # Labels were checked: a later change of the array must not reach the kernel.
+    "labels changed during a loss": """
+import lamina as lm
+from lamina import _core
+z, labels = np.zeros((400_000, 4), np.float32), np.zeros(400_000, np.int64)
+gradient, done = np.empty_like(z), []
+def write():
+    while not done:
+        labels[:] = 2**40
+        labels[:] = 0
+def use():
+    for _ in range(20):
+        try:
+            _core.softmax_cross_entropy(z, labels, 1.0, gradient=gradient)
+        except ValueError:
+            pass
+    done.append(1)
+together(write, use)
+""",
+    "nets trained in eight threads are those trained one by one": """
+import lamina as lm
+x = np.random.default_rng(0).normal(size=(200, 8))
+y = (x.sum(axis=1) > 0).astype(int)
+def train(seed):
+    net = lm.Sequential([lm.Dense(16, activation="gelu"), lm.Dropout(0.3),
+                         lm.Dense(2, activation="softmax")], seed=seed)
+    net.fit(x, y, epochs=3, verbose=0)
+    return net.parameters.copy()
+alone, found = [train(seed) for seed in range(8)], {}
+def keep(seed):
+    found[seed] = train(seed)
+together(*[lambda seed=seed: keep(seed) for seed in range(8)])
+assert all((found[seed] == alone[seed]).all() for seed in range(8))
+""",
+}
+
+
+@pytest.mark.parametrize("race", RACES)
+def test_race(race: str) -> None:
+    # The limit is against hanging; each takes about a second.
+    done = subprocess.run(
+        [sys.executable, "-c", START + RACES[race]],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 0, (done.returncode, done.stderr)
