@@ -10,17 +10,54 @@ namespace lamina {
 
 namespace {
 
-DropoutChoice dropout_of(double rate, std::uint64_t seed, std::uint64_t stream,
-                         std::uint64_t offset, const std::string& mode) {
-  if (!(rate >= 0 && rate <= 1))
-    throw py::value_error("rate must be the fraction to drop, from 0 to 1, got " +
-                          std::string(py::str(py::float_(rate))));
-  if (mode != "inverted" && mode != "classic")
-    throw py::value_error("mode must be 'inverted' or 'classic', got '" + mode + "'");
-  return dropout_choice(rate, seed, stream, offset, mode == "inverted");
+// Checked here, not in Python, where it would cost more than a small array's kernel.
+
+std::string shown(py::handle value) { return py::str(py::repr(value)); }
+
+double fraction(const char* name, py::handle value) {
+  const double number = PyFloat_AsDouble(value.ptr());
+  const std::string message =
+      number >= 0 && number <= 1
+          ? ""
+          : std::string(name) + " must be a number in [0, 1], got " + shown(value);
+  if (number == -1.0 && PyErr_Occurred()) {
+    PyErr_Clear();
+    throw py::type_error(message);
+  }
+  if (!message.empty()) throw py::value_error(message);
+  return number;
 }
 
-// ---- Dense
+std::uint64_t unsigned64(const char* name, py::handle value) {
+  const auto index = py::reinterpret_steal<py::object>(PyNumber_Index(value.ptr()));
+  if (index) {
+    const auto number = PyLong_AsUnsignedLongLong(index.ptr());
+    if (number != static_cast<unsigned long long>(-1) || !PyErr_Occurred())
+      return number;
+  }
+  PyErr_Clear();
+  const std::string message =
+      std::string(name) + " must be an integer in [0, 2**64), got " + shown(value);
+  if (!index) throw py::type_error(message);
+  throw py::value_error(message);
+}
+
+bool is_inverted(py::handle mode) {
+  if (PyUnicode_Check(mode.ptr())) {
+    if (PyUnicode_CompareWithASCIIString(mode.ptr(), "inverted") == 0) return true;
+    if (PyUnicode_CompareWithASCIIString(mode.ptr(), "classic") == 0) return false;
+  }
+  throw py::value_error("mode must be 'inverted' or 'classic', got " + shown(mode));
+}
+
+// `name` is what the caller's argument is called.
+DropoutChoice dropout_of(const char* name, py::handle rate, py::handle seed,
+                         py::handle offset, std::uint64_t stream = 0,
+                         bool inverted = true) {
+  return dropout_choice(fraction(name, rate), unsigned64("seed", seed), stream,
+                        unsigned64("offset", offset), inverted);
+}
+
 py::object py_matmul(py::handle a, py::handle b, py::handle out) {
   Argument left("a", a), right("b", b);
   left.require_dimensions(2, "(rows, depth)");
@@ -39,8 +76,8 @@ py::object py_matmul(py::handle a, py::handle b, py::handle out) {
 }
 
 py::object py_dense(py::handle x, py::handle kernel, py::handle bias,
-                    py::handle activation, double rate, std::uint64_t seed,
-                    std::uint64_t offset, py::handle out, bool return_saved) {
+                    py::handle activation, py::handle rate, py::handle seed,
+                    py::handle offset, py::handle out, bool return_saved) {
   const ActivationChoice choice = activation_choice(activation);
   Argument input("x", x), weights("kernel", kernel);
   std::optional<Argument> shift;
@@ -51,7 +88,7 @@ py::object py_dense(py::handle x, py::handle kernel, py::handle bias,
   const std::size_t cols = weights.shape()[1];
   weights.require_shape({depth, cols}, "one row per feature of x");
   if (shift) shift->require_shape({cols}, "one value per unit of kernel");
-  const DropoutChoice dropout = dropout_of(rate, seed, 0, offset, "inverted");
+  const DropoutChoice dropout = dropout_of("dropout", rate, seed, offset);
   const bool drops = dropout.bits.threshold > 0;
   const bool is_double = any_double({&input, &weights, shift ? &*shift : nullptr});
   return in_precision(is_double, [&](auto type) -> py::object {
@@ -82,9 +119,9 @@ py::object py_dense(py::handle x, py::handle kernel, py::handle bias,
 }
 
 py::object py_dense_backward(py::handle dy, py::handle x, py::handle kernel,
-                             py::handle saved, py::handle activation, double rate,
-                             std::uint64_t seed, std::uint64_t offset,
-                             bool input_gradient, py::handle out) {
+                             py::handle saved, py::handle activation, py::handle rate,
+                             py::handle seed, py::handle offset, bool input_gradient,
+                             py::handle out) {
   const ActivationChoice choice = activation_choice(activation);
   Argument gradient("dy", dy), input("x", x), weights("kernel", kernel),
       kept("saved", saved);
@@ -95,7 +132,7 @@ py::object py_dense_backward(py::handle dy, py::handle x, py::handle kernel,
   weights.require_shape({depth, cols}, "one row per feature of x");
   gradient.require_shape({rows, cols}, "that of the output");
   kept.require_shape({rows, cols}, "that of the output");
-  const DropoutChoice dropout = dropout_of(rate, seed, 0, offset, "inverted");
+  const DropoutChoice dropout = dropout_of("dropout", rate, seed, offset);
   py::object outs[3] = {py::none(), py::none(), py::none()};
   if (!out.is_none()) {
     if (!py::isinstance<py::tuple>(out) || py::len(out) != 3)
@@ -135,10 +172,10 @@ std::size_t product_of(const Shape& shape) {
   return size;
 }
 
-py::object py_dropout(py::handle x, py::handle out, double rate, std::uint64_t seed,
-                      std::uint64_t stream, std::uint64_t offset,
-                      const std::string& mode) {
-  const DropoutChoice dropout = dropout_of(rate, seed, stream, offset, mode);
+py::object py_dropout(py::handle x, py::handle out, py::handle rate, py::handle seed,
+                      std::uint64_t stream, py::handle offset, py::handle mode) {
+  const DropoutChoice dropout =
+      dropout_of("rate", rate, seed, offset, stream, is_inverted(mode));
   Argument input("x", x);
   const Shape shape = input.shape();
   const bool is_double = input.needs_double();
@@ -158,8 +195,9 @@ py::object py_dropout(py::handle x, py::handle out, double rate, std::uint64_t s
 }
 
 py::object py_dropout_masked(py::handle dy, py::handle mask, py::handle out,
-                             double rate, const std::string& mode) {
-  const DropoutChoice dropout = dropout_of(rate, 0, 0, 0, mode);
+                             py::handle rate, py::handle mode) {
+  const DropoutChoice dropout =
+      dropout_choice(fraction("rate", rate), 0, 0, 0, is_inverted(mode));
   Argument gradient("dy", dy);
   const Shape shape = gradient.shape();
   const std::size_t size = product_of(shape), bytes = size / 8 + (size % 8 != 0);
@@ -196,9 +234,9 @@ void* data_of(const py::object& array) {
   return PyArray_DATA(reinterpret_cast<PyArrayObject*>(array.ptr()));
 }
 
-py::object py_dropout_mask(std::size_t size, double rate, std::uint64_t seed,
-                           std::uint64_t offset) {
-  const DropoutChoice dropout = dropout_of(rate, seed, 0, offset, "inverted");
+py::object py_dropout_mask(std::size_t size, py::handle rate, py::handle seed,
+                           py::handle offset) {
+  const DropoutChoice dropout = dropout_of("rate", rate, seed, offset);
   py::object mask = new_array(NPY_UINT8, size / 8 + (size % 8 != 0));
   auto* bits = static_cast<std::uint8_t*>(data_of(mask));
   run(size, [&] { active().dropout_mask(bits, size, dropout.bits); });

@@ -102,17 +102,18 @@ def dense(
     >>> lm.dense([[1.0, -2.0]], [[1.0, 0.0], [0.0, 1.0]], [0.5, 0.5], activation="relu")
     array([[1.5, 0. ]])
     """
-    rate = _checks.fraction("dropout", dropout)
-    if return_saved and rate and seed is None:
-        raise ValueError("seed must be given with return_saved: backward needs it")
+    if seed is None and dropout:
+        if return_saved:
+            raise ValueError("seed must be given with return_saved: backward needs it")
+        seed = _checks.random_seed()
     return _core.dense(
         x,
         kernel,
         bias,
         activation,
-        rate,
-        _checks.seed(seed),
-        _offset(offset),
+        dropout,
+        seed or 0,
+        offset,
         out,
         bool(return_saved),
     )
@@ -177,9 +178,9 @@ def dense_backward(
         kernel,
         saved,
         activation,
-        _checks.fraction("dropout", dropout),
+        dropout,
         _seed_again(seed, dropout),
-        _offset(offset),
+        offset,
         bool(input_gradient),
         out,
     )
@@ -240,9 +241,9 @@ def dropout(
     >>> lm.dropout(np.ones(8, np.float32), 0.5, seed=7)
     array([0., 2., 0., 0., 2., 0., 0., 0.], dtype=float32)
     """
-    rate = _checks.fraction("rate", rate)
-    seed = _checks.seed(seed)
-    return _core.dropout(x, out, rate, seed, 0, _offset(offset), _checks.mode(mode))
+    if seed is None:
+        seed = _checks.random_seed()
+    return _core.dropout(x, out, rate, seed, 0, offset, mode)
 
 
 def dropout_backward(
@@ -283,10 +284,9 @@ def dropout_backward(
     >>> lm.dropout_backward(np.ones(4), 0.5, seed=7)
     array([0., 2., 0., 0.])
     """
-    rate, mode = _checks.fraction("rate", rate), _checks.mode(mode)
     if mask is None:
         seed = _seed_again(seed, rate)
-        return _core.dropout(dy, out, rate, seed, 0, _offset(offset), mode)
+        return _core.dropout(dy, out, rate, seed, 0, offset, mode)
     if seed is not None:
         raise ValueError("give seed or mask, not both: each says what was dropped")
     return _core.dropout_masked(dy, mask, out, rate, mode)
@@ -324,17 +324,11 @@ def dropout_mask(
     array([[0, 1, 0, 0],
            [1, 0, 0, 0]], dtype=uint8)
     """
-    rate = _checks.fraction("rate", rate)
-    size = _checks.size("shape", shape)
-    return _core.dropout_mask(size, rate, _seed_again(seed, rate), _offset(offset))
-
-
-def _offset(offset: int) -> int:
-    return _checks.unsigned("offset", offset)
+    return _core.dropout_mask(_checks.size("shape", shape), rate, seed, offset)
 
 
 def _seed_again(seed: int | None, rate: float) -> int:
     """The seed of an earlier call, which cannot be drawn anew."""
     if seed is None and rate:
         raise ValueError("seed must be the one that the forward call was given")
-    return _checks.unsigned("seed", seed or 0)
+    return seed or 0
