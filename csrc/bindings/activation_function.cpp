@@ -1,12 +1,9 @@
 #include "bindings/activation_function.hpp"
 
-#include <structmember.h>
-
-#include <cstddef>
 #include <string>
 #include <string_view>
-#include <vector>
 
+#include "bindings/function.hpp"
 #include "bindings/ufuncs.hpp"
 
 namespace lamina {
@@ -14,19 +11,6 @@ namespace lamina {
 namespace py = pybind11;
 
 namespace {
-
-// ---- Callables
-
-// A ufunc whose last input, the parameter, has a default and may come by keyword.
-// Without a parameter a call goes straight through.
-struct Function {
-  PyObject_HEAD;
-  vectorcallfunc vectorcall;
-  PyObject* ufunc;
-  PyObject* parameter;  // the current default, a Python float; null without a parameter
-  const Info* info;
-  Py_ssize_t inputs;  // of the ufunc, without the parameter
-};
 
 // A Function with what belongs to an activation.
 struct ActivationFunction {
@@ -36,177 +20,16 @@ struct ActivationFunction {
   PyObject* backward;
 };
 
-PyTypeObject* function_type = nullptr;
 PyTypeObject* activation_type = nullptr;
-
-// A checked value of the parameter as a Python float (a 0-d float64 array would turn
-// float32 into float64), or null with an exception set.
-PyObject* checked_parameter(const Info& info, PyObject* value) {
-  const double number = PyFloat_AsDouble(value);
-  if (number == -1.0 && PyErr_Occurred()) {
-    PyErr_Format(PyExc_TypeError, "%s of %s must be a number, got %s",
-                 info.parameter.name, info.name, Py_TYPE(value)->tp_name);
-    return nullptr;
-  }
-  if (!in_range(info.parameter.range, number)) {
-    PyErr_Format(PyExc_ValueError, "%s of %s must be %s, got %R", info.parameter.name,
-                 info.name, range_text(info.parameter.range), value);
-    return nullptr;
-  }
-  return PyFloat_FromDouble(number);
-}
-
-// The loop that an input asks for; Python's integers and floats go with the others.
-enum class Wish { none, single, precise };
-
-Wish wish_of(PyObject* input) {
-  const auto by_type = [](PyObject* array) {
-    const int type = PyArray_TYPE(reinterpret_cast<PyArrayObject*>(array));
-    return PyArray_CanCastSafely(type, NPY_FLOAT) ? Wish::single : Wish::precise;
-  };
-  if (PyArray_Check(input)) return by_type(input);
-  if (PyBool_Check(input)) return Wish::single;
-  if (PyLong_CheckExact(input)) return Wish::none;
-  if (PyFloat_CheckExact(input) || PyObject_HasAttrString(input, "__array_ufunc__"))
-    if (!PyArray_IsScalar(input, Generic)) return Wish::precise;
-  const auto array = py::reinterpret_steal<py::object>(
-      PyArray_FromAny(input, nullptr, 0, 0, 0, nullptr));
-  if (array) return by_type(array.ptr());
-  PyErr_Clear();  // the ufunc will say what is wrong
-  return Wish::precise;
-}
-
-bool is_single(PyObject* const* args, Py_ssize_t inputs) {
-  bool single = false;
-  for (Py_ssize_t i = 0; i < inputs; ++i) {
-    const Wish wish = wish_of(args[i]);
-    if (wish == Wish::precise) return false;
-    if (wish == Wish::single) single = true;
-  }
-  return single;
-}
-
-PyObject* function_call(PyObject* self, PyObject* const* args, std::size_t flags,
-                        PyObject* kwnames) {
-  const auto* f = reinterpret_cast<Function*>(self);
-  if (!f->parameter) return PyObject_Vectorcall(f->ufunc, args, flags, kwnames);
-
-  constexpr Py_ssize_t most = 24;
-  const Py_ssize_t count = PyVectorcall_NARGS(flags);
-  const Py_ssize_t named = kwnames ? PyTuple_GET_SIZE(kwnames) : 0;
-  const bool positional = count > f->inputs;
-  if (count < f->inputs || count + named + 1 > most)
-    return PyErr_Format(PyExc_TypeError,
-                        "%s takes %zd array%s and %s, got %zd arguments", f->info->name,
-                        f->inputs, f->inputs == 1 ? "" : "s", f->info->parameter.name,
-                        count + named);
-  // The ufunc's order: inputs, parameter, outputs, then what came by keyword.
-  PyObject* stack[most + 1];
-  PyObject** next = stack;
-  for (Py_ssize_t i = 0; i < f->inputs; ++i) *next++ = args[i];
-  PyObject** const slot = next++;
-  *slot = positional ? args[f->inputs] : nullptr;
-  for (Py_ssize_t i = f->inputs + 1; i < count; ++i) *next++ = args[i];
-  Py_ssize_t found = -1;
-  for (Py_ssize_t i = 0; i < named; ++i) {
-    if (PyUnicode_CompareWithASCIIString(PyTuple_GET_ITEM(kwnames, i),
-                                         f->info->parameter.name) == 0) {
-      found = i;
-      if (positional)
-        return PyErr_Format(PyExc_TypeError, "%s got %s twice", f->info->name,
-                            f->info->parameter.name);
-      *slot = args[count + i];
-    } else {
-      *next++ = args[count + i];
-    }
-  }
-  py::object value = py::reinterpret_steal<py::object>(
-      *slot ? checked_parameter(*f->info, *slot) : Py_NewRef(f->parameter));
-  if (!value) return nullptr;
-  // A Python float leaves float32 arrays alone but makes small integers float64, which
-  // activations without a parameter do not: beside those it must be a float32 itself.
-  if (is_single(args, f->inputs)) {
-    const double wanted = PyFloat_AS_DOUBLE(value.ptr());
-    auto number = static_cast<float>(wanted);
-    const double given = static_cast<double>(number);
-    if (!in_range(f->info->parameter.range, given) ||
-        (given - given != 0 && wanted - wanted == 0))
-      return PyErr_Format(PyExc_ValueError, "%s of %s must be %s in float32, got %R",
-                          f->info->parameter.name, f->info->name,
-                          range_text(f->info->parameter.range), value.ptr());
-    if (!(PyArray_CheckExact(args[0]) &&
-          PyArray_TYPE(reinterpret_cast<PyArrayObject*>(args[0])) == NPY_FLOAT))
-      value = py::reinterpret_steal<py::object>(
-          PyArray_Scalar(&number, PyArray_DescrFromType(NPY_FLOAT), nullptr));
-    if (!value) return nullptr;
-  }
-  *slot = value.ptr();
-
-  py::object names = py::reinterpret_borrow<py::object>(kwnames);
-  if (found >= 0) {
-    names = py::reinterpret_steal<py::object>(PyTuple_New(named - 1));
-    if (!names) return nullptr;
-    for (Py_ssize_t i = 0, j = 0; i < named; ++i)
-      if (i != found)
-        PyTuple_SET_ITEM(names.ptr(), j++, Py_NewRef(PyTuple_GET_ITEM(kwnames, i)));
-  }
-  return PyObject_Vectorcall(f->ufunc, stack,
-                             static_cast<std::size_t>(positional ? count : count + 1),
-                             names.ptr());
-}
-
-void function_clear(Function* f) {
-  Py_CLEAR(f->ufunc);
-  Py_CLEAR(f->parameter);
-}
-
-void function_dealloc(PyObject* self) {
-  PyTypeObject* type = Py_TYPE(self);
-  function_clear(reinterpret_cast<Function*>(self));
-  type->tp_free(self);
-  Py_DECREF(type);
-}
 
 void activation_dealloc(PyObject* self) {
   PyTypeObject* type = Py_TYPE(self);
   auto* a = reinterpret_cast<ActivationFunction*>(self);
-  function_clear(&a->forward);
+  clear_function(&a->forward);
   Py_CLEAR(a->derivative);
   Py_CLEAR(a->backward);
   type->tp_free(self);
   Py_DECREF(type);
-}
-
-template <class Object>
-Object* allocate(PyTypeObject* type) {
-  PyObject* made = type->tp_alloc(type, 0);
-  if (!made) throw py::error_already_set();
-  return reinterpret_cast<Object*>(made);
-}
-
-void set_function(Function* f, const Info& info, py::object ufunc,
-                  const py::object& value, Py_ssize_t inputs) {
-  f->vectorcall = function_call;
-  f->ufunc = ufunc.release().ptr();
-  f->parameter = info.parameter.name ? py::object(value).release().ptr() : nullptr;
-  f->info = &info;
-  f->inputs = inputs;
-}
-
-// Without a parameter the ufunc itself; it needs no help.
-py::object make_function(const Info& info, py::object ufunc, const py::object& value,
-                         Py_ssize_t inputs) {
-  if (!info.parameter.name) return ufunc;
-  auto* f = allocate<Function>(function_type);
-  auto result = py::reinterpret_steal<py::object>(reinterpret_cast<PyObject*>(f));
-  set_function(f, info, std::move(ufunc), value, inputs);
-  return result;
-}
-
-py::object ufunc_of(PyObject* function) {
-  if (PyObject_TypeCheck(function, function_type))
-    function = reinterpret_cast<Function*>(function)->ufunc;
-  return py::reinterpret_borrow<py::object>(function);
 }
 
 py::object make_activation(const Info& info, const ActivationChoice& choice,
@@ -226,37 +49,12 @@ py::object make_activation(const Info& info, const ActivationChoice& choice,
 
 // ---- Attributes
 
-// Runs f, which may throw, where Python calls a C function.
-template <class F>
-PyObject* guarded(F f) {
-  try {
-    py::object result = f();
-    return result.release().ptr();
-  } catch (py::error_already_set& error) {
-    error.restore();
-  } catch (const std::exception& error) {
-    PyErr_SetString(PyExc_RuntimeError, error.what());
-  }
-  return nullptr;
-}
-
 ActivationFunction* self_of(PyObject* self) {
   return reinterpret_cast<ActivationFunction*>(self);
 }
 
 PyObject* get_name(PyObject* self, void*) {
   return PyUnicode_FromString(self_of(self)->forward.info->name);
-}
-// The ufunc's own, without the signature that NumPy puts first: it counts the parameter
-// among the arrays.
-PyObject* get_doc(PyObject* self, void*) {
-  return guarded([=]() -> py::object {
-    const py::handle ufunc = reinterpret_cast<Function*>(self)->ufunc;
-    return ufunc.attr("__doc__").attr("split")("\n\n", 1)[py::int_(1)];
-  });
-}
-PyObject* get_ufunc_name(PyObject* self, void*) {
-  return PyObject_GetAttrString(reinterpret_cast<Function*>(self)->ufunc, "__name__");
 }
 PyObject* get_module(PyObject*, void*) { return PyUnicode_FromString("lamina"); }
 PyObject* get_formula(PyObject* self, void*) {
@@ -285,9 +83,6 @@ PyObject* get_loss(PyObject* self, void*) {
   const char* loss = self_of(self)->forward.info->loss;
   if (!loss) Py_RETURN_NONE;
   return PyUnicode_FromString(loss);
-}
-PyObject* get_ufunc(PyObject* self, void*) {
-  return Py_NewRef(reinterpret_cast<Function*>(self)->ufunc);
 }
 PyObject* get_backward(PyObject* self, void*) {
   return Py_NewRef(self_of(self)->backward);
@@ -358,37 +153,17 @@ PyObject* activation_reduce(PyObject* self, PyObject*) {
   });
 }
 
-PyObject* function_repr(PyObject* self) {
-  const auto* f = reinterpret_cast<Function*>(self);
-  const auto name =
-      py::reinterpret_steal<py::object>(PyObject_GetAttrString(f->ufunc, "__name__"));
-  if (!name) return nullptr;
-  return PyUnicode_FromFormat("<lamina.%U %s=%R>", name.ptr(), f->info->parameter.name,
-                              f->parameter);
-}
-
-PyMemberDef function_members[] = {{"__vectorcalloffset__", T_PYSSIZET,
-                                   offsetof(Function, vectorcall), READONLY, nullptr},
-                                  {nullptr, 0, 0, 0, nullptr}};
-
-PyGetSetDef function_attributes[] = {
-    {"ufunc", get_ufunc, nullptr,
-     "The NumPy ufunc behind; its last input is the parameter.", nullptr},
-    {"__name__", get_ufunc_name, nullptr, nullptr, nullptr},
-    {"__doc__", get_doc, nullptr, nullptr, nullptr},
-    {nullptr, nullptr, nullptr, nullptr, nullptr}};
-
 PyGetSetDef activation_attributes[] = {
     {"name", get_name, nullptr, "The name by which layers know it.", nullptr},
-    {"__doc__", get_doc, nullptr, nullptr, nullptr},  // a type does not inherit it
+    {"__doc__", get_function_doc, nullptr, nullptr,
+     nullptr},  // a type does not inherit it
     {"__module__", get_module, nullptr, nullptr, nullptr},
     {"formula", get_formula, nullptr, "The definition as text.", nullptr},
     {"saves", get_saves, nullptr, "What backward reads: 'output' or 'input'.", nullptr},
     {"parameters", get_parameters, nullptr, "Parameter names and values.", nullptr},
     {"promises", get_promises, nullptr,
-     "Error bounds for (float32, float64): max_ulp of the forward, "
-     "max_derivative_error in "
-     "units of 2^-24 and 2^-53.",
+     "Error bounds for (float32, float64): max_ulp of the forward, and "
+     "max_derivative_error in units of 2^-24 and 2^-53.",
      nullptr},
     {"initializer", get_initializer, nullptr,
      "The weights that \"auto\" draws for a layer with this activation.", nullptr},
@@ -406,39 +181,6 @@ PyMethodDef activation_methods[] = {
     {"__reduce__", activation_reduce, METH_NOARGS, nullptr},
     {nullptr, nullptr, 0, nullptr}};
 
-PyTypeObject* make_type(const char* name, std::size_t size,
-                        std::vector<PyType_Slot> slots, PyTypeObject* base) {
-  slots.push_back({0, nullptr});
-  PyType_Spec spec = {name, static_cast<int>(size), 0,
-                      Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_VECTORCALL |
-                          Py_TPFLAGS_DISALLOW_INSTANTIATION | Py_TPFLAGS_BASETYPE,
-                      slots.data()};
-  PyObject* type =
-      base ? PyType_FromSpecWithBases(&spec, reinterpret_cast<PyObject*>(base))
-           : PyType_FromSpec(&spec);
-  if (!type) throw py::error_already_set();
-  return reinterpret_cast<PyTypeObject*>(type);
-}
-
-void make_types() {
-  const auto slot = [](int id, auto* what) {
-    return PyType_Slot{id, reinterpret_cast<void*>(what)};
-  };
-  function_type = make_type(
-      "lamina._core.Function", sizeof(Function),
-      {slot(Py_tp_dealloc, function_dealloc), slot(Py_tp_call, PyVectorcall_Call),
-       slot(Py_tp_members, function_members), slot(Py_tp_getset, function_attributes),
-       slot(Py_tp_repr, function_repr)},
-      nullptr);
-  activation_type = make_type(
-      "lamina._core.ActivationFunction", sizeof(ActivationFunction),
-      {slot(Py_tp_dealloc, activation_dealloc), slot(Py_tp_call, PyVectorcall_Call),
-       slot(Py_tp_members, function_members), slot(Py_tp_getset, activation_attributes),
-       slot(Py_tp_methods, activation_methods), slot(Py_tp_repr, activation_repr),
-       slot(Py_tp_richcompare, activation_compare), slot(Py_tp_hash, activation_hash)},
-      function_type);
-}
-
 // ---- The list
 
 py::dict& known() {
@@ -453,7 +195,16 @@ std::string known_names() {
 }  // namespace
 
 void register_activations(py::module_& module) {
-  make_types();
+  const auto slot = [](int id, auto* what) {
+    return PyType_Slot{id, reinterpret_cast<void*>(what)};
+  };
+  activation_type = make_callable_type(
+      "lamina._core.ActivationFunction", sizeof(ActivationFunction),
+      {slot(Py_tp_dealloc, activation_dealloc),
+       slot(Py_tp_getset, activation_attributes),
+       slot(Py_tp_methods, activation_methods), slot(Py_tp_repr, activation_repr),
+       slot(Py_tp_richcompare, activation_compare), slot(Py_tp_hash, activation_hash)},
+      function_type());
   for (std::size_t i = 0; i < Activations::size; ++i) {
     const Info& info = Activations::infos[i];
     known()[info.name] = make_activation(
