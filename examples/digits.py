@@ -102,7 +102,8 @@ def kernel_speed():
             numpy_dense,
         ),
     }
-    print(f"\n{'float32':26}{'lamina':>10}{'NumPy':>10}{'ratio':>8}")
+    print("\nNumPy as one would write it (`make bench` compares with its best forms)")
+    print(f"{'float32':26}{'lamina':>10}{'NumPy':>10}{'ratio':>8}")
     for name, pair in rows.items():
         ours, theirs = race(*pair)
         print(f"{name:26}{ours:7.1f} us{theirs:7.1f} us{theirs / ours:8.1f}")
