@@ -19,7 +19,7 @@ test: $(VENV)/installed
 bench: $(VENV)/installed
 	$(BIN)/python -m pytest bench --benchmark-only
 
-# With every peer, in an environment of its own: about a quarter of an hour.
+# With every peer, in an environment of its own: about half an hour.
 bench-peers: $(PEERS)/installed
 	$(PEERS)/bin/python -m pytest bench --benchmark-only --peers all
 

@@ -22,6 +22,8 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_info  # type: ignore[import-untyped]
 
+LONG = 0.01  # seconds
+
 
 class UnavailableError(Exception):
     """The library is not installed, has no such function or fails; says which."""
@@ -70,6 +72,7 @@ class Library:
     def __init__(self, name: str) -> None:
         self.name = name
         self.call: Callable[[], Any] = lambda: None
+        self.elapsed = 0.0
 
     def facts(self) -> dict[str, Any]:
         """Version, threads of each pool, and what the library says of itself."""
@@ -102,23 +105,26 @@ class Library:
 
     def calibrate(self, seconds: float) -> int:
         """How many calls last that long."""
-        calls = 1
+        self.elapsed, calls = 0.0, 1
         while (elapsed := self.time(calls)) < seconds:
             calls = int(calls * min(10, max(2, 1.2 * seconds / elapsed)))
         return calls
 
     def time(self, calls: int) -> float:
-        """Seconds that the calls take, after as many to wake core and caches."""
+        """Seconds that the calls take, after as many to wake core and caches.
+
+        Rounds longer than LONG, known from the last one, have no cache to wake.
+        """
         call, clock = self.call, time.perf_counter
         gc.disable()
-        for _ in repeat(None, calls):
+        for _ in repeat(None, calls if self.elapsed < LONG else 0):
             call()
         start = clock()
         for _ in repeat(None, calls):
             call()
-        elapsed = clock() - start
+        self.elapsed = clock() - start
         gc.enable()
-        return elapsed
+        return self.elapsed
 
 
 def own(argument: Any) -> Any:
