@@ -9,7 +9,7 @@ opponent and kind of operation.
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from functools import cache
+from functools import cache, cached_property
 from itertools import chain, repeat
 from statistics import median
 from typing import Any, NamedTuple
@@ -90,8 +90,11 @@ FACTS = pytest.StashKey[dict[str, dict[str, Any]]]()
 class Group:
     """One case in all libraries that have it."""
 
-    def __init__(self, case: Case, workers: dict[str, Worker]) -> None:
+    def __init__(
+        self, case: Case, workers: dict[str, Worker], limits: tuple[float, float, int]
+    ) -> None:
         self.case = case
+        self.limits = limits
         self.workers: dict[str, Worker] = {}
         self.unavailable: dict[str, str] = {}
         reference = None
@@ -102,6 +105,8 @@ class Group:
                 reference = result if reference is None else reference
                 case.agree(result, reference)
             except UnavailableError as error:
+                if name == OURS:
+                    raise
                 self.unavailable[name] = str(error)
             except AssertionError as error:
                 if name not in PEERS:
@@ -111,21 +116,23 @@ class Group:
             else:
                 self.workers[name] = worker
 
-    @cache  # noqa: B019 - a group lives as long as its rows
-    def record(self, round_time: float, time: float, least: int) -> dict[str, Rounds]:
+    @cached_property
+    def rounds(self) -> dict[str, Rounds]:
         """Rounds of all libraries in turn, forwards and backwards by turns."""
-        workers = list(self.workers.items())
-        rounds = {
-            name: Rounds(worker.ask("calibrate", round_time), [])
-            for name, worker in workers
-        }
+        round_time, time, least = self.limits
+        rounds: dict[str, Rounds] = {}
         spent, count = 0.0, 0
-        while count < least or spent < time * len(workers):
-            for name, worker in workers:
-                calls, seconds = rounds[name]
-                seconds.append(worker.ask("time", calls))
-                spent += seconds[-1]
-            workers.reverse()
+        while count < least or spent < time * len(self.workers):
+            for name in list(self.workers)[:: -1 if count % 2 else 1]:
+                worker = self.workers[name]
+                try:
+                    if name not in rounds:
+                        rounds[name] = Rounds(worker.ask("calibrate", round_time), [])
+                    rounds[name].seconds.append(worker.ask("time", rounds[name].calls))
+                    spent += rounds[name].seconds[-1]
+                except UnavailableError as error:
+                    self.unavailable[name] = str(error)
+                    del self.workers[name]
             count += 1
         return rounds
 
@@ -179,8 +186,14 @@ def group(request: pytest.FixtureRequest, workers: Callable[[str], Worker]) -> G
         for row in rows
         if row is not None and row.params.get("group") is request.param
     )
-    case = request.param(request.config.getoption("dtype"))
-    return Group(case, {name: workers(name) for name in names})
+    option = request.config.getoption
+    limits = (
+        float(option("benchmark_min_time")),
+        float(option("benchmark_max_time")),
+        int(option("benchmark_min_rounds")),
+    )
+    case = request.param(option("dtype"))
+    return Group(case, {name: workers(name) for name in names}, limits)
 
 
 @pytest.fixture
@@ -189,15 +202,13 @@ def measure(request: pytest.FixtureRequest, benchmark: Any) -> Callable[[Group],
 
     def run(group: Group) -> None:
         name, case, config = request.param, group.case, request.config
+        recorded = {} if benchmark.disabled else group.rounds
         if name in group.unavailable:
             benchmark.skipped = True
             pytest.skip(group.unavailable[name])
         if benchmark.disabled:
             benchmark.pedantic(lambda: None)
             return
-        options = ("min_time", "max_time", "min_rounds")
-        limits = [config.getoption(f"benchmark_{option}") for option in options]
-        recorded = group.record(*map(float, limits[:2]), int(limits[2]))
         dtype = config.getoption("dtype")
         benchmark.group = f"{case.operation} {dtype} {case.size}"
         benchmark.extra_info.update(
@@ -209,7 +220,7 @@ def measure(request: pytest.FixtureRequest, benchmark: Any) -> Callable[[Group],
             threads=config.getoption("threads"),
             target=config.getoption("target"),
         )
-        if OURS in recorded and name != OURS:
+        if OURS in group.workers and name != OURS:
             pairs = ratios(recorded[name], recorded[OURS])
             ratio, won = median(pairs), sum(pair > 1 for pair in pairs) / len(pairs)
             benchmark.extra_info.update(ratio_to_lamina=ratio, rounds_lamina_won=won)

@@ -13,7 +13,6 @@ from torch._C import _nn
 
 from peers import Array, Call
 
-torch._C._set_grad_enabled(False)
 INFERENCE = torch.inference_mode()
 INFERENCE.__enter__()
 aten = torch.ops.aten
