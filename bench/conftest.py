@@ -36,6 +36,7 @@ THREAD_VARIABLES = ["OPENBLAS", "OMP", "MKL", "BLIS", "NUMEXPR", "NUMBA"]
 ONE_THREAD = {f"{name}_NUM_THREADS": "1" for name in THREAD_VARIABLES} | {
     "NPROC": "1",  # of XLA's pool
     "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false",
+    "JAX_CPU_ENABLE_ASYNC_DISPATCH": "false",  # no second thread to hand work to
 }
 AVX2 = {
     "LAMINA_TARGET": "avx2",
