@@ -1,13 +1,14 @@
 # Every word sets itself up in .venv and builds what is out of date.
 PYTHON ?= python3
 VENV := .venv
+PEERS := .venv-peers
 BIN := $(VENV)/bin
 SOURCES := $(shell find csrc -type f) CMakeLists.txt pyproject.toml \
 	python/lamina/kernels.pyx python/lamina/kernels.pxd
 # An editable install redirects imports to the files it knew: new ones need a new install.
 MODULES := $(sort $(wildcard python/lamina/*.py))
 
-.PHONY: demo test bench lint format generate wheel clean
+.PHONY: demo test bench bench-peers lint format generate wheel clean
 
 demo: $(VENV)/installed
 	$(BIN)/python examples/digits.py
@@ -17,6 +18,10 @@ test: $(VENV)/installed
 
 bench: $(VENV)/installed
 	$(BIN)/python -m pytest bench --benchmark-only
+
+# With every peer, in an environment of its own: about half an hour.
+bench-peers: $(PEERS)/installed
+	$(PEERS)/bin/python -m pytest bench --benchmark-only --peers all
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check
@@ -50,6 +55,15 @@ $(VENV)/environment: pyproject.toml
 $(VENV)/installed: $(VENV)/environment $(SOURCES) $(VENV)/modules
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable . \
 		$(if $(CI),--config-settings=cmake.define.LAMINA_WERROR=ON)
+	touch $@
+
+$(PEERS)/environment: bench/peers/requirements.txt
+	test -x $(PEERS)/bin/python || $(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/python -m pip install --quiet --requirement $<
+	touch $@
+
+$(PEERS)/installed: $(PEERS)/environment $(SOURCES) $(VENV)/modules
+	$(PEERS)/bin/python -m pip install --quiet --no-deps --no-build-isolation .
 	touch $@
 
 # Changes only when a Python file comes or goes.

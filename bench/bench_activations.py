@@ -1,15 +1,14 @@
 """Every activation, forward and backward: on flat arrays, softmax on 256 rows."""
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
-import numpy as np
 import pytest
 
 import lamina as lm
-import numpy_forms
-from cases import Array, Case, empty, normal, parameter, times
+from cases import Case, normal, parameter, times
+from conftest import Group
+from peers import Array
 
 ROW_FUNCTIONS = [name for name in lm.activations.names if name.endswith("softmax")]
 ELEMENTWISE = [name for name in lm.activations.names if name not in ROW_FUNCTIONS]
@@ -17,33 +16,22 @@ SIZES = [(1,), (16,), (1_000,), (16_384,), (1_048_576,), (16_777_216,)]
 ROWS = [(256, 10), (256, 100), (256, 1_000)]
 
 
-def forward(name: str, *shape: int) -> Case:
-    x = normal(shape, scale=2.0)  # one in eight lies beyond the kinks at -3 and 3
-    sides = {"lamina": partial(lm.activations.get(name), x, out=empty(*shape))}
-    if form := getattr(numpy_forms, name, None):
-        sides["numpy"] = partial(form, x, empty(*shape), *scratch(*shape))
+def forward(dtype: str, name: str, *shape: int) -> Case:
     table = "forward" if len(shape) == 1 else "forward, rows"
-    return Case(table, name, times(*shape), sides)
+    return Case(table, name, times(*shape), "forward", (name, inputs(dtype, shape)))
 
 
-def backward(name: str, *shape: int) -> Case:
-    activation = lm.activations.get(name)
-    saved, dy = normal(shape, scale=2.0), normal(shape, seed=1)
-    if activation.saves == "output":
-        activation(saved, out=saved)
-    sides = {"lamina": partial(activation.backward, dy, saved, out=empty(*shape))}
-    if form := getattr(numpy_forms, f"{name}_backward", None):
-        sides["numpy"] = partial(form, dy, saved, empty(*shape), *scratch(*shape))
+def backward(dtype: str, name: str, *shape: int) -> Case:
+    """Each library takes x or y, whichever its form needs."""
+    x = inputs(dtype, shape)
+    y, dy = lm.activations.get(name)(x), normal(dtype, shape, seed=1)
     table = "backward" if len(shape) == 1 else "backward, rows"
-    return Case(table, f"{name} backward", times(*shape), sides)
+    operation, arguments = f"{name} backward", (name, dy, x, y)
+    return Case(table, operation, times(*shape), "backward", arguments)
 
 
-def scratch(*shape: int) -> list[Array]:
-    """What a NumPy form takes besides arguments and result."""
-    if len(shape) == 1:
-        return [np.zeros(shape, np.float32), empty(*shape), empty(*shape)]
-    rows, columns = shape
-    return [empty(rows, 1), np.ones((columns, 1), np.float32), empty(*shape)]
+def inputs(dtype: str, shape: tuple[int, ...]) -> Array:
+    return normal(dtype, shape, scale=2.0)  # one in eight lies beyond the kinks at 3
 
 
 def cases(build: Callable[..., Case]) -> list[Any]:
@@ -52,11 +40,11 @@ def cases(build: Callable[..., Case]) -> list[Any]:
     return [parameter(build, name, *shape) for name, shape in flat + rows]
 
 
-@pytest.mark.parametrize("case", cases(forward), indirect=True)
-def test_forward(case: Case, measure: Callable[[Case], None]) -> None:
-    measure(case)
+@pytest.mark.parametrize("group", cases(forward), indirect=True)
+def test_forward(group: Group, measure: Callable[[Group], None]) -> None:
+    measure(group)
 
 
-@pytest.mark.parametrize("case", cases(backward), indirect=True)
-def test_backward(case: Case, measure: Callable[[Case], None]) -> None:
-    measure(case)
+@pytest.mark.parametrize("group", cases(backward), indirect=True)
+def test_backward(group: Group, measure: Callable[[Group], None]) -> None:
+    measure(group)

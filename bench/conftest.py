@@ -1,122 +1,312 @@
-"""How every benchmark runs: on one thread, checked first, then timed.
+"""How every benchmark runs: a process for each library, rounds by turns.
 
-The fixture `case` builds a case and asserts that its sides agree, `measure` times one
-side of it; at the end there is one table of ratios for each kind of operation.
+The fixture `group` builds a case in every library asked for and asserts that all
+compute the same; `measure` times them together when the first row is due, and gives
+pytest-benchmark one library's rounds. At the end there is one table of ratios for each
+opponent and kind of operation.
 """
 
 import os
-
-# Read when NumPy is first imported. Idle OpenBLAS workers spin, and would take the
-# core on which nothing is measured from whoever else needs it.
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-os.environ.setdefault("OMP_NUM_THREADS", "1")
-
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from functools import cache, cached_property
+from itertools import chain, repeat
+from statistics import median
 from typing import Any, NamedTuple
 
+import numpy as np
 import pytest
-from threadpoolctl import threadpool_info  # type: ignore[import-untyped]
 
-import lamina as lm
 from cases import Case
+from worker import UnavailableError, Worker
 
-IMPLEMENTATIONS = ["lamina", "numpy"]
+OURS = "lamina"
+PEERS = ["torch", "jax", "numba", "numexpr", "thinc"]
 
-# Ours unless the command line says otherwise: rounds of 0.1 ms, 0.1 s in all, at least
-# five rounds after one call to warm up.
+# Ours unless the command line says otherwise: rounds of 0.1 ms, 0.05 s for each
+# library, at least five rounds.
 SETTINGS = {
     "benchmark_min_time": 1e-4,
-    "benchmark_max_time": 0.1,
+    "benchmark_max_time": 0.05,
     "benchmark_min_rounds": 5,
-    "benchmark_warmup": True,
-    "benchmark_warmup_iterations": 1,
     "benchmark_columns": ["median", "iqr", "rounds", "iterations"],
 }
 
+THREAD_VARIABLES = ["OPENBLAS", "OMP", "MKL", "BLIS", "NUMEXPR", "NUMBA"]
+ONE_THREAD = {f"{name}_NUM_THREADS": "1" for name in THREAD_VARIABLES} | {
+    "NPROC": "1",  # of XLA's pool
+    "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false",
+    "JAX_CPU_ENABLE_ASYNC_DISPATCH": "false",  # no second thread to hand work to
+}
+AVX2 = {
+    "LAMINA_TARGET": "avx2",
+    "ATEN_CPU_CAPABILITY": "avx2",
+    "ONEDNN_MAX_CPU_ISA": "AVX2",
+    "MKL_ENABLE_INSTRUCTIONS": "AVX2",
+    "OPENBLAS_CORETYPE": "Haswell",
+    "BLIS_ARCH_TYPE": "haswell",
+    "NUMBA_CPU_NAME": "haswell",
+    "NUMBA_CPU_FEATURES": "+avx2,+fma",
+    "XLA_FLAGS": "--xla_cpu_max_isa=AVX2",
+}
 
-class Timing(NamedTuple):
+
+class Rounds(NamedTuple):
+    calls: int
+    seconds: list[float]  # of each round, in the order of time
+
+
+class Row(NamedTuple):
     table: str
     operation: str
     size: str
-    implementation: str
-    median: float
+    opponent: str
+    ratio: float
 
 
-TIMINGS = pytest.StashKey[list[Timing]]()
+class Clock:
+    """Stands still but for what a recorded call took."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    def replay(self, benchmark: Any, rounds: Rounds) -> None:
+        self.now = 0.0
+        calls, seconds = rounds
+        steps = chain.from_iterable(repeat(s / calls, calls) for s in seconds)
+
+        def call() -> None:
+            self.now += next(steps, 0.0)
+
+        benchmark.pedantic(call, rounds=len(seconds), iterations=calls)
+
+
+CLOCK = Clock()
+ROWS = pytest.StashKey[list[Row]]()
+FACTS = pytest.StashKey[dict[str, dict[str, Any]]]()
+
+
+class Group:
+    """One case in all libraries that have it."""
+
+    def __init__(
+        self, case: Case, workers: dict[str, Worker], limits: tuple[float, float, int]
+    ) -> None:
+        self.case = case
+        self.limits = limits
+        self.workers: dict[str, Worker] = {}
+        self.unavailable: dict[str, str] = {}
+        reference = None
+        for name, worker in workers.items():
+            try:
+                worker.ask("build", case.function, case.arguments)
+                result = worker.ask("result")
+                reference = result if reference is None else reference
+                case.agree(result, reference)
+            except UnavailableError as error:
+                if name == OURS:
+                    raise
+                self.unavailable[name] = str(error)
+            except AssertionError as error:
+                if name not in PEERS:
+                    raise
+                lines = [line for line in str(error).splitlines() if "Max" in line]
+                self.unavailable[name] = f"{name} computes something else {lines}"
+            else:
+                self.workers[name] = worker
+
+    @cached_property
+    def rounds(self) -> dict[str, Rounds]:
+        """Rounds of all libraries in turn, forwards and backwards by turns."""
+        round_time, time, least = self.limits
+        rounds: dict[str, Rounds] = {}
+        spent, count = 0.0, 0
+        while count < least or spent < time * len(self.workers):
+            for name in list(self.workers)[:: -1 if count % 2 else 1]:
+                worker = self.workers[name]
+                try:
+                    if name not in rounds:
+                        rounds[name] = Rounds(worker.ask("calibrate", round_time), [])
+                    rounds[name].seconds.append(worker.ask("time", rounds[name].calls))
+                    spent += rounds[name].seconds[-1]
+                except UnavailableError as error:
+                    self.unavailable[name] = str(error)
+                    del self.workers[name]
+            count += 1
+        return rounds
+
+
+@pytest.fixture(scope="session")
+def workers(pytestconfig: pytest.Config) -> Iterator[Callable[[str], Worker]]:
+    """Start the worker of a library when it is first asked for."""
+    environment = worker_environment(pytestconfig)
+    cores = os.sched_getaffinity(0)
+    if pytestconfig.getoption("threads") == "1":
+        cores = {max(cores)}  # the same for all: cores of a shared machine differ
+    started: list[Worker] = []
+
+    @cache
+    def start(library: str) -> Worker:
+        started.append(Worker(library, environment, cores))
+        with suppress(UnavailableError):
+            pytestconfig.stash[FACTS][library] = started[-1].ask("facts")
+        return started[-1]
+
+    yield start
+    for worker in started:
+        worker.close()
+
+
+def worker_environment(config: pytest.Config) -> dict[str, str]:
+    environment = {"BENCH_DTYPE": config.getoption("dtype")}
+    limits = [ONE_THREAD] if config.getoption("threads") == "1" else []
+    if config.getoption("target") == "avx2":
+        limits += [AVX2, {"NPY_DISABLE_CPU_FEATURES": " ".join(avx512_of_numpy())}]
+    for variables in limits:
+        for name, value in variables.items():
+            if name == "XLA_FLAGS":
+                value = f"{environment.get(name, '')} {value}".strip()
+            environment[name] = value
+    return environment
+
+
+def avx512_of_numpy() -> list[str]:
+    """Those of its instruction sets beyond AVX2 that this processor has."""
+    found: list[str] = np.show_config(mode="dicts")["SIMD Extensions"]["found"]
+    return [name for name in found if "AVX512" in name or name == "X86_V4"]
 
 
 @pytest.fixture(scope="module")
-def case(request: pytest.FixtureRequest) -> Case:
-    """What the function given as parameter builds, its sides compared."""
-    built: Case = request.param()
-    built.check()
-    return built
+def group(request: pytest.FixtureRequest, workers: Callable[[str], Worker]) -> Group:
+    """What the function given as parameter builds, in every library with a row."""
+    rows = [getattr(item, "callspec", None) for item in request.session.items]
+    names = unique(
+        row.params["measure"]
+        for row in rows
+        if row is not None and row.params.get("group") is request.param
+    )
+    option = request.config.getoption
+    limits = (
+        float(option("benchmark_min_time")),
+        float(option("benchmark_max_time")),
+        int(option("benchmark_min_rounds")),
+    )
+    case = request.param(option("dtype"))
+    return Group(case, {name: workers(name) for name in names}, limits)
 
 
-@pytest.fixture(params=IMPLEMENTATIONS)
-def measure(request: pytest.FixtureRequest, benchmark: Any) -> Callable[[Case], None]:
-    """Time the side of a case that carries the name of this row."""
+@pytest.fixture
+def measure(request: pytest.FixtureRequest, benchmark: Any) -> Callable[[Group], None]:
+    """Make the row of one library, recording the whole group when the first is due."""
 
-    def run(case: Case) -> None:
-        name = request.param
-        if name not in case.sides:
-            pytest.skip(f"{case.operation} has no {name} form")
-        benchmark.group = f"{case.operation} float32 {case.size}"
+    def run(group: Group) -> None:
+        name, case, config = request.param, group.case, request.config
+        recorded = {} if benchmark.disabled else group.rounds
+        if name in group.unavailable:
+            benchmark.skipped = True
+            pytest.skip(group.unavailable[name])
+        if benchmark.disabled:
+            benchmark.pedantic(lambda: None)
+            return
+        dtype = config.getoption("dtype")
+        benchmark.group = f"{case.operation} {dtype} {case.size}"
         benchmark.extra_info.update(
             table=case.table,
             operation=case.operation,
-            dtype="float32",
+            dtype=dtype,
             size=case.size,
             implementation=name,
+            threads=config.getoption("threads"),
+            target=config.getoption("target"),
         )
-        benchmark(case.sides[name])
-        if benchmark.stats is not None:
-            median = benchmark.stats.stats.median
-            row = Timing(case.table, case.operation, case.size, name, median)
-            request.config.stash[TIMINGS].append(row)
+        if OURS in group.workers and name != OURS:
+            pairs = ratios(recorded[name], recorded[OURS])
+            ratio, won = median(pairs), sum(pair > 1 for pair in pairs) / len(pairs)
+            benchmark.extra_info.update(ratio_to_lamina=ratio, rounds_lamina_won=won)
+            row = Row(case.table, case.operation, case.size, name, ratio)
+            config.stash[ROWS].append(row)
+        CLOCK.replay(benchmark, recorded[name])
 
     return run
 
 
+def ratios(theirs: Rounds, ours: Rounds) -> list[float]:
+    """How many times as long a call of theirs takes, for rounds next to each other."""
+    return [
+        (a / theirs.calls) / (b / ours.calls)
+        for a, b in zip(theirs.seconds, ours.seconds, strict=True)
+    ]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    options = parser.getgroup("bench")
+    options.addoption("--dtype", default="float32", choices=["float32", "float64"])
+    options.addoption("--threads", default="1", choices=["1", "default"])
+    options.addoption(
+        "--target", default="best", choices=["best", "avx2"], help="for all libraries"
+    )
+    options.addoption(
+        "--peers",
+        default="",
+        help=f"opponents besides numpy, by comma: {','.join(PEERS)} or all",
+    )
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
-    config.stash[TIMINGS] = []
+    config.stash[ROWS] = []
+    config.stash[FACTS] = {}
     given = " ".join(config.invocation_params.args)
     for name, value in SETTINGS.items():
         if f"--{name.replace('_', '-')}" not in given:
             setattr(config.option, name, value)
 
 
-def pytest_report_header() -> list[str]:
-    pools = {pool["internal_api"]: pool["num_threads"] for pool in threadpool_info()}
-    facts = lm.show_config() | {f"{name}_threads": n for name, n in pools.items()}
-    return [" ".join(f"{key}={value}" for key, value in facts.items())]
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "measure" in metafunc.fixturenames:
+        replayed = pytest.mark.benchmark(timer=CLOCK)
+        rows = [
+            pytest.param(name, marks=replayed)
+            for name in implementations(metafunc.config)
+        ]
+        metafunc.parametrize("measure", rows, indirect=True)
+
+
+def implementations(config: pytest.Config) -> list[str]:
+    peers = config.getoption("peers")
+    chosen = PEERS if peers == "all" else [name for name in peers.split(",") if name]
+    if unknown := set(chosen) - set(PEERS):
+        raise pytest.UsageError(f"--peers: no such library: {', '.join(unknown)}")
+    return [OURS, "numpy", *chosen]
+
+
+def pytest_benchmark_update_machine_info(
+    config: pytest.Config, machine_info: dict[str, Any]
+) -> None:
+    machine_info["libraries"] = config.stash[FACTS]
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_terminal_summary(
     terminalreporter: pytest.TerminalReporter, config: pytest.Config
 ) -> None:
-    """One table of ratios for each opponent and kind of operation."""
-    timings = config.stash[TIMINGS]
-    for other in IMPLEMENTATIONS[1:]:
-        for table in unique(timing.table for timing in timings):
-            chosen = [timing for timing in timings if timing.table == table]
-            ratios = ratios_to_lamina(chosen, other)
-            if ratios:
-                title = f"{table}, float32: median time of {other} / of lamina"
-                terminalreporter.section(title)
-                terminalreporter.write_line(render(ratios))
-
-
-def ratios_to_lamina(timings: list[Timing], other: str) -> dict[tuple[str, str], float]:
-    """How many times as long the other takes, by operation and size."""
-    medians = {(t.operation, t.size, t.implementation): t.median for t in timings}
-    return {
-        (operation, size): medians[operation, size, other] / median
-        for (operation, size, name), median in medians.items()
-        if name == "lamina" and (operation, size, other) in medians
-    }
+    """What ran, and one table of ratios for each opponent and kind of operation."""
+    dtype = config.getoption("dtype")
+    tables: dict[tuple[str, str], dict[tuple[str, str], float]] = {}
+    rows = config.stash[ROWS]
+    for row in sorted(rows, key=lambda row: row.opponent):
+        table = tables.setdefault((row.opponent, row.table), {})
+        table[row.operation, row.size] = row.ratio
+    for (opponent, kind), cells in tables.items():
+        title = f"{kind}, {dtype}: time of {opponent} / of lamina"
+        terminalreporter.section(title)
+        terminalreporter.write_line(render(cells))
+    terminalreporter.section("libraries")
+    for library, facts in config.stash[FACTS].items():
+        pairs = " ".join(f"{key}={value}" for key, value in facts.items())
+        terminalreporter.write_line(f"{library}: {pairs}")
 
 
 def render(ratios: dict[tuple[str, str], float]) -> str:

@@ -2,7 +2,7 @@
 
 Forms allocate nothing: results go to the array named `y` or `dx`, and `s`, `t` are
 scratch of the same shape, `z` zeros of it. Each is the fastest of those tried that
-holds on the inputs of the benchmarks and loses no more than float32 rounding there.
+holds on the inputs of the benchmarks and loses no more than rounding there.
 What was learnt about NumPy on the way:
 
 - constants are arrays of no dimension, which cost half a microsecond less than numbers;
@@ -14,17 +14,19 @@ What was learnt about NumPy on the way:
 - SFC64's raw bits, sixteen an element, are twice as fast as Generator.random.
 """
 
+import os
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import erf  # type: ignore[import-untyped]  # NumPy has none
 
-Array: TypeAlias = NDArray[np.float32]
+Array: TypeAlias = NDArray[Any]
+DTYPE = os.environ.get("BENCH_DTYPE", "float32")  # of arrays and constants alike
 
 
 def _constant(value: float) -> Array:
-    return np.array(value, np.float32)
+    return np.array(value, DTYPE)
 
 
 ZERO, HALF, ONE, TWO, FOUR = map(_constant, (0.0, 0.5, 1.0, 2.0, 4.0))
@@ -33,10 +35,22 @@ SLOPE, ONE_LESS_SLOPE = map(_constant, (0.01, 0.99))
 SELU_SCALE, SELU_SLOPE = map(_constant, (1.0507009873554805, 1.7580993408473769))
 SELU_STEP = SELU_SCALE - SELU_SLOPE
 ROOT_HALF, TWICE_DENSITY = map(_constant, (0.5**0.5, (2 / np.pi) ** 0.5))
-CUBIC, THRICE_CUBIC = map(_constant, (0.03567740813636141, 0.10703222440908424))
+CUBIC, THRICE_CUBIC = map(_constant, (0.035677408136300125, 0.10703222440890037))
 QUICK, HALF_QUICK = map(_constant, (1.702, 0.851))
 
 BEYOND_CACHE = 1 << 17  # elements
+
+# Backward of the others reads y.
+BACKWARD_FROM_INPUT = {
+    "silu",
+    "gelu",
+    "gelu_tanh",
+    "quick_gelu",
+    "mish",
+    "hard_sigmoid",
+    "hard_swish",
+    "tanh_shrink",
+}
 
 
 # Activations: x to y ------------------------------------------------------------------

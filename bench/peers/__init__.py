@@ -1,0 +1,13 @@
+"""A module for each library, with its best form of every function that it has.
+
+Each function takes arrays and returns a call without arguments, which is timed; None
+means that the library has no such function.
+"""
+
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+from numpy.typing import NDArray
+
+Array: TypeAlias = NDArray[Any]
+Call: TypeAlias = Callable[[], Any]

@@ -1,0 +1,72 @@
+"""NumPy: the forms of `numpy_forms`, with results and scratch made beforehand."""
+
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+import numpy_forms
+from peers import Array, Call
+
+
+def facts() -> dict[str, Any]:
+    """The instruction sets it uses beyond those that it always does."""
+    return {"simd": np.show_config(mode="dicts")["SIMD Extensions"]["found"]}
+
+
+def forward(name: str, x: Array) -> Call | None:
+    form = getattr(numpy_forms, name, None)
+    return form and partial(form, x, np.empty_like(x), *scratch(x))
+
+
+def backward(name: str, dy: Array, x: Array, y: Array) -> Call | None:
+    form = getattr(numpy_forms, f"{name}_backward", None)
+    saved = x if name in numpy_forms.BACKWARD_FROM_INPUT else y
+    return form and partial(form, dy, saved, np.empty_like(dy), *scratch(dy))
+
+
+def scratch(x: Array) -> list[Array]:
+    """What a form takes besides arguments and result."""
+    if x.ndim == 1:
+        return [np.zeros_like(x), np.empty_like(x), np.empty_like(x)]
+    rows, columns = x.shape
+    return [
+        np.empty((rows, 1), x.dtype),
+        np.ones((columns, 1), x.dtype),
+        np.empty_like(x),
+    ]
+
+
+def dense(x: Array, kernel: Array, bias: Array) -> Call:
+    y, zeros = (make((len(x), len(bias)), x.dtype) for make in (np.empty, np.zeros))
+    return partial(numpy_forms.dense, x, kernel, bias, y, zeros)
+
+
+def dense_backward(dy: Array, x: Array, kernel: Array, y: Array) -> Call:
+    out = np.empty_like(x), np.empty_like(kernel), np.empty(dy.shape[1], dy.dtype)
+    ones = np.ones(len(dy), dy.dtype)
+    return partial(
+        numpy_forms.dense_backward, dy, x, kernel, y, out, np.empty_like(dy), ones
+    )
+
+
+def matmul(a: Array, b: Array) -> Call:
+    return partial(numpy_forms.matmul, a, b, np.empty((len(a), b.shape[1]), a.dtype))
+
+
+def dropout(rate: float, x: Array) -> Call:
+    cut = round(rate * 65536)
+    return partial(
+        numpy_forms.dropout,
+        x,
+        np.empty_like(x),
+        np.empty_like(x),
+        np.random.SFC64(0),
+        np.array(cut, np.uint16),
+        np.array(65536 / (65536 - cut), x.dtype),
+    )
+
+
+def dropout_backward(rate: float, dy: Array, kept: Array) -> Call:
+    mask = kept / np.array(1 - rate, dy.dtype)
+    return partial(numpy_forms.dropout_backward, dy, mask, np.empty_like(dy))

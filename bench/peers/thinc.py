@@ -1,0 +1,78 @@
+"""thinc: its NumpyOps; in place only where no input is overwritten.
+
+Its hard_sigmoid has another slope, its gelu and swish are NumPy's.
+"""
+
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+from thinc.api import NumpyOps
+
+from peers import Array, Call
+
+ops = NumpyOps()  # type: ignore[no-untyped-call, unused-ignore]
+
+FORWARD: dict[str, Callable[[Array], Call]] = {
+    "sigmoid": lambda x: partial(ops.sigmoid, x),
+    "relu": lambda x: partial(ops.relu, x),
+    "relu6": lambda x: partial(ops.relu_k, x, n=6.0),
+    "silu": lambda x: partial(ops.swish, x),
+    "gelu": lambda x: partial(ops.gelu, x),
+    "mish": lambda x: partial(ops.mish, x),
+    "hard_swish": lambda x: partial(ops.hard_swish_mobilenet, x),
+    "hard_tanh": lambda x: partial(ops.hard_tanh, x),
+    "softmax": lambda x: partial(ops.softmax, x),
+}
+BACKWARD: dict[str, Callable[[Array, Array, Array], Call]] = {
+    "relu": lambda dy, x, y: partial(ops.backprop_relu, dy, y),
+    "silu": lambda dy, x, y: partial(ops.backprop_swish, dy, x, y),
+    "gelu": lambda dy, x, y: partial(ops.backprop_gelu, dy, x),
+    "mish": lambda dy, x, y: partial(ops.backprop_mish, dy, x),
+    "hard_swish": lambda dy, x, y: partial(ops.backprop_hard_swish_mobilenet, dy, x),
+    "softmax": lambda dy, x, y: partial(ops.backprop_softmax, y, dy),
+}
+
+
+def forward(name: str, x: Array) -> Call | None:
+    form = FORWARD.get(name)
+    return form and form(x)
+
+
+def backward(name: str, dy: Array, x: Array, y: Array) -> Call | None:
+    form = BACKWARD.get(name)
+    return form and form(dy, x, y)
+
+
+def dense(x: Array, kernel: Array, bias: Array) -> Call:
+    weight = np.ascontiguousarray(kernel.T)
+    return lambda: ops.relu(ops.affine(x, weight, bias), inplace=True)
+
+
+def dense_backward(dy: Array, x: Array, kernel: Array, y: Array) -> Call:
+    weight = np.ascontiguousarray(kernel.T)
+    dx, dweight = np.empty_like(x), np.empty_like(weight)
+
+    def call() -> tuple[Array, ...]:
+        dz = ops.backprop_relu(dy, y)
+        ops.gemm(dz, weight, out=dx)
+        ops.gemm(dz, x, trans1=True, out=dweight)
+        return dx, dweight.T, dz.sum(axis=0)
+
+    return call
+
+
+def matmul(a: Array, b: Array) -> Call:
+    out, trans1 = np.empty((len(a), b.shape[1]), a.dtype), not a.flags.c_contiguous
+    trans2 = not b.flags.c_contiguous
+    left, right = (a.T if trans1 else a), (b.T if trans2 else b)
+    return partial(ops.gemm, left, right, out=out, trans1=trans1, trans2=trans2)
+
+
+def dropout(rate: float, x: Array) -> Call:
+    return lambda: x * ops.get_dropout_mask(x.shape, rate)
+
+
+def dropout_backward(rate: float, dy: Array, kept: Array) -> Call:
+    mask, dx = kept / dy.dtype.type(1 - rate), np.empty_like(dy)
+    return partial(np.multiply, dy, mask, out=dx)

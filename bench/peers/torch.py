@@ -1,0 +1,165 @@
+"""PyTorch without autograd: in place or `out=`, else the operator it differentiates by.
+
+Operators without a true `out=` (mish and hard_swish backward, dropout) allocate.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch._C import _nn
+
+from peers import Array, Call
+
+INFERENCE = torch.inference_mode()
+INFERENCE.__enter__()
+aten = torch.ops.aten
+SELU = 1.6732632423543772, 1.0507009873554805
+
+
+def facts() -> dict[str, Any]:
+    capability = torch.backends.cpu.get_cpu_capability()
+    return {"capability": capability, "threads": torch.get_num_threads()}
+
+
+def tensor(array: Array) -> Tensor:
+    """Of torch's own memory; as NumPy lays it out, transposed too."""
+    return torch.from_numpy(array).clone(memory_format=torch.preserve_format)
+
+
+def softsign(x: Tensor, y: Tensor) -> Tensor:
+    torch.abs(x, out=y)
+    return torch.div(x, y.add_(1), out=y)
+
+
+def quick_gelu(x: Tensor, y: Tensor) -> Tensor:
+    return torch.mul(x, 1.702, out=y).sigmoid_().mul_(x)
+
+
+def tanh_shrink(x: Tensor, y: Tensor) -> Tensor:
+    torch.tanh(x, out=y)
+    return torch.sub(x, y, out=y)
+
+
+def squareplus(x: Tensor, y: Tensor) -> Tensor:
+    return torch.mul(x, x, out=y).add_(4).sqrt_().add_(x).mul_(0.5)
+
+
+FORWARD: dict[str, Callable[[Tensor, Tensor], Call]] = {
+    "identity": lambda x, y: partial(y.copy_, x),
+    "sigmoid": lambda x, y: partial(torch.sigmoid, x, out=y),
+    "log_sigmoid": lambda x, y: partial(_nn.log_sigmoid, x, out=y),
+    "tanh": lambda x, y: partial(torch.tanh, x, out=y),
+    "relu": lambda x, y: partial(torch.clamp_min, x, 0, out=y),
+    "relu6": lambda x, y: partial(torch.clamp, x, 0, 6, out=y),
+    "leaky_relu": lambda x, y: partial(_nn.leaky_relu, x, 0.01, out=y),
+    "elu": lambda x, y: partial(_nn.elu, x, out=y),
+    "selu": lambda x, y: partial(_nn.elu, x, *SELU, out=y),
+    "celu": lambda x, y: partial(_nn.elu, x, out=y),
+    "softplus": lambda x, y: partial(_nn.softplus, x, out=y),
+    "softsign": lambda x, y: partial(softsign, x, y),
+    "silu": lambda x, y: partial(_nn.silu, x, out=y),
+    "gelu": lambda x, y: partial(_nn.gelu, x, out=y),
+    "gelu_tanh": lambda x, y: partial(_nn.gelu, x, approximate="tanh", out=y),
+    "quick_gelu": lambda x, y: partial(quick_gelu, x, y),
+    "mish": lambda x, y: partial(_nn.mish, x, out=y),
+    "hard_sigmoid": lambda x, y: partial(_nn.hardsigmoid, x, out=y),
+    "hard_swish": lambda x, y: partial(_nn.hardswish, x, out=y),
+    "hard_tanh": lambda x, y: partial(torch.clamp, x, -1, 1, out=y),
+    "tanh_shrink": lambda x, y: partial(tanh_shrink, x, y),
+    "soft_shrink": lambda x, y: partial(_nn.softshrink, x, 0.5, out=y),
+    "hard_shrink": lambda x, y: partial(torch.hardshrink, x, 0.5, out=y),
+    "squareplus": lambda x, y: partial(squareplus, x, y),
+    "softmax": lambda x, y: partial(torch.softmax, x, 1, out=y),
+    "log_softmax": lambda x, y: partial(torch.log_softmax, x, 1, out=y),
+}
+
+
+def into(dx: Tensor, operator: Any, *arguments: Any, **options: Any) -> Call:
+    return partial(operator.grad_input, *arguments, grad_input=dx, **options)
+
+
+BACKWARD: dict[str, Callable[[Tensor, Tensor, Tensor, Tensor], Call]] = {
+    "identity": lambda dy, x, y, dx: partial(dx.copy_, dy),
+    "sigmoid": lambda dy, x, y, dx: into(dx, aten.sigmoid_backward, dy, y),
+    "log_sigmoid": lambda dy, x, y, dx: into(
+        dx, aten.log_sigmoid_backward, dy, x, aten.log_sigmoid_forward(x)[1]
+    ),
+    "tanh": lambda dy, x, y, dx: into(dx, aten.tanh_backward, dy, y),
+    "relu": lambda dy, x, y, dx: into(dx, aten.threshold_backward, dy, y, 0),
+    "relu6": lambda dy, x, y, dx: into(dx, aten.hardtanh_backward, dy, y, 0, 6),
+    "leaky_relu": lambda dy, x, y, dx: into(
+        dx, aten.leaky_relu_backward, dy, y, 0.01, True
+    ),
+    "elu": lambda dy, x, y, dx: into(dx, aten.elu_backward, dy, 1, 1, 1, True, y),
+    "selu": lambda dy, x, y, dx: into(dx, aten.elu_backward, dy, *SELU, 1, True, y),
+    "celu": lambda dy, x, y, dx: into(dx, aten.elu_backward, dy, 1, 1, 1, True, y),
+    "softplus": lambda dy, x, y, dx: into(dx, aten.softplus_backward, dy, x, 1, 20),
+    "silu": lambda dy, x, y, dx: into(dx, aten.silu_backward, dy, x),
+    "gelu": lambda dy, x, y, dx: into(dx, aten.gelu_backward, dy, x),
+    "gelu_tanh": lambda dy, x, y, dx: into(
+        dx, aten.gelu_backward, dy, x, approximate="tanh"
+    ),
+    "mish": lambda dy, x, y, dx: partial(aten.mish_backward.default, dy, x),
+    "hard_sigmoid": lambda dy, x, y, dx: into(dx, aten.hardsigmoid_backward, dy, x),
+    "hard_swish": lambda dy, x, y, dx: partial(aten.hardswish_backward.default, dy, x),
+    "hard_tanh": lambda dy, x, y, dx: into(dx, aten.hardtanh_backward, dy, y, -1, 1),
+    "soft_shrink": lambda dy, x, y, dx: into(dx, aten.softshrink_backward, dy, x, 0.5),
+    "hard_shrink": lambda dy, x, y, dx: into(dx, aten.hardshrink_backward, dy, x, 0.5),
+    "softmax": lambda dy, x, y, dx: partial(
+        aten._softmax_backward_data.out, dy, y, 1, dy.dtype, grad_input=dx
+    ),
+    "log_softmax": lambda dy, x, y, dx: partial(
+        aten._log_softmax_backward_data.out, dy, y, 1, dy.dtype, out=dx
+    ),
+}
+
+
+def forward(name: str, x: Array) -> Call | None:
+    form, ours = FORWARD.get(name), tensor(x)
+    return form and form(ours, torch.empty_like(ours))
+
+
+def backward(name: str, dy: Array, x: Array, y: Array) -> Call | None:
+    form, ours = BACKWARD.get(name), tensor(dy)
+    return form and form(ours, tensor(x), tensor(y), torch.empty_like(ours))
+
+
+def dense(x: Array, kernel: Array, bias: Array) -> Call:
+    """The kernel lies as a layer of torch holds it, out x in."""
+    ours, weight, offset = tensor(x), tensor(kernel.T).contiguous(), tensor(bias)
+    linear = torch.nn.functional.linear
+    return lambda: linear(ours, weight, offset).relu_()
+
+
+def dense_backward(dy: Array, x: Array, kernel: Array, y: Array) -> Call:
+    gradient, ours, weight, saved = map(tensor, (dy, x, kernel.T.copy(), y))
+    dz, dx, dweight = map(torch.empty_like, (gradient, ours, weight))
+    dbias = torch.empty_like(dz[0])
+    relu_backward = into(dz, aten.threshold_backward, gradient, saved, 0)
+
+    def call() -> tuple[Tensor, ...]:
+        relu_backward()
+        torch.mm(dz, weight, out=dx)
+        torch.mm(dz.t(), ours, out=dweight)
+        torch.sum(dz, 0, out=dbias)
+        return dx, dweight.t(), dbias
+
+    return call
+
+
+def matmul(a: Array, b: Array) -> Call:
+    left, right = tensor(a), tensor(b)
+    return partial(torch.mm, left, right, out=left.new_empty(len(a), b.shape[1]))
+
+
+def dropout(rate: float, x: Array) -> Call:
+    ours = tensor(x)
+    return lambda: torch.native_dropout(ours, rate, True)[0]
+
+
+def dropout_backward(rate: float, dy: Array, kept: Array) -> Call:
+    backward = aten.native_dropout_backward.default
+    return partial(backward, tensor(dy), tensor(kept), 1 / (1 - rate))

@@ -1,0 +1,151 @@
+"""One library in a process of its own, which takes orders from a pipe.
+
+Environment variables hold from the start of the process. Between orders it is stopped,
+so that no idle thread of one library spins while another is timed.
+"""
+
+import contextlib
+import gc
+import importlib
+import importlib.metadata
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping
+from itertools import repeat
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
+from typing import Any
+
+import numpy as np
+from threadpoolctl import threadpool_info  # type: ignore[import-untyped]
+
+LONG = 0.01  # seconds
+
+
+class UnavailableError(Exception):
+    """The library is not installed, has no such function or fails; says which."""
+
+
+class Worker:
+    """The parent's end of the pipe."""
+
+    def __init__(
+        self, library: str, environment: Mapping[str, str], cores: Iterable[int]
+    ) -> None:
+        self.library = library
+        self.connection, theirs = Pipe()
+        with theirs:
+            end = theirs.fileno()
+            self.process = subprocess.Popen(
+                [sys.executable, __file__, library, str(end)],
+                env=os.environ | environment,
+                pass_fds=[end],
+            )
+        os.sched_setaffinity(self.process.pid, cores)
+
+    def ask(self, order: str, *arguments: Any) -> Any:
+        """What the method `order` of `Library` returns in the worker."""
+        try:
+            self.process.send_signal(signal.SIGCONT)
+            self.connection.send((order, arguments))
+            reason, value = self.connection.recv()
+            self.process.send_signal(signal.SIGSTOP)
+        except (EOFError, OSError):
+            code = self.process.wait()
+            raise UnavailableError(f"{self.library} died, exit code {code}") from None
+        if reason:
+            raise UnavailableError(reason)
+        return value
+
+    def close(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        self.connection.close()
+
+
+class Library:
+    """The child's end: the module of `peers` with the library's name."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.call: Callable[[], Any] = lambda: None
+        self.elapsed = 0.0
+
+    def facts(self) -> dict[str, Any]:
+        """Version, threads of each pool, and what the library says of itself."""
+        module = importlib.import_module(f"peers.{self.name}")
+        pools = {
+            pool["internal_api"]: " ".join(
+                str(pool[key]) for key in ("num_threads", "architecture") if key in pool
+            )
+            for pool in threadpool_info()
+        }
+        about: Callable[[], dict[str, Any]] = getattr(module, "facts", dict)
+        return {"version": importlib.metadata.version(self.name)} | pools | about()
+
+    def build(self, function: str, arguments: tuple[Any, ...]) -> None:
+        """Prepare a call of the function, on arrays that this process owns."""
+        self.call = lambda: None  # frees what the last one held
+        module = importlib.import_module(f"peers.{self.name}")
+        make = getattr(module, function, None)
+        call = make and make(*map(own, arguments))
+        if call is None:
+            named = [text for text in arguments if isinstance(text, str)]
+            raise UnavailableError(f"{self.name} has no {' '.join([function, *named])}")
+        self.call = call
+
+    def result(self) -> Any:
+        value = self.call()
+        if isinstance(value, tuple):
+            return tuple(np.asarray(part) for part in value)
+        return np.asarray(value)
+
+    def calibrate(self, seconds: float) -> int:
+        """How many calls last that long."""
+        self.elapsed, calls = 0.0, 1
+        while (elapsed := self.time(calls)) < seconds:
+            calls = int(calls * min(10, max(2, 1.2 * seconds / elapsed)))
+        return calls
+
+    def time(self, calls: int) -> float:
+        """Seconds that the calls take, after as many to wake core and caches.
+
+        Rounds longer than LONG, known from the last one, have no cache to wake.
+        """
+        call, clock = self.call, time.perf_counter
+        gc.disable()
+        for _ in repeat(None, calls if self.elapsed < LONG else 0):
+            call()
+        start = clock()
+        for _ in repeat(None, calls):
+            call()
+        self.elapsed = clock() - start
+        gc.enable()
+        return self.elapsed
+
+
+def own(argument: Any) -> Any:
+    return np.array(argument) if isinstance(argument, np.ndarray) else argument
+
+
+def obey(library: Library, connection: Connection) -> None:
+    while True:
+        order, arguments = connection.recv()
+        reply: tuple[str | None, Any]
+        try:
+            reply = None, getattr(library, order)(*arguments)
+        except UnavailableError as error:
+            reply = str(error), None
+        except ModuleNotFoundError as error:
+            reply = f"{error.name} is not installed", None
+        except Exception as error:
+            reply = f"{library.name} fails: {type(error).__name__}: {error}", None
+        connection.send(reply)
+
+
+if __name__ == "__main__":
+    with contextlib.suppress(EOFError):
+        obey(Library(sys.argv[1]), Connection(int(sys.argv[2])))
