@@ -226,3 +226,13 @@ def test_mask_of_any_integer_shape() -> None:
     for shape in (10, np.int64(10), (2, 5), [2, 5], np.array([5, 2])):
         assert lm.dropout_mask(shape, 0.5, seed=1).shape == (2,)
     assert lm.dropout_mask((), 0.5, seed=1).shape == (1,)
+
+
+def test_result_may_share_memory_with_the_mask() -> None:
+    dy = np.arange(1, 129, dtype=np.float32)
+    bits = lm.dropout_mask(128, 0.5, seed=3)
+    memory = np.zeros(512, np.uint8)
+    memory[100:116] = bits
+    out = memory.view(np.float32)
+    lm.dropout_backward(dy, 0.5, mask=memory[100:116], out=out)
+    np.testing.assert_array_equal(out, lm.dropout_backward(dy, 0.5, mask=bits))

@@ -783,3 +783,28 @@ def test_a_layer_belongs_to_one_net() -> None:
     other = pickle.loads(pickle.dumps(net))
     with pytest.raises(ValueError, match="must not be in a net already"):
         lm.Sequential(other.layers)
+
+
+def test_whole_trainings_agree_bit_for_bit_on_targets_with_fma() -> None:
+    x, y = blobs()
+    trained = []
+    targets = [t for t in lm.show_config()["targets_available"] if t != "sse2"]
+    if len(targets) < 2:
+        pytest.skip(f"one target with fma: {targets}")
+    for target in targets:
+        lm.set_target(target)
+        net = lm.Sequential(
+            [
+                lm.Standardize(),
+                lm.Dense(37, activation="gelu", l2=1e-3),
+                lm.Dropout(0.3),
+                lm.Dense(19, activation="tanh"),
+                lm.Dense(3, activation="softmax"),
+            ],
+            seed=7,
+        )
+        net.fit(x, y, epochs=5, batch_size=17, verbose=0)
+        trained.append((net.parameters, net.predict(x)))
+    for parameters, outputs in trained[1:]:
+        np.testing.assert_array_equal(parameters, trained[0][0])
+        np.testing.assert_array_equal(outputs, trained[0][1])

@@ -198,12 +198,11 @@ py::object py_dropout_masked(py::handle dy, py::handle mask, py::handle out,
                              py::handle rate, py::handle mode) {
   const DropoutChoice dropout =
       dropout_choice(fraction("rate", rate), 0, 0, 0, is_inverted(mode));
-  Argument gradient("dy", dy);
+  Argument gradient("dy", dy), kept("mask", mask);
   const Shape shape = gradient.shape();
   const std::size_t size = product_of(shape), bytes = size / 8 + (size % 8 != 0);
-  auto* bits = reinterpret_cast<PyArrayObject*>(mask.ptr());
-  if (!PyArray_Check(mask.ptr()) || PyArray_TYPE(bits) != NPY_UINT8 ||
-      !PyArray_ISCARRAY_RO(bits) ||
+  PyArrayObject* bits = kept.array();
+  if (PyArray_TYPE(bits) != NPY_UINT8 || !PyArray_ISCARRAY_RO(bits) ||
       static_cast<std::size_t>(PyArray_SIZE(bits)) != bytes)
     throw py::value_error("mask must be the contiguous uint8 array of " +
                           std::to_string(bytes) +
@@ -213,7 +212,7 @@ py::object py_dropout_masked(py::handle dy, py::handle mask, py::handle out,
     using T = decltype(type);
     const T* g = gradient.contiguous<T>();
     const bool same = out.ptr() == reinterpret_cast<PyObject*>(gradient.array());
-    Output dx("out", out, is_double, shape, {same ? nullptr : &gradient});
+    Output dx("out", out, is_double, shape, {same ? nullptr : &gradient, &kept});
     run(size, [&] {
       kernels<T>().dropout_masked(g,
                                   static_cast<const std::uint8_t*>(PyArray_DATA(bits)),
