@@ -13,6 +13,7 @@ from peers import Array
 ROW_FUNCTIONS = [name for name in lm.activations.names if name.endswith("softmax")]
 ELEMENTWISE = [name for name in lm.activations.names if name not in ROW_FUNCTIONS]
 SIZES = [(1,), (16,), (1_000,), (16_384,), (1_048_576,), (16_777_216,)]
+BRIEF = SIZES[2:5]
 ROWS = [(256, 10), (256, 100), (256, 1_000)]
 
 
@@ -37,7 +38,10 @@ def inputs(dtype: str, shape: tuple[int, ...]) -> Array:
 def cases(build: Callable[..., Case]) -> list[Any]:
     flat = [(name, shape) for name in ELEMENTWISE for shape in SIZES]
     rows = [(name, shape) for name in ROW_FUNCTIONS for shape in ROWS]
-    return [parameter(build, name, *shape) for name, shape in flat + rows]
+    return [
+        parameter(build, name, *shape, brief=shape in BRIEF + ROWS)
+        for name, shape in flat + rows
+    ]
 
 
 @pytest.mark.parametrize("group", cases(forward), indirect=True)

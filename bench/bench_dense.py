@@ -1,6 +1,7 @@
 """Dense layers with relu, forward and backward, and the three products in them."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -26,6 +27,7 @@ SHAPES = [
     (33, 65, 17),
     (128, 512, 10),
 ]
+BRIEF = [(1, 64, 64), (32, 64, 64), (64, 256, 256), (256, 512, 512), (33, 65, 17)]
 
 
 def forward(dtype: str, *shape: int) -> Case:
@@ -67,27 +69,23 @@ def gradients_close(actual: tuple[Array, ...], expected: tuple[Array, ...]) -> N
         sums_close(theirs, ours)
 
 
-@pytest.mark.parametrize(
-    "group", [parameter(forward, *shape) for shape in SHAPES], indirect=True
-)
+def cases(build: Callable[..., Case], *arguments: str) -> list[Any]:
+    return [parameter(build, *arguments, *s, brief=s in BRIEF) for s in SHAPES]
+
+
+@pytest.mark.parametrize("group", cases(forward), indirect=True)
 def test_dense(group: Group, measure: Callable[[Group], None]) -> None:
     measure(group)
 
 
-@pytest.mark.parametrize(
-    "group", [parameter(backward, *shape) for shape in SHAPES], indirect=True
-)
+@pytest.mark.parametrize("group", cases(backward), indirect=True)
 def test_dense_backward(group: Group, measure: Callable[[Group], None]) -> None:
     measure(group)
 
 
 @pytest.mark.parametrize(
     "group",
-    [
-        parameter(product, kind, *shape)
-        for kind in ("NN", "NT", "TN")
-        for shape in SHAPES
-    ],
+    [*cases(product, "NN"), *cases(product, "NT"), *cases(product, "TN")],
     indirect=True,
 )
 def test_matmul(group: Group, measure: Callable[[Group], None]) -> None:

@@ -11,6 +11,7 @@ from conftest import Group
 from peers import Array
 
 SIZES = [1, 16, 1_000, 16_384, 1_048_576, 16_777_216]
+BRIEF = SIZES[2:5]
 RATES = [0.1, 0.5]
 
 
@@ -43,7 +44,11 @@ def same_distribution(x: Array, rate: float, y: Array, other: Array) -> None:
 
 @pytest.mark.parametrize(
     "group",
-    [parameter(forward, rate, size) for rate in RATES for size in SIZES],
+    [
+        parameter(forward, rate, size, brief=size in BRIEF)
+        for rate in RATES
+        for size in SIZES
+    ],
     indirect=True,
 )
 def test_dropout(group: Group, measure: Callable[[Group], None]) -> None:
@@ -51,7 +56,9 @@ def test_dropout(group: Group, measure: Callable[[Group], None]) -> None:
 
 
 @pytest.mark.parametrize(
-    "group", [parameter(backward, 0.5, size) for size in SIZES], indirect=True
+    "group",
+    [parameter(backward, 0.5, size, brief=size in BRIEF) for size in SIZES],
+    indirect=True,
 )
 def test_dropout_backward(group: Group, measure: Callable[[Group], None]) -> None:
     measure(group)

@@ -22,7 +22,13 @@ def close(actual: Array, expected: Array, scale: float = 1.0) -> None:
 
 @dataclass(frozen=True)
 class Case:
-    """One operation at one size: `function` of a library's module, of `arguments`."""
+    """One operation at one size: `function` of a library's module, of `arguments`.
+
+    The module is that of `peers`, or of `nets` for "nets.training_step" and its like.
+
+    What libraries agree on is the result of the last of `calls` calls, of `rehearsal`
+    where the arguments timed have no single right answer.
+    """
 
     table: str
     operation: str
@@ -30,15 +36,22 @@ class Case:
     function: str
     arguments: tuple[Any, ...]
     agree: Callable[[Any, Any], None] = close
+    rehearsal: tuple[Any, ...] | None = None
+    calls: int = 1
+    cold: bool = False  # a round is a new process with one call
 
 
-def parameter(build: Callable[..., Case], *arguments: Any) -> Any:
-    """The case that ``build(dtype, *arguments)`` makes once its turn has come."""
+def parameter(build: Callable[..., Case], *arguments: Any, brief: bool = True) -> Any:
+    """The case that ``build(dtype, *arguments)`` makes once its turn has come.
+
+    Without `brief`, it runs with ``--full`` only.
+    """
 
     def make(dtype: str) -> Case:
         return build(dtype, *arguments)
 
-    return pytest.param(make, id="-".join(map(str, arguments)))
+    marks = () if brief else pytest.mark.full
+    return pytest.param(make, id="-".join(map(str, arguments)), marks=marks)
 
 
 def normal(

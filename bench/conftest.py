@@ -7,7 +7,7 @@ opponent and kind of operation.
 """
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import cache, cached_property
 from itertools import chain, repeat
@@ -18,10 +18,11 @@ import numpy as np
 import pytest
 
 from cases import Case
+from tables import LIMIT, OURS, Row, growth, growth_table, ratio_tables, unique
 from worker import UnavailableError, Worker
 
-OURS = "lamina"
-PEERS = ["torch", "jax", "numba", "numexpr", "thinc"]
+ALWAYS = [OURS, "numpy", "cython", LIMIT]
+PEERS = ["torch", "jax", "scikit-learn", "onnxruntime", "thinc", "numba", "numexpr"]
 
 # Ours unless the command line says otherwise: rounds of 0.1 ms, 0.05 s for each
 # library, at least five rounds.
@@ -54,14 +55,6 @@ AVX2 = {
 class Rounds(NamedTuple):
     calls: int
     seconds: list[float]  # of each round, in the order of time
-
-
-class Row(NamedTuple):
-    table: str
-    operation: str
-    size: str
-    opponent: str
-    ratio: float
 
 
 class Clock:
@@ -98,13 +91,19 @@ class Group:
         self.limits = limits
         self.workers: dict[str, Worker] = {}
         self.unavailable: dict[str, str] = {}
+        self.memory: dict[str, int] = {}  # bytes at most, of cold processes
         reference = None
         for name, worker in workers.items():
             try:
-                worker.ask("build", case.function, case.arguments)
-                result = worker.ask("result")
-                reference = result if reference is None else reference
-                case.agree(result, reference)
+                if case.function:
+                    rehearsal = case.rehearsal or case.arguments
+                    worker.ask("build", case.function, rehearsal)
+                if case.function and name != LIMIT:  # which computes nothing
+                    result = worker.ask("result", case.calls)
+                    reference = result if reference is None else reference
+                    case.agree(result, reference)
+                if case.rehearsal:
+                    worker.ask("build", case.function, case.arguments)
             except UnavailableError as error:
                 if name == OURS:
                     raise
@@ -128,14 +127,24 @@ class Group:
                 worker = self.workers[name]
                 try:
                     if name not in rounds:
-                        rounds[name] = Rounds(worker.ask("calibrate", round_time), [])
-                    rounds[name].seconds.append(worker.ask("time", rounds[name].calls))
+                        cold = self.case.cold
+                        calls = 1 if cold else worker.ask("calibrate", round_time)
+                        rounds[name] = Rounds(calls, [])
+                    rounds[name].seconds.append(self._time(name, rounds[name].calls))
                     spent += rounds[name].seconds[-1]
                 except UnavailableError as error:
                     self.unavailable[name] = str(error)
                     del self.workers[name]
             count += 1
         return rounds
+
+    def _time(self, name: str, calls: int) -> float:
+        worker = self.workers[name]
+        if not self.case.cold:
+            return float(worker.ask("time", calls))
+        seconds, memory = worker.cold(self.case.function, self.case.arguments)
+        self.memory[name] = max(memory, self.memory.get(name, 0))
+        return seconds
 
 
 @pytest.fixture(scope="session")
@@ -221,12 +230,20 @@ def measure(request: pytest.FixtureRequest, benchmark: Any) -> Callable[[Group],
             threads=config.getoption("threads"),
             target=config.getoption("target"),
         )
-        if OURS in group.workers and name != OURS:
-            pairs = ratios(recorded[name], recorded[OURS])
-            ratio, won = median(pairs), sum(pair > 1 for pair in pairs) / len(pairs)
-            benchmark.extra_info.update(ratio_to_lamina=ratio, rounds_lamina_won=won)
-            row = Row(case.table, case.operation, case.size, name, ratio)
-            config.stash[ROWS].append(row)
+        ratio, own = None, recorded[name]
+        if name != OURS:
+            pairs = ratios(own, recorded[OURS])
+            low, ratio, high = np.quantile(pairs, [0.25, 0.5, 0.75]).tolist()
+            benchmark.extra_info.update(
+                ratio_to_lamina=ratio,
+                ratio_quartiles=[low, high],
+                rounds_lamina_won=sum(pair > 1 for pair in pairs) / len(pairs),
+            )
+        if name in group.memory:
+            benchmark.extra_info["peak_memory"] = group.memory[name]
+        seconds = median(own.seconds) / own.calls
+        labels = case.table, case.operation, case.size
+        config.stash[ROWS].append(Row(*labels, name, seconds, ratio))
         CLOCK.replay(benchmark, recorded[name])
 
     return run
@@ -244,13 +261,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     options = parser.getgroup("bench")
     options.addoption("--dtype", default="float32", choices=["float32", "float64"])
     options.addoption("--threads", default="1", choices=["1", "default"])
+    options.addoption("--full", action="store_true", help="every case and size")
     options.addoption(
         "--target", default="best", choices=["best", "avx2"], help="for all libraries"
     )
     options.addoption(
         "--peers",
         default="",
-        help=f"opponents besides numpy, by comma: {','.join(PEERS)} or all",
+        help=f"opponents that are extras, by comma: {','.join(PEERS)} or all",
     )
 
 
@@ -258,6 +276,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[ROWS] = []
     config.stash[FACTS] = {}
+    config.addinivalue_line("markers", "full: a case that runs with --full only")
     given = " ".join(config.invocation_params.args)
     for name, value in SETTINGS.items():
         if f"--{name.replace('_', '-')}" not in given:
@@ -274,12 +293,21 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("measure", rows, indirect=True)
 
 
+def pytest_collection_modifyitems(
+    config: pytest.Config, items: list[pytest.Item]
+) -> None:
+    if not config.getoption("full"):
+        longer = [item for item in items if item.get_closest_marker("full")]
+        config.hook.pytest_deselected(items=longer)
+        items[:] = [item for item in items if item not in longer]
+
+
 def implementations(config: pytest.Config) -> list[str]:
     peers = config.getoption("peers")
     chosen = PEERS if peers == "all" else [name for name in peers.split(",") if name]
     if unknown := set(chosen) - set(PEERS):
         raise pytest.UsageError(f"--peers: no such library: {', '.join(unknown)}")
-    return [OURS, "numpy", *chosen]
+    return [*ALWAYS, *chosen]
 
 
 def pytest_benchmark_update_machine_info(
@@ -294,41 +322,17 @@ def pytest_terminal_summary(
 ) -> None:
     """What ran, and one table of ratios for each opponent and kind of operation."""
     dtype = config.getoption("dtype")
-    tables: dict[tuple[str, str], dict[tuple[str, str], float]] = {}
     rows = config.stash[ROWS]
-    for row in sorted(rows, key=lambda row: row.opponent):
-        table = tables.setdefault((row.opponent, row.table), {})
-        table[row.operation, row.size] = row.ratio
-    for (opponent, kind), cells in tables.items():
-        title = f"{kind}, {dtype}: time of {opponent} / of lamina"
+    for (name, kind), text in ratio_tables(rows).items():
+        title = f"{kind}, {dtype}: time of {name} / of lamina"
+        if name == LIMIT:
+            title = f"{kind}, {dtype}: share of the machine's limit"
         terminalreporter.section(title)
-        terminalreporter.write_line(render(cells))
+        terminalreporter.write_line(text)
+    for (kind, operation), series in growth(rows).items():
+        terminalreporter.section(f"{operation}, {kind}: microseconds, exponents")
+        terminalreporter.write_line(growth_table(series))
     terminalreporter.section("libraries")
     for library, facts in config.stash[FACTS].items():
         pairs = " ".join(f"{key}={value}" for key, value in facts.items())
         terminalreporter.write_line(f"{library}: {pairs}")
-
-
-def render(ratios: dict[tuple[str, str], float]) -> str:
-    """A table, the longer of operations and sizes down the page, losses starred."""
-    operations, sizes = (unique(key[i] for key in ratios) for i in (0, 1))
-    down = len(operations) >= len(sizes)
-    rows, columns = (operations, sizes) if down else (sizes, operations)
-    first = max(map(len, rows))
-    widths = [max(8, len(column) + 2) for column in columns]
-    titles = zip(columns, widths, strict=True)
-    lines = [" " * first + "".join(f"{title:>{width}} " for title, width in titles)]
-    for row in rows:
-        line = f"{row:{first}}"
-        for column, width in zip(columns, widths, strict=True):
-            ratio = ratios.get((row, column) if down else (column, row))
-            mark = "*" if ratio is not None and ratio < 1 else " "
-            line += f"{'' if ratio is None else format(ratio, '.2f'):>{width}}{mark}"
-        lines.append(line)
-    slower = sum(ratio < 1 for ratio in ratios.values())
-    lines.append(f"* lamina is slower: {slower} of {len(ratios)}")
-    return "\n".join(lines)
-
-
-def unique(names: Iterable[str]) -> list[str]:
-    return list(dict.fromkeys(names))

@@ -9,6 +9,7 @@ import gc
 import importlib
 import importlib.metadata
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -17,12 +18,15 @@ from collections.abc import Callable, Iterable, Mapping
 from itertools import repeat
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 from threadpoolctl import threadpool_info  # type: ignore[import-untyped]
 
 LONG = 0.01  # seconds
+LARGEST_PART = {"scikit-learn": "sklearn.neural_network", "thinc": "thinc.api"}
 
 
 class UnavailableError(Exception):
@@ -35,7 +39,7 @@ class Worker:
     def __init__(
         self, library: str, environment: Mapping[str, str], cores: Iterable[int]
     ) -> None:
-        self.library = library
+        self.library, self.environment, self.cores = library, environment, cores
         self.connection, theirs = Pipe()
         with theirs:
             end = theirs.fileno()
@@ -60,6 +64,26 @@ class Worker:
             raise UnavailableError(reason)
         return value
 
+    def cold(self, function: str, arguments: tuple[Any, ...]) -> tuple[float, int]:
+        """Seconds of a new process to its first result, and the most bytes it held.
+
+        Without a function, the import of the library is all it does.
+        """
+        start = time.perf_counter()
+        new = Worker(self.library, self.environment, self.cores)
+        try:
+            new.ask("load")
+            if function:
+                new.ask("build", function, arguments)
+                new.ask("result", 1)
+            seconds = time.perf_counter() - start
+            status = Path(f"/proc/{new.process.pid}/status").read_text()
+        finally:
+            new.close()
+        peak = re.search(r"VmHWM:\s*(\d+) kB", status)
+        assert peak
+        return seconds, 1024 * int(peak[1])
+
     def close(self) -> None:
         self.process.kill()
         self.process.wait()
@@ -67,16 +91,25 @@ class Worker:
 
 
 class Library:
-    """The child's end: the module of `peers` with the library's name."""
+    """The child's end: the modules of `peers` and `nets` with the library's name."""
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.call: Callable[[], Any] = lambda: None
         self.elapsed = 0.0
 
+    def module(self, package: str = "peers") -> ModuleType:
+        return importlib.import_module(f"{package}.{self.name.replace('-', '_')}")
+
+    def load(self) -> None:
+        """Import the library itself."""
+        if self.name in ("cython", "limit"):
+            raise UnavailableError(f"{self.name} is compiled into its caller")
+        importlib.import_module(LARGEST_PART.get(self.name, self.name))
+
     def facts(self) -> dict[str, Any]:
         """Version, threads of each pool, and what the library says of itself."""
-        module = importlib.import_module(f"peers.{self.name}")
+        module = self.module()
         pools = {
             pool["internal_api"]: " ".join(
                 str(pool[key]) for key in ("num_threads", "architecture") if key in pool
@@ -84,20 +117,26 @@ class Library:
             for pool in threadpool_info()
         }
         about: Callable[[], dict[str, Any]] = getattr(module, "facts", dict)
-        return {"version": importlib.metadata.version(self.name)} | pools | about()
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            version = importlib.metadata.version(self.name)
+            return {"version": version, **pools, **about()}
+        return about()
 
     def build(self, function: str, arguments: tuple[Any, ...]) -> None:
         """Prepare a call of the function, on arrays that this process owns."""
         self.call = lambda: None  # frees what the last one held
-        module = importlib.import_module(f"peers.{self.name}")
-        make = getattr(module, function, None)
+        package, _, name = function.rpartition(".")
+        make = getattr(self.module(package or "peers"), name, None)
         call = make and make(*map(own, arguments))
         if call is None:
             named = [text for text in arguments if isinstance(text, str)]
-            raise UnavailableError(f"{self.name} has no {' '.join([function, *named])}")
+            raise UnavailableError(f"{self.name} has no {' '.join([name, *named])}")
         self.call = call
 
-    def result(self) -> Any:
+    def result(self, calls: int) -> Any:
+        """What the last of that many calls gives."""
+        for _ in range(calls - 1):
+            self.call()
         value = self.call()
         if isinstance(value, tuple):
             return tuple(np.asarray(part) for part in value)
@@ -128,6 +167,8 @@ class Library:
 
 
 def own(argument: Any) -> Any:
+    if isinstance(argument, tuple):
+        return tuple(map(own, argument))
     return np.array(argument) if isinstance(argument, np.ndarray) else argument
 
 
@@ -140,7 +181,9 @@ def obey(library: Library, connection: Connection) -> None:
         except UnavailableError as error:
             reply = str(error), None
         except ModuleNotFoundError as error:
-            reply = f"{error.name} is not installed", None
+            ours = (error.name or "").startswith(("peers.", "nets."))
+            absent = "has no such function" if ours else f"needs {error.name}"
+            reply = f"{library.name} {absent}", None
         except Exception as error:
             reply = f"{library.name} fails: {type(error).__name__}: {error}", None
         connection.send(reply)
