@@ -17,6 +17,12 @@ def close(actual: Array, expected: Array, scale: float = 1.0) -> None:
     """
     tolerance = 84 * np.finfo(expected.dtype).eps * scale
     assert actual.dtype == expected.dtype
+    assert actual.shape == expected.shape
+    error, bound = abs(actual - expected), abs(expected)
+    bound += 1
+    bound *= bound.dtype.type(tolerance)
+    if (error <= bound).all():
+        return  # in a tenth of the time of what explains the rest
     np.testing.assert_allclose(actual, expected, rtol=tolerance, atol=tolerance)
 
 

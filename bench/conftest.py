@@ -20,16 +20,16 @@ import pytest
 
 from cases import Case
 from tables import LIMIT, OURS, Row, growth, growth_table, ratio_tables, unique
-from worker import UnavailableError, Worker
+from worker import UnavailableError, Worker, pack, unpack
 
 ALWAYS = [OURS, "numpy", "cython", LIMIT]
 PEERS = ["torch", "jax", "scikit-learn", "onnxruntime", "thinc", "numba", "numexpr"]
 
-# Ours unless the command line says otherwise: rounds of 0.1 ms, 0.05 s for each
+# Ours unless the command line says otherwise: rounds of 0.1 ms, 0.03 s for each
 # library, at least five rounds.
 SETTINGS = {
     "benchmark_min_time": 1e-4,
-    "benchmark_max_time": 0.05,
+    "benchmark_max_time": 0.03,
     "benchmark_min_rounds": 5,
     "benchmark_columns": ["median", "iqr", "rounds", "iterations"],
 }
@@ -91,9 +91,11 @@ class Group:
     ) -> None:
         self.case = case
         self.limits = limits
+        self.arguments = pack(case.arguments)
+        self.rehearsal = pack(case.rehearsal or case.arguments)
         self.workers: dict[str, Worker] = {}
         self.unavailable: dict[str, str] = {}
-        self.memory: dict[str, int] = {}  # bytes at most, of cold processes
+        self.memory: dict[str, tuple[int, int]] = {}  # of cold processes, see `cold`
         reference = None
         for name, worker in workers.items():
             try:
@@ -118,14 +120,19 @@ class Group:
         case = self.case
         if not case.function:
             return None
-        rehearsal = case.rehearsal or case.arguments
-        worker.ask("build", case.function, rehearsal, case.threads)
+        worker.ask("build", case.function, self.rehearsal, case.threads)
         if worker.library == LIMIT:  # computes nothing
             return None
-        result = worker.ask("result", case.calls)
+        path = worker.ask("result", case.calls)
+        result = unpack(path)
+        os.unlink(path)
         if case.rehearsal:
-            worker.ask("build", case.function, case.arguments, case.threads)
+            worker.ask("build", case.function, self.arguments, case.threads)
         return result
+
+    def close(self) -> None:
+        os.unlink(self.arguments)
+        os.unlink(self.rehearsal)
 
     @cached_property
     def rounds(self) -> dict[str, Rounds]:
@@ -153,8 +160,8 @@ class Group:
         worker = self.workers[name]
         if not self.case.cold:
             return float(worker.ask("time", calls))
-        seconds, memory = worker.cold(self.case.function, self.case.arguments)
-        self.memory[name] = max(memory, self.memory.get(name, 0))
+        seconds, peak, own = worker.cold(self.case.function, self.arguments)
+        self.memory[name] = max((peak, own), self.memory.get(name, (0, 0)))
         return seconds
 
 
@@ -199,7 +206,9 @@ def avx512_of_numpy() -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def group(request: pytest.FixtureRequest, workers: Callable[[str], Worker]) -> Group:
+def group(
+    request: pytest.FixtureRequest, workers: Callable[[str], Worker]
+) -> Iterator[Group]:
     """What the function given as parameter builds, in every library with a row."""
     rows = [getattr(item, "callspec", None) for item in request.session.items]
     names = unique(
@@ -214,7 +223,9 @@ def group(request: pytest.FixtureRequest, workers: Callable[[str], Worker]) -> G
         int(option("benchmark_min_rounds")),
     )
     case = request.param(option("dtype"))
-    return Group(case, {name: workers(name) for name in names}, limits)
+    made = Group(case, {name: workers(name) for name in names}, limits)
+    yield made
+    made.close()
 
 
 @pytest.fixture
@@ -247,7 +258,7 @@ def measure(request: pytest.FixtureRequest, benchmark: Any) -> Callable[[Group],
             target=config.getoption("target"),
         )
         ratio, own = None, recorded[name]
-        if name != OURS:
+        if name != OURS and OURS in recorded:
             pairs = ratios(own, recorded[OURS])
             low, ratio, high = np.quantile(pairs, [0.25, 0.5, 0.75]).tolist()
             benchmark.extra_info.update(
@@ -256,7 +267,8 @@ def measure(request: pytest.FixtureRequest, benchmark: Any) -> Callable[[Group],
                 rounds_lamina_won=sum(pair > 1 for pair in pairs) / len(pairs),
             )
         if name in group.memory:
-            benchmark.extra_info["peak_memory"] = group.memory[name]
+            peak, taken = group.memory[name]
+            benchmark.extra_info.update(peak_memory=peak, own_memory=taken)
         seconds = median(own.seconds) / own.calls
         labels = case.table, case.operation, case.size
         config.stash[ROWS].append(Row(*labels, name, seconds, ratio))

@@ -11,7 +11,7 @@ import html
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import groupby
+from itertools import groupby, pairwise
 from math import floor, log10, nan
 from operator import attrgetter
 from pathlib import Path
@@ -82,6 +82,7 @@ def read(paths: Iterable[Path]) -> list[Run]:
                 info.get("ratio_quartiles", (nan, nan)),
                 info.get("rounds_lamina_won", nan),
                 info.get("peak_memory", 0),
+                info.get("own_memory", 0),
             )
             machine, rows = found.setdefault(key, (facts, {}))
             rows[row[:4]] = row
@@ -233,6 +234,10 @@ NOTES = {
     "calls": "\nNumPy's row is `np.tanh(x, out=y)`, a ufunc as a yardstick.\n",
     "cold start": "\nNew processes, from nothing to the result; most memory held.\n",
 }
+MEMORY = """\
+**Memory of training** (two steps with dropout and Adam, on top of the data), beside the
+sum of what must be kept: parameters, gradients, two moments, every layer's output.
+"""
 LIMITS = """\
 ### Share of the limit
 
@@ -320,7 +325,9 @@ def tables_of(run: Run) -> Iterator[str]:
             for (_, operation), series in growth(rows).items():
                 yield from (f"**{operation}**\n", growth_grid(series))
         elif table == "cold start":
-            yield cross(rows, "implementation", "operation", cold_start)
+            tops = [r._replace(operation=f"{r.operation} {r.size}") for r in rows]
+            yield cross(tops, "implementation", "operation", cold_start)
+            yield from (MEMORY, memory_grid([r for r in rows if r.own_memory], run))
         else:
             down, across = sides(rows)
             for value in unique(getattr(row, across) for row in rows):
@@ -346,6 +353,29 @@ def growth_grid(series: dict[str, list[Row]]) -> str:
         cells = [fit[i] if fit else NONE for fit in fits]
         text += f"| *p*, {over} | {' | '.join(cells)} |\n"
     return text
+
+
+def memory_grid(rows: Sequence[Row], run: Run) -> str:
+    kept = [
+        row._replace(implementation="must be kept", own_memory=kept_by(row.size, run))
+        for row in by(rows, implementation=OURS)
+    ]
+    return cross(
+        [*kept, *rows],
+        "implementation",
+        "size",
+        lambda row: f"{row.own_memory / 1e6:.3g} MB",
+        lambda row: False,
+    )
+
+
+def kept_by(size: str, run: Run) -> int:
+    """Bytes that a step keeps of a net written as 32: 64-128-10."""
+    batch, net = size.split(": ")
+    widths = [int(width) for width in net.split("-")]
+    parameters = sum((n + 1) * m for n, m in pairwise(widths))
+    numbers = 4 * parameters + int(batch) * sum(widths[1:])
+    return numbers * (8 if run.title.startswith("float64") else 4)
 
 
 def missing(run: Run) -> str:

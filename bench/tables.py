@@ -19,6 +19,7 @@ class Row(NamedTuple):
     quartiles: tuple[float, float] = (np.nan, np.nan)  # of the ratio
     won: float = np.nan  # share of the rounds in which lamina was faster
     memory: int = 0  # bytes at most, of a cold start
+    own_memory: int = 0  # of them, what the function took on top of its arguments
 
 
 def ratio_tables(rows: Sequence[Row]) -> dict[tuple[str, str], str]:

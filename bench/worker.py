@@ -9,6 +9,7 @@ import gc
 import importlib
 import importlib.metadata
 import os
+import pickle
 import re
 import signal
 import subprocess
@@ -21,6 +22,7 @@ from itertools import repeat
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from types import ModuleType
 from typing import Any
 
@@ -28,6 +30,7 @@ import numpy as np
 from threadpoolctl import threadpool_info  # type: ignore[import-untyped]
 
 LONG = 0.01  # seconds
+MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None  # a file system in memory
 LARGEST_PART = {"scikit-learn": "sklearn.neural_network", "thinc": "thinc.api"}
 
 
@@ -66,25 +69,21 @@ class Worker:
             raise UnavailableError(reason)
         return value
 
-    def cold(self, function: str, arguments: tuple[Any, ...]) -> tuple[float, int]:
-        """Seconds of a new process to its first result, and the most bytes it held.
+    def cold(self, function: str, arguments: str) -> tuple[float, int, int]:
+        """Of a new process, to its first result: seconds, and the most bytes it held.
 
-        Without a function, the import of the library is all it does.
+        The last are the bytes that the function took on top of its arguments. Without
+        one, the import of the library is all.
         """
         start = time.perf_counter()
         new = Worker(self.library, self.environment, self.cores)
         try:
             new.ask("load")
-            if function:
-                new.ask("build", function, arguments, 1)
-                new.ask("result", 1)
+            own = new.ask("first", function, arguments) if function else 0
             seconds = time.perf_counter() - start
-            status = Path(f"/proc/{new.process.pid}/status").read_text()
+            return seconds, held(new.process.pid, "VmHWM"), own
         finally:
             new.close()
-        peak = re.search(r"VmHWM:\s*(\d+) kB", status)
-        assert peak
-        return seconds, 1024 * int(peak[1])
 
     def close(self) -> None:
         self.process.kill()
@@ -125,7 +124,7 @@ class Library:
             return {"version": version, **pools, **about()}
         return about()
 
-    def build(self, function: str, arguments: tuple[Any, ...], threads: int) -> None:
+    def build(self, function: str, arguments: str, threads: int) -> None:
         """Prepare a call of the function, on arrays that this process owns.
 
         With more threads than one, each makes such a call, on any core.
@@ -134,9 +133,9 @@ class Library:
         self.pool.shutdown()
         package, _, name = function.rpartition(".")
         make = getattr(self.module(package or "peers"), name, None)
-        calls = [make and make(*map(own, arguments)) for _ in range(threads)]
+        calls = [make and make(*unpack(arguments)) for _ in range(threads)]
         if calls[0] is None:
-            named = [text for text in arguments if isinstance(text, str)]
+            named = [text for text in unpack(arguments) if isinstance(text, str)]
             raise UnavailableError(f"{self.name} has no {' '.join([name, *named])}")
         if threads == 1:
             self.call = calls[0]
@@ -150,14 +149,24 @@ class Library:
 
         self.call = all_at_once
 
-    def result(self, calls: int) -> Any:
-        """What the last of that many calls gives."""
+    def first(self, function: str, arguments: str) -> int:
+        """Build and make two calls; the bytes that both have taken at most."""
+        gc.collect()
+        before = held(os.getpid(), "VmRSS")
+        Path("/proc/self/clear_refs").write_text("5")  # VmHWM starts anew
+        self.build(function, arguments, 1)
+        self.call()
+        self.call()
+        return held(os.getpid(), "VmHWM") - before
+
+    def result(self, calls: int) -> str:
+        """What the last of that many calls gives, packed."""
         for _ in range(calls - 1):
             self.call()
         value = self.call()
         if isinstance(value, tuple):
-            return tuple(np.asarray(part) for part in value)
-        return np.asarray(value)
+            return pack(tuple(np.asarray(part) for part in value))
+        return pack(np.asarray(value))
 
     def calibrate(self, seconds: float) -> int:
         """How many calls last that long."""
@@ -183,10 +192,24 @@ class Library:
         return self.elapsed
 
 
-def own(argument: Any) -> Any:
-    if isinstance(argument, tuple):
-        return tuple(map(own, argument))
-    return np.array(argument) if isinstance(argument, np.ndarray) else argument
+def held(process: int, what: str) -> int:
+    """Bytes of memory that a process holds (VmRSS) or has held at most (VmHWM)."""
+    status = Path(f"/proc/{process}/status").read_text()
+    found = re.search(rf"{what}:\s*(\d+) kB", status)
+    assert found
+    return 1024 * int(found[1])
+
+
+def pack(thing: Any) -> str:
+    """A file that holds it: a pipe takes six times as long for large arrays."""
+    with NamedTemporaryFile(dir=MEMORY, delete=False) as file:
+        pickle.dump(thing, file, protocol=5)
+    return file.name
+
+
+def unpack(path: str) -> Any:
+    with open(path, "rb") as file:
+        return pickle.load(file)
 
 
 def obey(library: Library, connection: Connection) -> None:

@@ -82,16 +82,22 @@ def matmul(a: Array, b: Array) -> Call:
     return jitted(lambda a, b: a.T @ b, a.T, b)
 
 
+def mask(key: JaxArray, rate: float, size: int) -> JaxArray:
+    """What is kept, by sixteen bits each, which four at a time draws fastest."""
+    words = jax.random.bits(key, (-(-size // 4),), "uint64")
+    bits = jax.lax.bitcast_convert_type(words, "uint16").ravel()
+    return bits[:size] >= round(rate * 65536)
+
+
 def dropout(rate: float, x: Array) -> Call:
-    """Bits by the generator that is fastest here; the key follows from the last one."""
+    """The key follows from the last one."""
 
     def step(key: JaxArray, x: JaxArray) -> tuple[JaxArray, JaxArray]:
         key, now = jax.random.split(key)
-        kept = jax.random.bits(now, x.shape, "uint16") >= round(rate * 65536)
-        return key, jnp.where(kept, x * (1 / (1 - rate)), 0)
+        return key, jnp.where(mask(now, rate, x.size), x * (1 / (1 - rate)), 0)
 
     draw = jax.jit(step)
-    key, ours = jax.random.key(0, impl="rbg"), jnp.array(x)
+    key, ours = jax.random.key(0), jnp.array(x)
 
     def call() -> JaxArray:
         nonlocal key
