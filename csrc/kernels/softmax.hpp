@@ -99,9 +99,10 @@ class ShortRows {
       for (; c + side <= cols; c += side)
         for (std::size_t r = 0; r < rows; r += side)
           turn(x + r * cols + c, cols, &column_[c][r], rows);
-    for (; c < cols; ++c)
-      for (std::size_t r = 0; r < rows; ++r)
-        column_[c][r] = r < count ? x[r * cols + c] : T(0);
+    for (; c < cols; ++c) {
+      if (count < rows) Lanes<T>::broadcast(0).store(column_[c]);
+      for (std::size_t r = 0; r < count; ++r) column_[c][r] = x[r * cols + c];
+    }
   }
   LAMINA_INLINE void store(T* y, std::size_t count, std::size_t cols) const {
     std::size_t c = 0;
