@@ -8,7 +8,7 @@ SOURCES := $(shell find csrc -type f) CMakeLists.txt pyproject.toml \
 # An editable install redirects imports to the files it knew: new ones need a new install.
 MODULES := $(sort $(wildcard python/lamina/*.py))
 
-.PHONY: demo test bench bench-peers lint format generate wheel clean
+.PHONY: demo test bench bench-full bench-peers bench-check bench-counts lint format generate wheel clean
 
 demo: $(VENV)/installed
 	$(BIN)/python examples/digits.py
@@ -16,12 +16,34 @@ demo: $(VENV)/installed
 test: $(VENV)/installed
 	$(BIN)/python -m pytest
 
+# Against NumPy and Cython, what says most: about five minutes.
 bench: $(VENV)/installed
 	$(BIN)/python -m pytest bench --benchmark-only
 
-# With every peer, in an environment of its own: about half an hour.
-bench-peers: $(PEERS)/installed
-	$(PEERS)/bin/python -m pytest bench --benchmark-only --peers all
+# Every case, one thread and default threads, both types, AVX2 too: an hour.
+bench-full: $(VENV)/installed
+	$(call benchmarks,$(BIN),--full,--full)
+
+# With every peer, in an environment of its own, and the report in docs/: two hours.
+bench-peers: $(PEERS)/installed $(VENV)/installed
+	$(call benchmarks,$(PEERS)/bin,--peers all --full,--peers all)
+	$(BIN)/python bench/report.py out/bench/*.json
+
+# Fail where something has become a tenth slower than bench/baseline.json says.
+bench-check: $(VENV)/installed
+	$(BIN)/python bench/check.py
+
+bench-counts: $(VENV)/installed
+	$(BIN)/python bench/check.py --counts-only
+
+# $(1): the environment, $(2): options of the first run, $(3): options of the others.
+define benchmarks
+mkdir -p out/bench
+$(1)/python -m pytest bench --benchmark-only $(2) --benchmark-json=out/bench/float32.json
+$(1)/python -m pytest bench --benchmark-only $(3) --dtype float64 --benchmark-json=out/bench/float64.json
+$(1)/python -m pytest bench --benchmark-only $(3) --threads default --benchmark-json=out/bench/threads.json
+$(1)/python -m pytest bench --benchmark-only $(3) --target avx2 --benchmark-json=out/bench/avx2.json
+endef
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check

@@ -38,6 +38,7 @@ class Case:
     agree: Callable[[Any, Any], None] = close
     rehearsal: tuple[Any, ...] | None = None
     calls: int = 1
+    threads: int = 1  # of the caller, each with arrays of its own
     cold: bool = False  # a round is a new process with one call
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import cache, cached_property
 from itertools import chain, repeat
+from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
 
@@ -79,6 +80,7 @@ class Clock:
 CLOCK = Clock()
 ROWS = pytest.StashKey[list[Row]]()
 FACTS = pytest.StashKey[dict[str, dict[str, Any]]]()
+MISSING = pytest.StashKey[dict[str, dict[str, list[str]]]]()  # library, reason: cases
 
 
 class Group:
@@ -95,15 +97,10 @@ class Group:
         reference = None
         for name, worker in workers.items():
             try:
-                if case.function:
-                    rehearsal = case.rehearsal or case.arguments
-                    worker.ask("build", case.function, rehearsal)
-                if case.function and name != LIMIT:  # which computes nothing
-                    result = worker.ask("result", case.calls)
+                result = self._prepare(worker)
+                if result is not None:
                     reference = result if reference is None else reference
                     case.agree(result, reference)
-                if case.rehearsal:
-                    worker.ask("build", case.function, case.arguments)
             except UnavailableError as error:
                 if name == OURS:
                     raise
@@ -115,6 +112,20 @@ class Group:
                 self.unavailable[name] = f"{name} computes something else {lines}"
             else:
                 self.workers[name] = worker
+
+    def _prepare(self, worker: Worker) -> Any:
+        """Make the call that is timed, and the result on which all must agree."""
+        case = self.case
+        if not case.function:
+            return None
+        rehearsal = case.rehearsal or case.arguments
+        worker.ask("build", case.function, rehearsal, case.threads)
+        if worker.library == LIMIT:  # computes nothing
+            return None
+        result = worker.ask("result", case.calls)
+        if case.rehearsal:
+            worker.ask("build", case.function, case.arguments, case.threads)
+        return result
 
     @cached_property
     def rounds(self) -> dict[str, Rounds]:
@@ -215,12 +226,17 @@ def measure(request: pytest.FixtureRequest, benchmark: Any) -> Callable[[Group],
         recorded = {} if benchmark.disabled else group.rounds
         if name in group.unavailable:
             benchmark.skipped = True
+            reasons = config.stash[MISSING].setdefault(name, {})
+            reasons.setdefault(group.unavailable[name], []).append(
+                f"{case.operation} {case.size}"
+            )
             pytest.skip(group.unavailable[name])
         if benchmark.disabled:
             benchmark.pedantic(lambda: None)
             return
         dtype = config.getoption("dtype")
-        benchmark.group = f"{case.operation} {dtype} {case.size}"
+        by = f", {case.table}" if case.table.startswith("growth") else ""
+        benchmark.group = f"{case.operation} {dtype} {case.size}{by}"
         benchmark.extra_info.update(
             table=case.table,
             operation=case.operation,
@@ -276,6 +292,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[ROWS] = []
     config.stash[FACTS] = {}
+    config.stash[MISSING] = {}
     config.addinivalue_line("markers", "full: a case that runs with --full only")
     given = " ".join(config.invocation_params.args)
     for name, value in SETTINGS.items():
@@ -313,7 +330,17 @@ def implementations(config: pytest.Config) -> list[str]:
 def pytest_benchmark_update_machine_info(
     config: pytest.Config, machine_info: dict[str, Any]
 ) -> None:
-    machine_info["libraries"] = config.stash[FACTS]
+    """The facts that change speed; libraries and what is missing fill up as it runs."""
+    governor = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
+    pages = Path("/sys/kernel/mm/transparent_hugepage/enabled")
+    machine_info.update(
+        libraries=config.stash[FACTS],
+        missing=config.stash[MISSING],
+        cores=len(os.sched_getaffinity(0)),
+        governor=governor.read_text().strip() if governor.exists() else "not shown",
+        huge_pages=pages.read_text().strip() if pages.exists() else "not shown",
+        load=os.getloadavg()[0],
+    )
 
 
 @pytest.hookimpl(trylast=True)

@@ -14,6 +14,7 @@ What was learnt about NumPy on the way:
 - SFC64's raw bits, sixteen an element, are twice as fast as Generator.random.
 """
 
+import math
 import os
 from typing import Any, TypeAlias
 
@@ -510,3 +511,93 @@ def dropout(
 
 def dropout_backward(dy: Array, mask: Array, dx: Array) -> Any:
     return np.multiply(dy, mask, out=dx)
+
+
+# Losses: their value, and their gradient into `g` ------------------------------------
+
+
+def softmax_cross_entropy(
+    x: Array,
+    labels: Array,
+    g: Array,
+    row: Array,
+    ones: Array,
+    s: Array,
+    starts: Array,
+    places: Array,
+    terms: Array,
+) -> Any:
+    """`starts` are those of the rows in memory; `places` and `terms` are scratch."""
+    _row_maximum(x, row, s)
+    np.subtract(x, row, out=g)
+    np.add(starts, labels, out=places)
+    g.take(places, out=terms, mode="clip")  # which spares a buffer for `out`
+    np.exp(g, out=g)
+    g.dot(ones, out=row)
+    np.multiply(row, len(x), out=row)
+    np.divide(g, row, out=g)
+    g.reshape(-1)[places] -= 1 / len(x)
+    np.log(row, out=row)
+    np.subtract(row[:, 0], terms, out=terms)
+    return terms.sum() / len(x) - math.log(len(x)), g
+
+
+def sigmoid_cross_entropy(
+    x: Array, targets: Array, g: Array, s: Array, ones: Array, share: Array
+) -> Any:
+    """log(1 + e^x) - t x and e^x / (1 + e^x) - t; `share` is 1 / n, arrays are flat."""
+    np.exp(x, out=g)
+    np.add(g, ONE, out=s)
+    np.divide(g, s, out=g)
+    np.log(s, out=s)
+    loss = (s.dot(ones) - x.dot(targets)) / x.size
+    np.subtract(g, targets, out=g)
+    np.multiply(g, share, out=g)
+    return loss, g
+
+
+def squared_error(y: Array, targets: Array, g: Array, share: Array) -> Any:
+    """`share` is 2 / n, arrays are flat."""
+    np.subtract(y, targets, out=g)
+    np.multiply(g, share, out=g)
+    return g.dot(g) * (g.size / 4), g
+
+
+# Optimizers, in place; `s` is scratch -------------------------------------------------
+
+
+def sgd(w: Array, dw: Array, s: Array, rate: Array) -> Any:
+    np.multiply(dw, rate, out=s)
+    return np.subtract(w, s, out=w)
+
+
+def sgd_momentum(
+    w: Array, dw: Array, s: Array, rate: Array, v: Array, momentum: Array
+) -> Any:
+    np.multiply(v, momentum, out=v)
+    np.add(v, dw, out=v)
+    return sgd(w, v, s, rate)
+
+
+def adam(
+    w: Array,
+    dw: Array,
+    s: Array,
+    m: Array,
+    v: Array,
+    step: int,
+    beta_1: Array,
+    beta_2: Array,
+) -> Any:
+    """`m` and `v` are kept divided by 1 - beta: two passes less."""
+    np.multiply(m, beta_1, out=m)
+    np.add(m, dw, out=m)
+    np.multiply(v, beta_2, out=v)
+    np.multiply(dw, dw, out=s)
+    np.add(v, s, out=v)
+    root = ((1 - 0.999**step) / (1 - 0.999)) ** 0.5
+    np.sqrt(v, out=s)
+    np.add(s, 1e-8 * root, out=s)
+    np.divide(m, s, out=s)
+    np.multiply(s, 1e-3 * (1 - 0.9) / (1 - 0.9**step) * root, out=s)
+    return np.subtract(w, s, out=w)

@@ -16,6 +16,9 @@ class Row(NamedTuple):
     implementation: str
     seconds: float
     ratio: float | None  # to lamina, by paired rounds; None for lamina itself
+    quartiles: tuple[float, float] = (np.nan, np.nan)  # of the ratio
+    won: float = np.nan  # share of the rounds in which lamina was faster
+    memory: int = 0  # bytes at most, of a cold start
 
 
 def ratio_tables(rows: Sequence[Row]) -> dict[tuple[str, str], str]:
@@ -61,9 +64,15 @@ def growth(rows: Sequence[Row]) -> dict[tuple[str, str], dict[str, list[Row]]]:
 
 
 def exponent(series: Sequence[Row]) -> float:
-    """p of the power law, seconds ~ size ** p, that fits best: least squares of logs."""
+    """p of the power law, seconds ~ size ** p, by least squares of logs."""
     sizes = np.log([float(row.size) for row in series])
     return float(np.polyfit(sizes, np.log([row.seconds for row in series]), 1)[0])
+
+
+def exponents(series: Sequence[Row]) -> list[float]:
+    """Over all sizes and over the upper half of them; none of less than two."""
+    upper = series[max(0, len(series) // 2 - 1) :]
+    return [exponent(part) for part in (series, upper) if len(part) > 1]
 
 
 def growth_table(series: dict[str, list[Row]]) -> str:
@@ -73,8 +82,7 @@ def growth_table(series: dict[str, list[Row]]) -> str:
     for name, rows in series.items():
         times = {row.size: f"{row.seconds * 1e6:.4g}" for row in rows}
         cells = [times.get(size, "") for size in sizes]
-        upper = rows[len(rows) // 2 - 1 :]
-        cells += [f"{exponent(part):.2f}" for part in (rows, upper) if len(part) > 1]
+        cells += [f"{p:.2f}" for p in exponents(rows)]
         lines.append(f"{name:12}" + "".join(f"{cell:>10}" for cell in cells))
     return "\n".join(lines)
 

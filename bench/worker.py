@@ -15,6 +15,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import repeat
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
@@ -74,7 +76,7 @@ class Worker:
         try:
             new.ask("load")
             if function:
-                new.ask("build", function, arguments)
+                new.ask("build", function, arguments, 1)
                 new.ask("result", 1)
             seconds = time.perf_counter() - start
             status = Path(f"/proc/{new.process.pid}/status").read_text()
@@ -96,6 +98,7 @@ class Library:
     def __init__(self, name: str) -> None:
         self.name = name
         self.call: Callable[[], Any] = lambda: None
+        self.pool = ThreadPoolExecutor(1)
         self.elapsed = 0.0
 
     def module(self, package: str = "peers") -> ModuleType:
@@ -122,16 +125,30 @@ class Library:
             return {"version": version, **pools, **about()}
         return about()
 
-    def build(self, function: str, arguments: tuple[Any, ...]) -> None:
-        """Prepare a call of the function, on arrays that this process owns."""
+    def build(self, function: str, arguments: tuple[Any, ...], threads: int) -> None:
+        """Prepare a call of the function, on arrays that this process owns.
+
+        With more threads than one, each makes such a call, on any core.
+        """
         self.call = lambda: None  # frees what the last one held
+        self.pool.shutdown()
         package, _, name = function.rpartition(".")
         make = getattr(self.module(package or "peers"), name, None)
-        call = make and make(*map(own, arguments))
-        if call is None:
+        calls = [make and make(*map(own, arguments)) for _ in range(threads)]
+        if calls[0] is None:
             named = [text for text in arguments if isinstance(text, str)]
             raise UnavailableError(f"{self.name} has no {' '.join([name, *named])}")
-        self.call = call
+        if threads == 1:
+            self.call = calls[0]
+            return
+        start = partial(os.sched_setaffinity, 0, range(os.cpu_count() or 1))
+        self.pool = ThreadPoolExecutor(threads, initializer=start)
+
+        def all_at_once() -> Any:
+            results = list(self.pool.map(lambda call: call(), calls))
+            return results[0]
+
+        self.call = all_at_once
 
     def result(self, calls: int) -> Any:
         """What the last of that many calls gives."""

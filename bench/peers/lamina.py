@@ -1,6 +1,7 @@
 """Lamina: results into arrays made beforehand."""
 
 from functools import partial
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -44,3 +45,52 @@ def dropout(rate: float, x: Array) -> Call:
 def dropout_backward(rate: float, dy: Array, kept: Array) -> Call:
     bits = np.packbits(kept, bitorder="little")
     return partial(lm.dropout_backward, dy, rate, mask=bits, out=np.empty_like(dy))
+
+
+def softmax_cross_entropy(logits: Array, labels: Array) -> Call:
+    return loss(lm.losses.categorical_crossentropy, logits, labels)
+
+
+def sigmoid_cross_entropy(logits: Array, targets: Array) -> Call:
+    return loss(lm.losses.binary_crossentropy, logits, targets)
+
+
+def squared_error(outputs: Array, targets: Array) -> Call:
+    return loss(lm.losses.mean_squared_error, outputs, targets)
+
+
+def loss(function: lm.losses.Loss, outputs: Array, targets: Array) -> Call:
+    gradient = np.empty_like(outputs)
+    return lambda: (function(outputs, targets, gradient), gradient)
+
+
+def sgd(momentum: float, w: Array, dw: Array) -> Call:
+    return updated(lm.SGD(0.01, momentum), w, dw)
+
+
+def adam(w: Array, dw: Array) -> Call:
+    return updated(lm.Adam(), w, dw)
+
+
+def updated(optimizer: lm.optimizers.Optimizer, w: Array, dw: Array) -> Call:
+    state, steps = np.zeros((optimizer.slots, w.size), w.dtype), count(1)
+
+    def call() -> Array:
+        optimizer.update(w, dw, state, next(steps))
+        return w
+
+    return call
+
+
+def call(name: str, x: Array) -> Call:
+    """Functions of a row of sixteen, as a policy of reinforcement learning would."""
+    y, kernel = np.empty_like(x), np.eye(16, dtype=x.dtype)
+    calls = {
+        "sigmoid": partial(lm.sigmoid, x, out=y),
+        "elu": partial(lm.elu, x, out=y),
+        "sigmoid backward": partial(lm.sigmoid.backward, x, y, out=np.empty_like(x)),
+        "softmax": partial(lm.softmax, x, out=y),
+        "dropout": partial(lm.dropout, x, 0.5, seed=1, out=y),
+        "dense": partial(lm.dense, x, kernel, kernel[0], "relu", out=y),
+    }
+    return calls[name]

@@ -1,6 +1,7 @@
 """NumPy: the forms of `numpy_forms`, with results and scratch made beforehand."""
 
 from functools import partial
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -70,3 +71,62 @@ def dropout(rate: float, x: Array) -> Call:
 def dropout_backward(rate: float, dy: Array, kept: Array) -> Call:
     mask = kept / np.array(1 - rate, dy.dtype)
     return partial(numpy_forms.dropout_backward, dy, mask, np.empty_like(dy))
+
+
+def softmax_cross_entropy(logits: Array, labels: Array) -> Call:
+    starts = np.arange(0, logits.size, logits.shape[1])
+    row, ones, like_logits = scratch(logits)
+    return partial(
+        numpy_forms.softmax_cross_entropy,
+        logits,
+        labels,
+        np.empty_like(logits),
+        row,
+        ones,
+        like_logits,
+        starts,
+        np.empty_like(starts),
+        np.empty(len(logits), logits.dtype),
+    )
+
+
+def sigmoid_cross_entropy(logits: Array, targets: Array) -> Call:
+    gradient, x = np.empty_like(logits), logits.reshape(-1)
+    form = partial(
+        numpy_forms.sigmoid_cross_entropy,
+        x,
+        targets.reshape(-1),
+        gradient.reshape(-1),
+        np.empty_like(x),
+        np.ones_like(x),
+        np.array(1 / x.size, x.dtype),
+    )
+    return lambda: (form()[0], gradient)
+
+
+def squared_error(outputs: Array, targets: Array) -> Call:
+    gradient, y = np.empty_like(outputs), outputs.reshape(-1)
+    share = np.array(2 / y.size, y.dtype)
+    flat = targets.reshape(-1), gradient.reshape(-1)
+    form = partial(numpy_forms.squared_error, y, *flat, share)
+    return lambda: (form()[0], gradient)
+
+
+def sgd(momentum: float, w: Array, dw: Array) -> Call:
+    arguments = w, dw, np.empty_like(w), np.array(0.01, w.dtype)
+    if not momentum:
+        return partial(numpy_forms.sgd, *arguments)
+    velocity, factor = np.zeros_like(w), np.array(momentum, w.dtype)
+    return partial(numpy_forms.sgd_momentum, *arguments, velocity, factor)
+
+
+def adam(w: Array, dw: Array) -> Call:
+    betas = np.array(0.9, w.dtype), np.array(0.999, w.dtype)
+    scratch, m, v = np.empty_like(w), np.zeros_like(w), np.zeros_like(w)
+    steps = count(1)
+    return lambda: numpy_forms.adam(w, dw, scratch, m, v, next(steps), *betas)
+
+
+def call(name: str, x: Array) -> Call:
+    """The yardstick of calls, whatever their name."""
+    return partial(np.tanh, x, out=np.empty_like(x))

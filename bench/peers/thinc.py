@@ -5,9 +5,10 @@ Its hard_sigmoid has another slope, its gelu and swish are NumPy's.
 
 from collections.abc import Callable
 from functools import partial
+from itertools import count
 
 import numpy as np
-from thinc.api import NumpyOps
+from thinc.api import CategoricalCrossentropy, L2Distance, NumpyOps, Optimizer
 
 from peers import Array, Call
 
@@ -76,3 +77,55 @@ def dropout(rate: float, x: Array) -> Call:
 def dropout_backward(rate: float, dy: Array, kept: Array) -> Call:
     mask, dx = kept / dy.dtype.type(1 - rate), np.empty_like(dy)
     return partial(np.multiply, dy, mask, out=dx)
+
+
+def softmax_cross_entropy(logits: Array, labels: Array) -> Call:
+    """Its loss is the square of the gradient."""
+    loss, rows = CategoricalCrossentropy(normalize=False), len(logits)
+
+    def call() -> tuple[float, Array]:
+        gradient, value = loss(ops.softmax(logits), labels)
+        gradient /= rows
+        return value / rows, gradient
+
+    return call
+
+
+def squared_error(outputs: Array, targets: Array) -> Call:
+    loss, size = L2Distance(normalize=False), outputs.size
+
+    def call() -> tuple[float, Array]:
+        gradient, value = loss(outputs, targets)
+        gradient *= 2 / size
+        return value / size, gradient
+
+    return call
+
+
+def sgd(momentum: float, w: Array, dw: Array) -> Call | None:
+    """Updates set the gradient to zero: each call copies it first."""
+    if momentum:
+        return None
+    gradient, settings = np.empty_like(dw), {"L2": 0.0, "grad_clip": 0.0}
+    optimizer = Optimizer(0.01, beta1=0.0, beta2=0.0, use_averages=False, **settings)
+
+    def call() -> Array:
+        np.copyto(gradient, dw)
+        optimizer((0, "w"), w, gradient)
+        return w
+
+    return call
+
+
+def adam(w: Array, dw: Array) -> Call:
+    gradient, m, v = np.empty_like(dw), np.zeros_like(w), np.zeros_like(w)
+    steps = count(1)
+
+    def call() -> Array:
+        np.copyto(gradient, dw)
+        step = next(steps)
+        rate = 1e-3 * (1 - 0.999**step) ** 0.5 / (1 - 0.9**step)
+        ops.adam(w, gradient, m, v, 0.9, 0.999, 1e-8, rate)
+        return w
+
+    return call
