@@ -505,16 +505,60 @@ def test_softmax_targets_with_fma_agree_bit_for_bit() -> None:
 # Unusual calls ------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("name", lm.activations.names)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_plain_arrays_give_what_the_ufunc_gives(name: str, dtype: Any) -> None:
+    """They go to the kernel directly; lists and strided views do not."""
+    act = lm.activations.get(name)
+    x = np.random.default_rng(0).normal(size=(5, 7)).astype(dtype)
+    parameters = tuple(act.parameters.values())
+    for function, inputs in ((act, (x,)), (act.backward, (x[::-1].copy(), x))):
+        expected = function.ufunc(*inputs, *parameters)
+        np.testing.assert_array_equal(function(*inputs), expected, strict=True)
+        strided = [np.repeat(a, 2, axis=1)[:, ::2] for a in inputs]
+        np.testing.assert_array_equal(function(*strided), expected, strict=True)
+        out = np.full_like(x, np.nan)
+        assert function(*inputs, out=out) is out
+        np.testing.assert_array_equal(out, expected)
+        for i in range(len(inputs)):  # in place
+            copies = [a.copy() for a in inputs]
+            assert function(*copies, out=copies[i]) is copies[i]
+            np.testing.assert_array_equal(copies[i], expected)
+
+
+def test_results_that_the_kernel_cannot_write_directly() -> None:
+    x = np.linspace(-2, 2, 40, dtype=np.float32)
+    buffer = np.concatenate([x, x])
+    expected = lm.tanh(x)
+    shifted = lm.tanh(buffer[:40], out=buffer[1:41])
+    np.testing.assert_array_equal(shifted, expected)
+    np.testing.assert_array_equal(lm.tanh(x, out=np.empty(40)), expected)
+    rows = np.empty((3, 40), np.float32)
+    np.testing.assert_array_equal(lm.tanh(x, out=rows), [expected] * 3)
+    frozen = np.empty_like(x)
+    frozen.flags.writeable = False
+    with pytest.raises(ValueError, match="read-only"):
+        lm.tanh(x, out=frozen)
+    with pytest.raises(ValueError, match="broadcast"):
+        lm.tanh(x, out=np.empty(3, np.float32))
+    with pytest.raises(ValueError, match="broadcast"):
+        lm.tanh.backward(x, x[:3])
+
+    class Own(np.ndarray): ...
+
+    assert type(lm.tanh(x.view(Own))) is Own
+
+
 def test_reduce_and_accumulate_go_element_by_element(target: str) -> None:
     values = np.linspace(0.1, 0.9, 40)
-    for function in (lm.sigmoid.backward, lm.tanh.backward):
+    for function in (lm.sigmoid.backward.ufunc, lm.tanh.backward.ufunc):
         running = [values[0]]
         for value in values[1:]:
             running.append(float(function(running[-1], value)))
         np.testing.assert_array_equal(function.accumulate(values), running)
         assert function.reduce(values) == running[-1]
     np.testing.assert_array_equal(
-        lm.relu.backward.outer([1.0, 2.0], [3.0, -1.0]), [[1, 0], [2, 0]]
+        lm.relu.backward.ufunc.outer([1.0, 2.0], [3.0, -1.0]), [[1, 0], [2, 0]]
     )
 
 

@@ -33,17 +33,14 @@ void activation_dealloc(PyObject* self) {
 }
 
 py::object make_activation(const Info& info, const ActivationChoice& choice,
-                           UfuncTriple ufuncs) {
-  const py::object value = py::float_(choice.parameter);
+                           const UfuncTriple& ufuncs) {
   auto* a = allocate<ActivationFunction>(activation_type);
   auto result = py::reinterpret_steal<py::object>(reinterpret_cast<PyObject*>(a));
-  set_function(&a->forward, info, std::move(ufuncs.forward), value, 1);
+  set_function(&a->forward, info, choice, ufuncs.forward, 1);
   a->choice = choice;
-  if (ufuncs.derivative)
-    a->derivative =
-        make_function(info, std::move(ufuncs.derivative), value, 1).release().ptr();
-  a->backward =
-      make_function(info, std::move(ufuncs.backward), value, 2).release().ptr();
+  if (ufuncs.derivative.object)
+    a->derivative = make_function(info, choice, ufuncs.derivative, 1).release().ptr();
+  a->backward = make_function(info, choice, ufuncs.backward, 2).release().ptr();
   return result;
 }
 
@@ -138,8 +135,7 @@ PyObject* activation_using(PyObject* self, PyObject* const* args, Py_ssize_t cou
     ActivationChoice choice = a->choice;
     choice.parameter = PyFloat_AS_DOUBLE(value.ptr());
     return make_activation(
-        info, choice,
-        {ufunc_of(a->forward.ufunc), ufunc_of(a->derivative), ufunc_of(a->backward)});
+        info, choice, {ufunc_of(self), ufunc_of(a->derivative), ufunc_of(a->backward)});
   });
 }
 

@@ -6,19 +6,24 @@
 #include <vector>
 
 #include "bindings/numpy.hpp"
+#include "bindings/ufuncs.hpp"
 #include "ops/ops.hpp"
 
 namespace lamina {
 
-// A ufunc whose last input, the parameter, has a default and may come by keyword.
-// Without a parameter a call goes straight through.
+// A ufunc whose last input, the parameter if there is one, has a default and may come
+// by keyword. Calls that leave nothing to the ufunc go to the kernel.
 struct Function {
   PyObject_HEAD;
   vectorcallfunc vectorcall;
   PyObject* ufunc;
   PyObject* parameter;  // the current default, a Python float; null without a parameter
   const Info* info;
-  Py_ssize_t inputs;  // of the ufunc, without the parameter
+  std::size_t index;  // of the activation in its list
+  Kernel<float> f32;
+  Kernel<double> f64;
+  int inputs;  // of the ufunc, without the parameter
+  bool by_row;
 };
 
 // Makes a callable type; its instances begin with a Function.
@@ -28,16 +33,16 @@ PyTypeObject* make_callable_type(const char* name, std::size_t size,
 // The type of Function, made on first use.
 PyTypeObject* function_type();
 
-void set_function(Function* f, const Info& info, pybind11::object ufunc,
-                  const pybind11::object& value, Py_ssize_t inputs);
+// Of the activation that `choice` names, whose parameter becomes the default.
+void set_function(Function* f, const Info& info, const ActivationChoice& choice,
+                  const Ufunc& ufunc, int inputs);
 void clear_function(Function* f);
 
-// A Function, or without a parameter the ufunc itself: it needs no help.
-pybind11::object make_function(const Info& info, pybind11::object ufunc,
-                               const pybind11::object& value, Py_ssize_t inputs);
+pybind11::object make_function(const Info& info, const ActivationChoice& choice,
+                               const Ufunc& ufunc, int inputs);
 
-// The ufunc behind either.
-pybind11::object ufunc_of(PyObject* function);
+// What a Function was made from; nothing from null.
+Ufunc ufunc_of(PyObject* function);
 
 // A checked value of the parameter as a Python float (a 0-d float64 array would turn
 // float32 into float64), or null with an exception set.

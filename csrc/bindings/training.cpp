@@ -100,8 +100,7 @@ void py_sgd(py::handle w, py::handle dw, py::handle v, double rate, double momen
     const T* gradients = in_place<T>("dw", dw, n);
     T* velocity = optional_in_place<T>("v", v, n);
     run(n, [&] {
-      kernels<T>().sgd(parameters, gradients, velocity, n, static_cast<T>(rate),
-                       static_cast<T>(momentum), nesterov);
+      kernels<T>().sgd(parameters, gradients, velocity, n, rate, momentum, nesterov);
     });
   });
 }
@@ -117,10 +116,8 @@ void py_adam(py::handle w, py::handle dw, py::handle m, py::handle v, double rat
     T* mean = in_place<T>("m", m, n);
     T* square = in_place<T>("v", v, n);
     run(n, [&] {
-      kernels<T>().adam(parameters, gradients, mean, square, n, static_cast<T>(rate),
-                        static_cast<T>(beta1), static_cast<T>(beta2),
-                        static_cast<T>(epsilon), static_cast<T>(correction1),
-                        static_cast<T>(correction2));
+      kernels<T>().adam(parameters, gradients, mean, square, n, rate, beta1, beta2,
+                        epsilon, correction1, correction2);
     });
   });
 }

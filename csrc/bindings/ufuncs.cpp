@@ -115,6 +115,19 @@ bool feeds_back(char** args, const npy_intp* steps, int output, npy_intp n) {
   return false;
 }
 
+template <class T, Role role>
+void elementwise_kernel(std::size_t index, void* const* operands, std::size_t rows,
+                        std::size_t cols, T parameter) {
+  const auto& kernel = kernels<T>().elementwise[index];
+  const auto input = [=](int i) { return static_cast<const T*>(operands[i]); };
+  const std::size_t n = rows * cols;
+  if constexpr (role == Role::backward)
+    kernel.backward(input(0), input(1), static_cast<T*>(operands[2]), n, parameter);
+  else
+    (role == Role::forward ? kernel.forward : kernel.derivative)(
+        input(0), static_cast<T*>(operands[1]), n, parameter);
+}
+
 // `data` is the activation's index in the list. The elements are handled in pieces: all
 // at once if they are contiguous; one by one if each depends on the one before, or if a
 // caller of the bare ufunc passes an array of parameters.
@@ -122,7 +135,7 @@ template <class T, Role role, bool has_parameter>
 void elementwise_loop(char** args, const npy_intp* dimensions, const npy_intp* steps,
                       void* data) {
   const KeepFloatStatus keep;
-  const auto& kernel = kernels<T>().elementwise[reinterpret_cast<std::uintptr_t>(data)];
+  const auto index = reinterpret_cast<std::uintptr_t>(data);
   constexpr int inputs = role == Role::backward ? 2 : 1;
   constexpr int output = inputs + (has_parameter ? 1 : 0);
   const npy_intp n = dimensions[0];
@@ -138,25 +151,27 @@ void elementwise_loop(char** args, const npy_intp* dimensions, const npy_intp* s
     T parameter = 0;
     if constexpr (has_parameter)
       parameter = *reinterpret_cast<const T*>(args[inputs] + start * steps[inputs]);
-    const auto size = static_cast<std::size_t>(count);
-    if constexpr (role == Role::backward)
-      kernel.backward(first.at(start, count), last.at(start, count), y.at(start), size,
-                      parameter);
-    else if constexpr (role == Role::forward)
-      kernel.forward(first.at(start, count), y.at(start), size, parameter);
-    else
-      kernel.derivative(first.at(start, count), y.at(start), size, parameter);
+    T* const result = y.at(start);
+    void* const operands[] = {
+        const_cast<T*>(first.at(start, count)),
+        inputs == 2 ? const_cast<T*>(last.at(start, count)) : result, result};
+    elementwise_kernel<T, role>(index, operands, 1, static_cast<std::size_t>(count),
+                                parameter);
     y.done(start, count);
   }
 }
 
-template <class T>
-auto row_kernel(std::size_t index) {
-  return index == 0 ? kernels<T>().softmax : kernels<T>().log_softmax;
-}
-template <class T>
-auto row_backward_kernel(std::size_t index) {
-  return index == 0 ? kernels<T>().softmax_backward : kernels<T>().log_softmax_backward;
+template <class T, int inputs>
+void row_kernel(std::size_t index, void* const* operands, std::size_t rows,
+                std::size_t cols, T) {
+  const auto& k = kernels<T>();
+  const auto input = [=](int i) { return static_cast<const T*>(operands[i]); };
+  T* const result = static_cast<T*>(operands[inputs]);
+  if constexpr (inputs == 1)
+    (index == 0 ? k.softmax : k.log_softmax)(input(0), result, rows, cols);
+  else
+    (index == 0 ? k.softmax_backward : k.log_softmax_backward)(input(0), input(1),
+                                                               result, rows, cols);
 }
 
 // Loop of a generalised ufunc (n)->(n) or (n),(n)->(n): `inputs` + 1 operands, each
@@ -169,13 +184,8 @@ void row_loop(char** args, const npy_intp* dimensions, const npy_intp* steps,
   const npy_intp rows = dimensions[0], cols = dimensions[1];
   if (rows == 0 || cols == 0) return;
   const auto index = reinterpret_cast<std::uintptr_t>(data);
-  const auto run = [&](T* const* operand, std::size_t count) {
-    if constexpr (inputs == 1)
-      row_kernel<T>(index)(operand[0], operand[1], count,
-                           static_cast<std::size_t>(cols));
-    else
-      row_backward_kernel<T>(index)(operand[0], operand[1], operand[2], count,
-                                    static_cast<std::size_t>(cols));
+  const auto run = [&](void* const* operand, std::size_t count) {
+    row_kernel<T, inputs>(index, operand, count, static_cast<std::size_t>(cols), T{});
   };
   constexpr int operands = inputs + 1;
   constexpr auto item = static_cast<npy_intp>(sizeof(T));
@@ -183,9 +193,9 @@ void row_loop(char** args, const npy_intp* dimensions, const npy_intp* steps,
   for (int i = 0; i < operands; ++i)
     contiguous &= (steps[operands + i] == item || cols == 1) &&
                   (steps[i] == cols * item || rows == 1);
-  T* operand[operands];
   if (contiguous) {
-    for (int i = 0; i < operands; ++i) operand[i] = reinterpret_cast<T*>(args[i]);
+    void* operand[operands];
+    for (int i = 0; i < operands; ++i) operand[i] = args[i];
     run(operand, static_cast<std::size_t>(rows));
     return;
   }
@@ -196,13 +206,15 @@ void row_loop(char** args, const npy_intp* dimensions, const npy_intp* steps,
     PyErr_NoMemory();
     return;
   }
-  for (int i = 0; i < operands; ++i) operand[i] = buffer.get() + i * cols;
+  T* operand[operands];
+  void* rows_of[operands];
+  for (int i = 0; i < operands; ++i) rows_of[i] = operand[i] = buffer.get() + i * cols;
   for (npy_intp row = 0; row < rows; ++row) {
     for (int i = 0; i < inputs; ++i)
       for (npy_intp j = 0; j < cols; ++j)
         operand[i][j] = *reinterpret_cast<const T*>(args[i] + row * steps[i] +
                                                     j * steps[operands + i]);
-    run(operand, 1);
+    run(rows_of, 1);
     for (npy_intp j = 0; j < cols; ++j)
       *reinterpret_cast<T*>(args[inputs] + row * steps[inputs] +
                             j * steps[operands + inputs]) = operand[inputs][j];
@@ -210,10 +222,6 @@ void row_loop(char** args, const npy_intp* dimensions, const npy_intp* steps,
 }
 
 // ---- Ufuncs
-
-const char* row_signature(int inputs) {
-  return inputs == 1 ? "(n)->(n)" : "(n),(n)->(n)";
-}
 
 // NumPy keeps pointers to everything it is given: it lives as long as the process.
 py::object make_ufunc(PyUFuncGenericFunction f32, PyUFuncGenericFunction f64,
@@ -239,16 +247,26 @@ py::object make_ufunc(PyUFuncGenericFunction f32, PyUFuncGenericFunction f64,
 }
 
 template <Role role>
-py::object make_elementwise(std::size_t index, const std::string& name,
-                            const std::string& doc) {
+Ufunc make_elementwise(std::size_t index, const std::string& name,
+                       const std::string& doc) {
   constexpr int inputs = role == Role::backward ? 2 : 1;
+  const auto make = [&](auto f32, auto f64, int operands) {
+    return Ufunc{make_ufunc(f32, f64, operands, index, name, doc, nullptr),
+                 elementwise_kernel<float, role>, elementwise_kernel<double, role>};
+  };
   if (Activations::infos[index].parameter.name)
-    return make_ufunc(elementwise_loop<float, role, true>,
-                      elementwise_loop<double, role, true>, inputs + 1, index, name,
-                      doc, nullptr);
-  return make_ufunc(elementwise_loop<float, role, false>,
-                    elementwise_loop<double, role, false>, inputs, index, name, doc,
-                    nullptr);
+    return make(elementwise_loop<float, role, true>,
+                elementwise_loop<double, role, true>, inputs + 1);
+  return make(elementwise_loop<float, role, false>,
+              elementwise_loop<double, role, false>, inputs);
+}
+
+template <int inputs>
+Ufunc make_row_ufunc(std::size_t index, const std::string& name,
+                     const std::string& doc) {
+  return {make_ufunc(row_loop<float, inputs>, row_loop<double, inputs>, inputs, index,
+                     name, doc, inputs == 1 ? "(n)->(n)" : "(n),(n)->(n)"),
+          row_kernel<float, inputs>, row_kernel<double, inputs>};
 }
 
 // ---- Documentation
@@ -305,11 +323,9 @@ UfuncTriple elementwise_ufuncs(std::size_t index) {
 UfuncTriple row_ufuncs(std::size_t index) {
   const Info& info = RowActivations::infos[index];
   const std::string name = info.name;
-  return {make_ufunc(row_loop<float, 1>, row_loop<double, 1>, 1, index, name,
-                     forward_doc(info, true), row_signature(1)),
-          py::object(),
-          make_ufunc(row_loop<float, 2>, row_loop<double, 2>, 2, index,
-                     name + ".backward", backward_doc(info), row_signature(2))};
+  return {make_row_ufunc<1>(index, name, forward_doc(info, true)),
+          {},
+          make_row_ufunc<2>(index, name + ".backward", backward_doc(info))};
 }
 
 }  // namespace lamina

@@ -6,10 +6,23 @@
 
 namespace lamina {
 
+// The kernel behind a ufunc, on contiguous operands of rows x cols, the result last (it
+// may be one of the inputs). `index` is the activation's in its list; `parameter` means
+// nothing where there is none.
+template <class T>
+using Kernel = void (*)(std::size_t index, void* const* operands, std::size_t rows,
+                        std::size_t cols, T parameter);
+
+struct Ufunc {
+  pybind11::object object;  // null for what an activation does not have
+  Kernel<float> f32;
+  Kernel<double> f64;
+};
+
 struct UfuncTriple {
-  pybind11::object forward;
-  pybind11::object derivative;  // null for activations that act on rows
-  pybind11::object backward;
+  Ufunc forward;
+  Ufunc derivative;  // of those that act on elements
+  Ufunc backward;
 };
 
 // A parameter is the last input of each.

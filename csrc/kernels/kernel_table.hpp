@@ -85,11 +85,11 @@ struct Kernels {
                         T* gradient, std::size_t rows, std::size_t cols);
 
   // Gradient descent; v is the velocity, null without momentum
-  void (*sgd)(T* w, const T* dw, T* v, std::size_t n, T rate, T momentum,
+  void (*sgd)(T* w, const T* dw, T* v, std::size_t n, double rate, double momentum,
               bool nesterov);
   // Adam (Kingma & Ba 2015); correction1 = 1 - beta1^t, correction2 = 1 - beta2^t
-  void (*adam)(T* w, const T* dw, T* m, T* v, std::size_t n, T rate, T beta1, T beta2,
-               T epsilon, T correction1, T correction2);
+  void (*adam)(T* w, const T* dw, T* m, T* v, std::size_t n, double rate, double beta1,
+               double beta2, double epsilon, double correction1, double correction2);
 };
 
 struct KernelTable {

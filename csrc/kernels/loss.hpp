@@ -7,12 +7,69 @@
 
 namespace lamina::LAMINA_TARGET {
 
+// Where t is 0 the logit does not count, even if it is -infinity.
+template <class T>
+LAMINA_INLINE Vec<T> add_score(Vec<T> score, Vec<T> t, Vec<T> z, Vec<T> top) {
+  return select(t == 0.0, score, fma(t, z - top, score));
+}
+
+// Of short rows, several at a time.
+template <class T>
+[[gnu::flatten]] void softmax_cross_entropy_short(const T* logits, const T* targets,
+                                                  const std::int64_t* labels, T scale,
+                                                  T* losses, T* gradient,
+                                                  std::size_t rows, std::size_t cols) {
+  for_short_rows<T>(rows, [=](std::size_t row, std::size_t count) {
+    ShortRows<T> z, t;
+    z.load(logits + row * cols, count, cols);
+    const auto top = short_row_max(z, cols);
+    auto weight = Lanes<T>::broadcast(1), score = Lanes<T>::broadcast(0);
+    if (labels) {
+      T chosen[ShortRows<T>::rows] = {};
+      for (std::size_t r = 0; r < count; ++r)
+        chosen[r] =
+            logits[(row + r) * cols + static_cast<std::size_t>(labels[row + r])];
+      score =
+          map([](Vec<T> c, Vec<T> m) { return c - m; }, Lanes<T>::load(chosen), top);
+    } else {
+      t.load(targets + row * cols, count, cols);
+      weight = Lanes<T>::broadcast(0);
+      for (std::size_t c = 0; c < cols; ++c) {
+        weight = map([](Vec<T> s, Vec<T> v) { return s + v; }, weight, t[c]);
+        score = map(add_score<T>, score, t[c], z[c], top);
+      }
+    }
+    const auto sum = short_row_exp_sum(z, cols, top, gradient != nullptr);
+    if (losses)
+      store_some(map([](Vec<T> s, Vec<T> w, Vec<T> c) { return log_of_sum(s) * w - c; },
+                     sum, weight, score),
+                 losses + row, count);
+    if (!gradient) return;
+    const auto factor =
+        map([=](Vec<T> w, Vec<T> s) { return Vec<T>(scale) * w / s; }, weight, sum);
+    for (std::size_t c = 0; c < cols; ++c) {
+      const auto p = map([](Vec<T> e, Vec<T> f) { return e * f; }, z[c], factor);
+      z.set(c, labels ? p
+                      : map([=](Vec<T> e, Vec<T> f,
+                                Vec<T> v) { return fma(e, f, -(v * Vec<T>(scale))); },
+                            z[c], factor, t[c]));
+    }
+    z.store(gradient + row * cols, count, cols);
+    if (labels)
+      for (std::size_t r = row; r < row + count; ++r)
+        gradient[r * cols + static_cast<std::size_t>(labels[r])] -= scale;
+  });
+}
+
 // loss = log(sum exp z) sum(t) - sum(t z); gradient = (softmax(z) sum(t) - t) scale
 template <class T>
 [[gnu::flatten]] void softmax_cross_entropy(const T* logits, const T* targets,
                                             const std::int64_t* labels, T scale,
                                             T* losses, T* gradient, std::size_t rows,
                                             std::size_t cols) {
+  if (cols <= ShortRows<T>::max_cols)
+    return softmax_cross_entropy_short(logits, targets, labels, scale, losses, gradient,
+                                       rows, cols);
   for (std::size_t row = 0; row < rows; ++row, logits += cols) {
     const T top = row_max(logits, cols);
     T weight = 1;  // sum(t)
@@ -24,12 +81,8 @@ template <class T>
       for_lanes<T>(cols, [&](std::size_t i, std::size_t n) {
         const auto t = load_some(targets + i, n, T(0));
         weights = map([](Vec<T> s, Vec<T> v) { return s + v; }, weights, t);
-        // Where t is 0 the logit does not count, even if it is -infinity.
-        scores = map(
-            [=](Vec<T> s, Vec<T> p, Vec<T> z) {
-              return select(p == 0.0, s, fma(p, z - Vec<T>(top), s));
-            },
-            scores, t, load_some(logits + i, n, T(0)));
+        scores = map(add_score<T>, scores, t, load_some(logits + i, n, T(0)),
+                     Lanes<T>::broadcast(top));
       });
       weight = fold_sum(weights);
       score = fold_sum(scores);
@@ -61,6 +114,26 @@ template <class T, class Term, class Slope>
 LAMINA_INLINE void row_losses(const T* outputs, const T* targets, T scale, T* losses,
                               T* gradient, std::size_t rows, std::size_t cols,
                               Term term, Slope slope) {
+  if (cols <= ShortRows<T>::max_cols) {
+    for_short_rows<T>(rows, [=](std::size_t row, std::size_t count) {
+      ShortRows<T> z, t;
+      z.load(outputs + row * cols, count, cols);
+      t.load(targets + row * cols, count, cols);
+      auto sum = Lanes<T>::broadcast(0);
+      for (std::size_t c = 0; c < cols; ++c) {
+        const auto value = z[c];
+        if (losses)
+          sum = map([=](Vec<T> s, Vec<T> a, Vec<T> b) { return s + term(a, b); }, sum,
+                    value, t[c]);
+        if (gradient)
+          z.set(c, map([=](Vec<T> a, Vec<T> b) { return slope(a, b) * Vec<T>(scale); },
+                       value, t[c]));
+      }
+      if (losses) store_some(sum, losses + row, count);
+      if (gradient) z.store(gradient + row * cols, count, cols);
+    });
+    return;
+  }
   for (std::size_t row = 0; row < rows; ++row, outputs += cols, targets += cols) {
     auto sum = Lanes<T>::broadcast(0);
     for_lanes<T>(cols, [&](std::size_t i, std::size_t n) {

@@ -23,8 +23,8 @@ LAMINA_INLINE void for_vectors(std::size_t n, Step step) {
 // v = momentum v + dw; w -= rate v, or with Nesterov w -= rate (dw + momentum v)
 // (Sutskever et al. 2013, in PyTorch's form: the velocity does not hold the rate).
 template <class T>
-[[gnu::flatten]] void sgd(T* w, const T* dw, T* v, std::size_t n, T rate, T momentum,
-                          bool nesterov) {
+[[gnu::flatten]] void sgd(T* w, const T* dw, T* v, std::size_t n, double rate,
+                          double momentum, bool nesterov) {
   using V = Vec<T>;
   for_vectors<T>(n, [=](auto load, auto store) {
     V step = load(dw);
@@ -39,9 +39,11 @@ template <class T>
 
 // Adam as published (Kingma & Ba 2015, algorithm 1): epsilon outside the root.
 template <class T>
-[[gnu::flatten]] void adam(T* w, const T* dw, T* m, T* v, std::size_t n, T rate,
-                           T beta1, T beta2, T epsilon, T correction1, T correction2) {
+[[gnu::flatten]] void adam(T* w, const T* dw, T* m, T* v, std::size_t n, double rate,
+                           double beta1, double beta2, double epsilon,
+                           double correction1, double correction2) {
   using V = Vec<T>;
+  // In double: 1 - 0.999f is wrong in the fifth digit.
   const V step = V(rate / correction1), unbias = V(1 / correction2);
   const V rest1 = V(1 - beta1), rest2 = V(1 - beta2);
   for_vectors<T>(n, [=](auto load, auto store) {

@@ -1,5 +1,5 @@
 // Arrays of registers: straight-line loops, transposes and folds without memory.
-// Included by the matrix products.
+// Included by the matrix products and by what works on rows.
 #pragma once
 
 #include "simd/vec.hpp"
@@ -68,6 +68,30 @@ LAMINA_INLINE void transpose(Native (&square)[lanes]) {
     square[i + size] = shuffle<AlternateBlocks<size, lanes, true>>(x, y, All{});
   });
   if constexpr (size > 1) transpose<size / 2>(square);
+}
+
+// Folds lane i with lane i + half, halving: v op its upper half, down to one number.
+template <class T, std::size_t... Lane, class Native, class Combine>
+LAMINA_INLINE T fold_halves(Indices<Lane...>, Native v, Combine combine) {
+  constexpr std::size_t half = sizeof...(Lane);
+  const auto lower = __builtin_shufflevector(v, v, Lane...);
+  const auto upper = __builtin_shufflevector(v, v, (Lane + half)...);
+  if constexpr (half == 1)
+    return combine(lower[0], upper[0]);
+  else
+    return fold_halves<T>(typename FirstIndices<half / 2>::type{},
+                          combine(lower, upper), combine);
+}
+
+// Folds the lanes with `combine`, of two registers or two numbers, always in the same
+// order.
+template <class T, class Combine>
+LAMINA_INLINE T fold(Lanes<T> a, Combine combine) {
+  for (std::size_t half = Lanes<T>::parts / 2; half > 0; half /= 2)
+    for (std::size_t i = 0; i < half; ++i)
+      a.part[i] = combine(a.part[i].value, a.part[i + half].value);
+  return fold_halves<T>(typename FirstIndices<Vec<T>::lanes / 2>::type{},
+                        a.part[0].value, combine);
 }
 
 // Lane i of the result is the sum over the lanes of vector[i], by the tree of fold().

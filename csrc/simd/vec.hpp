@@ -25,11 +25,15 @@ template <>
 struct VecTraits<float> {
   using Native = float __attribute__((vector_size(LAMINA_VECTOR_BYTES)));
   using Bits = std::int32_t __attribute__((vector_size(LAMINA_VECTOR_BYTES)));
+  using Narrow = float __attribute__((vector_size(16)));  // on every target
+  using Integer = std::int32_t;
 };
 template <>
 struct VecTraits<double> {
   using Native = double __attribute__((vector_size(LAMINA_VECTOR_BYTES)));
   using Bits = std::int64_t __attribute__((vector_size(LAMINA_VECTOR_BYTES)));
+  using Narrow = double __attribute__((vector_size(16)));
+  using Integer = std::int64_t;
 };
 
 // The few operations that need intrinsics, by instruction set. `maximum(a, b)` and
@@ -171,6 +175,7 @@ struct Vec {
     friend LAMINA_INLINE Mask operator&(Mask a, Mask b) { return {a.bits & b.bits}; }
     friend LAMINA_INLINE Mask operator|(Mask a, Mask b) { return {a.bits | b.bits}; }
   };
+  using Integer = typename VecTraits<T>::Integer;
   static constexpr std::size_t lanes = LAMINA_VECTOR_BYTES / sizeof(T);
 
   Native value;
@@ -180,6 +185,12 @@ struct Vec {
   // s - 0 keeps the sign of a negative zero.
   LAMINA_INLINE Vec(double s) : value(static_cast<T>(s) - Native{}) {}
 
+  // Of lanes 0 ... n - 1.
+  static LAMINA_INLINE Mask first(std::size_t n) {
+    Bits lane;
+    for (std::size_t i = 0; i < lanes; ++i) lane[i] = static_cast<Integer>(i);
+    return {lane < static_cast<Integer>(n) - Bits{}};
+  }
   static LAMINA_INLINE Vec load(const T* p) {
     Native v;
     __builtin_memcpy(&v, p, sizeof v);
@@ -254,19 +265,28 @@ struct Lanes {
       r.part[i] = Vec<T>::load(p + i * Vec<T>::lanes);
     return r;
   }
-  // The first n < count lanes from memory, `fill` in the others.
+  // The first n <= count lanes from memory, `fill` in the others.
   static LAMINA_INLINE Lanes load_first(const T* p, std::size_t n, T fill) {
-    T buffer[count];
-    for (std::size_t i = 0; i < count; ++i) buffer[i] = i < n ? p[i] : fill;
-    return load(buffer);
+    Lanes r;
+    for (std::size_t i = 0; i < parts; ++i, p += Vec<T>::lanes) {
+      r.part[i] = n >= Vec<T>::lanes ? Vec<T>::load(p)
+                                     : select(Vec<T>::first(n),
+                                              Vec<T>::load_first(p, n), Vec<T>(fill));
+      n -= n < Vec<T>::lanes ? n : Vec<T>::lanes;
+    }
+    return r;
   }
   LAMINA_INLINE void store(T* p) const {
     for (std::size_t i = 0; i < parts; ++i) part[i].store(p + i * Vec<T>::lanes);
   }
   LAMINA_INLINE void store_first(T* p, std::size_t n) const {
-    T buffer[count];
-    store(buffer);
-    for (std::size_t i = 0; i < n; ++i) p[i] = buffer[i];
+    for (std::size_t i = 0; i < parts; ++i, p += Vec<T>::lanes) {
+      if (n >= Vec<T>::lanes)
+        part[i].store(p);
+      else
+        part[i].store_first(p, n);
+      n -= n < Vec<T>::lanes ? n : Vec<T>::lanes;
+    }
   }
 };
 
@@ -277,16 +297,6 @@ LAMINA_INLINE Lanes<T> map(Function f, const Lanes<T>& a, const More&... more) {
   for (std::size_t i = 0; i < Lanes<T>::parts; ++i)
     r.part[i] = f(a.part[i], more.part[i]...);
   return r;
-}
-
-// Folds the lanes with `combine(T, T)`, always in the same order.
-template <class T, class Combine>
-LAMINA_INLINE T fold(const Lanes<T>& a, Combine combine) {
-  T lane[Lanes<T>::count];
-  a.store(lane);
-  for (std::size_t half = Lanes<T>::count / 2; half > 0; half /= 2)
-    for (std::size_t i = 0; i < half; ++i) lane[i] = combine(lane[i], lane[i + half]);
-  return lane[0];
 }
 
 }  // namespace lamina::LAMINA_TARGET
