@@ -17,7 +17,6 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from itertools import repeat
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
@@ -140,7 +139,11 @@ class Library:
         if threads == 1:
             self.call = calls[0]
             return
-        start = partial(os.sched_setaffinity, 0, range(os.cpu_count() or 1))
+
+        def start() -> None:
+            os.sched_setaffinity(0, range(os.cpu_count() or 1))
+            getattr(self.module(), "start_thread", lambda: None)()
+
         self.pool = ThreadPoolExecutor(threads, initializer=start)
 
         def all_at_once() -> Any:

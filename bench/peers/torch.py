@@ -13,8 +13,13 @@ from torch._C import _nn
 
 from peers import Array, Call
 
-INFERENCE = torch.inference_mode()
-INFERENCE.__enter__()
+
+def start_thread() -> None:
+    """The mode holds for the thread that enters it."""
+    torch.inference_mode().__enter__()
+
+
+start_thread()
 aten = torch.ops.aten
 SELU = 1.6732632423543772, 1.0507009873554805
 MEAN = None, 1, -100  # of nll_loss: no weights, mean, no label ignored
