@@ -43,6 +43,7 @@ COLOURS = {
 }
 PICTURED = ["relu", "sigmoid", "tanh", "softplus", "mish", "gelu"]
 STEP, NET = "step, dropout 0.5", "32: 64-128-64-10"
+CORES = [2, 4, 8, 16]
 FIGURES = {  # of the README: table, operation or whichever comes first, size
     "sigmoid, 16384 elements": ("forward", "sigmoid", "16384"),
     "tanh, 16384 elements": ("forward", "tanh", "16384"),
@@ -238,6 +239,11 @@ MEMORY = """\
 **Memory of training** (two steps with dropout and Adam, on top of the data), beside the
 sum of what must be kept: parameters, gradients, two moments, every layer's output.
 """
+BEYOND = """\
+**More threads within a step**: reasoned, not measured (Amdahl's law). If only the
+multiplications, at the measured peak, are spread over n cores and all else stays as it
+is, a training step becomes so many times as fast:
+"""
 LIMITS = """\
 ### Share of the limit
 
@@ -324,6 +330,8 @@ def tables_of(run: Run) -> Iterator[str]:
         if table.startswith("growth"):
             for (_, operation), series in growth(rows).items():
                 yield from (f"**{operation}**\n", growth_grid(series))
+            if table == "growth by threads":
+                yield from (BEYOND, beyond(run))
         elif table == "cold start":
             tops = [r._replace(operation=f"{r.operation} {r.size}") for r in rows]
             yield cross(tops, "implementation", "operation", cold_start)
@@ -353,6 +361,16 @@ def growth_grid(series: dict[str, list[Row]]) -> str:
         cells = [fit[i] if fit else NONE for fit in fits]
         text += f"| *p*, {over} | {' | '.join(cells)} |\n"
     return text
+
+
+def beyond(run: Run) -> str:
+    body = []
+    for row in by(run.rows, implementation=OURS, operation=STEP):
+        limits = by(run.limits, operation=STEP, size=row.size)
+        spread = min(1.0, limits[0].seconds / row.seconds) if limits else 0.0
+        gains = [1 / (1 - spread + spread / cores) for cores in CORES]
+        body.append([row.size, f"{spread:.0%}", *map(digits, gains)])
+    return grid(["net", "multiplications", *(f"{n} cores" for n in CORES)], body)
 
 
 def memory_grid(rows: Sequence[Row], run: Run) -> str:
