@@ -16,15 +16,15 @@ demo: $(VENV)/installed
 test: $(VENV)/installed
 	$(BIN)/python -m pytest
 
-# Against NumPy and Cython, what says most: about five minutes.
+# Against NumPy and Cython, what says most: two minutes.
 bench: $(VENV)/installed
 	$(BIN)/python -m pytest bench --benchmark-only
 
-# Every case, one thread and default threads, both types, AVX2 too: an hour.
+# Every case, one thread and default threads, both types, AVX2 too: three quarters of an hour.
 bench-full: $(VENV)/installed
 	$(call benchmarks,$(BIN),--full,--full)
 
-# With every peer, in an environment of its own, and the report in docs/: two hours.
+# With every peer, in an environment of its own, and the report in docs/: the same.
 bench-peers: $(PEERS)/installed $(VENV)/installed
 	$(call benchmarks,$(PEERS)/bin,--peers all --full,--peers all)
 	$(BIN)/python bench/report.py out/bench/*.json
