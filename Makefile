@@ -8,7 +8,7 @@ SOURCES := $(shell find csrc -type f) CMakeLists.txt pyproject.toml \
 # An editable install redirects imports to the files it knew: new ones need a new install.
 MODULES := $(sort $(wildcard python/lamina/*.py))
 
-.PHONY: demo test bench bench-full bench-peers bench-check bench-counts lint format generate wheel clean
+.PHONY: demo test accuracy bench bench-full bench-peers bench-check bench-counts lint format generate wheel clean
 
 demo: $(VENV)/installed
 	$(BIN)/python examples/digits.py
@@ -35,6 +35,12 @@ bench-check: $(VENV)/installed
 
 bench-counts: $(VENV)/installed
 	$(BIN)/python bench/check.py --counts-only
+
+# Every float through every activation on every target: docs/accuracy.md. Where the peers
+# are installed, PyTorch has a column.
+accuracy: $(VENV)/installed
+	cmake --build build/*/ --target accuracy
+	$(firstword $(wildcard $(PEERS)/bin) $(BIN))/python tools/accuracy.py build/*/accuracy $(STEP)
 
 # $(1): the environment, $(2): options of the first run, $(3): options of the others.
 define benchmarks

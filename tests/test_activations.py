@@ -526,6 +526,25 @@ def test_plain_arrays_give_what_the_ufunc_gives(name: str, dtype: Any) -> None:
             np.testing.assert_array_equal(copies[i], expected)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_results_that_pass_the_caches_are_the_same(dtype: Any, target: str) -> None:
+    """Those of 32 MiB with their inputs, from any border of the elements."""
+    n = (32 << 20) // np.dtype(dtype).itemsize // 2 + 37
+    x = np.random.default_rng(0).normal(size=n + 3).astype(dtype)
+    out = np.empty_like(x)
+    for start in (0, 1, 3):
+        part, y = x[start : start + n], out[start : start + n]
+        pieces = [lm.sigmoid(piece) for piece in np.array_split(part, 9)]
+        out[:] = np.nan
+        lm.sigmoid(part, out=y)
+        np.testing.assert_array_equal(y, np.concatenate(pieces))
+        assert np.isnan(out).sum() == 3
+        expected = lm.sigmoid.backward(part[:1000], y[:1000])
+        dx = lm.sigmoid.backward(part, y)
+        np.testing.assert_array_equal(dx[:1000], expected)
+        np.testing.assert_array_equal(dx[-7:], lm.sigmoid.backward(part[-7:], y[-7:]))
+
+
 def test_results_that_the_kernel_cannot_write_directly() -> None:
     x = np.linspace(-2, 2, 40, dtype=np.float32)
     buffer = np.concatenate([x, x])

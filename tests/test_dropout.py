@@ -44,7 +44,7 @@ def test_random_words_are_the_references(seed: int, target: str) -> None:
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("rate", [0.0, 1e-6, 0.1, 0.5, 0.9, 1 - 1e-5, 1.0])
-@pytest.mark.parametrize("mode", ["inverted", "classic"])
+@pytest.mark.parametrize("mode", ["inverted", "classic", "alpha"])
 def test_dropout_is_the_references(
     dtype: Any, rate: float, mode: Any, target: str
 ) -> None:
@@ -54,8 +54,12 @@ def test_dropout_is_the_references(
         x = rng.normal(size=size).astype(dtype)
         y = lm.dropout(x, rate, seed=99, offset=offset, mode=mode)
         want = reference.dropout(x, rate, 99, offset, 0, mode)
-        # The scale is rounded to the dtype, then the product.
-        np.testing.assert_allclose(y, want, 2 * np.finfo(dtype).eps)
+        # The scale is rounded to the dtype, then the product; alpha adds a shift of
+        # less than 2 a.
+        eps = np.finfo(dtype).eps
+        a = (1 - rate + 3.1 * rate * (1 - rate) + 1e-9) ** -0.5
+        atol = 4 * eps * 2 * a if mode == "alpha" else 0.0
+        np.testing.assert_allclose(y, want, 2 * eps, atol)
         assert y.dtype == dtype
 
 
@@ -125,15 +129,20 @@ def test_backward_by_seed_and_by_mask(dtype: Any, target: str) -> None:
     rng = np.random.default_rng(2)
     for size in [*range(40), 1009]:
         dy = rng.normal(size=size).astype(dtype)
-        for mode in ("inverted", "classic"):
+        for mode in ("inverted", "classic", "alpha"):
             options: Any = {"seed": 8, "offset": 5}
-            want = lm.dropout(dy, 0.3, mode=mode, **options)
+            kept = lm.dropout_mask(size, 0.3, **options, packed=False)
+            step = lm.dropout(dy + 1, 0.3, mode=mode, **options) - lm.dropout(
+                dy, 0.3, mode=mode, **options
+            )
             by_seed = lm.dropout_backward(dy, 0.3, mode=mode, **options)
             bits = lm.dropout_mask(size, 0.3, **options)
             assert bits.shape == ((size + 7) // 8,)
             by_mask = lm.dropout_backward(dy, 0.3, mask=bits, mode=mode)
-            np.testing.assert_array_equal(by_seed, want)
-            np.testing.assert_array_equal(by_mask, want)
+            # The slope of a function that is linear where kept, constant elsewhere.
+            np.testing.assert_allclose(by_seed, dy * step, 0, 64 * np.finfo(dtype).eps)
+            assert ((by_seed != 0) == kept).all()
+            np.testing.assert_array_equal(by_mask, by_seed)
 
 
 def test_dropped_values_leave_nothing_behind(target: str) -> None:
@@ -143,6 +152,26 @@ def test_dropped_values_leave_nothing_behind(target: str) -> None:
     kept = unpack(lm.dropout_mask(1000, 0.5, seed=1), 1000)
     assert (y[~kept] == 0).all() and not np.isfinite(y[kept]).any()
     assert (lm.dropout(x, 1.0, seed=1) == 0).all()
+
+
+def test_alpha_dropout_keeps_mean_and_variance() -> None:
+    n = 1_000_000
+    x = np.random.default_rng(0).normal(size=n)
+    for rate in (0.05, 0.5):
+        y = lm.dropout(x, rate, seed=1, mode="alpha")
+        # Five standard deviations of the mean; the fourth moment is below 10.
+        assert abs(y.mean()) < 5 * n**-0.5
+        assert abs(y.var() - 1) < 5 * 3 * n**-0.5
+    np.testing.assert_array_equal(lm.dropout(x, 0.0, seed=1, mode="alpha"), x)
+    assert (lm.dropout(x, 1.0, seed=1, mode="alpha") == 0).all()
+
+
+def test_mask_as_bool_has_the_shape() -> None:
+    kept = lm.dropout_mask((3, 5, 7), 0.4, seed=9, offset=2, packed=False)
+    assert kept.dtype == np.bool_ and kept.shape == (3, 5, 7)
+    y = lm.dropout(np.ones((3, 5, 7)), 0.4, seed=9, offset=2)
+    np.testing.assert_array_equal(kept, y != 0)
+    assert lm.dropout_mask(0, 0.4, seed=9, packed=False).shape == (0,)
 
 
 def test_layouts_and_outputs() -> None:

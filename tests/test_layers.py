@@ -251,7 +251,7 @@ def test_copies_are_independent() -> None:
         (
             lambda: Dropout(0.5, "old"),
             ValueError,
-            "'inverted' or 'classic', got 'o",
+            "'inverted', 'classic' or 'alpha', got 'o",
         ),
         (lambda: lm.Dense(2).build(0), ValueError, "features must be .* got 0"),
         (lambda: lm.Dense(2).build(3, "int8"), ValueError, "'float64', got 'int8'"),

@@ -99,6 +99,10 @@ ARCHITECTURES: dict[str, tuple[Callable[[], list[lm.Layer]], Any]] = {
         lambda: [lm.Dense(6, "softplus"), lm.Dropout(0.5, "classic"), lm.Dense(3)],
         NUMBERS,
     ),
+    "alpha dropout": (
+        lambda: [lm.Dense(6, "selu"), lm.Dropout(0.3, "alpha"), lm.Dense(3)],
+        NUMBERS,
+    ),
     "penalties": (
         lambda: [lm.Dense(6, "tanh", l1=0.1), lm.Dense(3, "softmax", l1=0.2, l2=0.3)],
         LABELS,

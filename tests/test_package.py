@@ -1,6 +1,7 @@
 """The package as a whole: version, configuration, examples, C API, import."""
 
 import doctest
+import doctest
 import importlib
 import importlib.metadata
 import importlib.util
@@ -121,13 +122,28 @@ def test_cimport_of_the_kernels(tmp_path: Path) -> None:
     source.write_text(
         "# cython: language_level=3\n"
         "from lamina.kernels cimport elu_f32, sigmoid_f64, softmax_f32\n"
-        "from lamina.kernels cimport tanh_backward_f64\n"
+        "from lamina.kernels cimport tanh_backward_f64, dense_f32, dense_backward_f32\n"
+        "from lamina.kernels cimport dropout_f32, dropout_mask, dropout_backward_f32\n"
+        "from lamina.kernels cimport GELU\n"
+        "from libc.stdint cimport uint8_t\n"
         "def run(float[::1] x, double[::1] z, float[:, ::1] rows):\n"
         "    with nogil:\n"
         "        elu_f32(&x[0], &x[0], x.shape[0], 0.5)\n"
         "        sigmoid_f64(&z[0], &z[0], z.shape[0])\n"
         "        tanh_backward_f64(&z[0], &z[0], &z[0], z.shape[0])\n"
         "        softmax_f32(&rows[0, 0], &rows[0, 0], rows.shape[0], rows.shape[1])\n"
+        "def dense(float[:, ::1] x, float[:, ::1] w, float[::1] b, float[:, ::1] y,\n"
+        "          float[:, ::1] z, float[:, ::1] dx, float[:, ::1] dw, float[::1] db):\n"
+        "    cdef size_t n = x.shape[0], k = x.shape[1], m = w.shape[1]\n"
+        "    with nogil:\n"
+        "        dense_f32(&x[0, 0], &w[0, 0], &b[0], &y[0, 0], &z[0, 0], n, k, m,\n"
+        "                  GELU, 0)\n"
+        "        dense_backward_f32(&y[0, 0], &x[0, 0], &w[0, 0], &z[0, 0], &dx[0, 0],\n"
+        "                           &dw[0, 0], &db[0], n, k, m, GELU, 0)\n"
+        "def dropout(float[::1] x, float[::1] y, uint8_t[::1] mask, float[::1] dx):\n"
+        "    dropout_f32(&x[0], &y[0], x.shape[0], 0.25, 7, 5)\n"
+        "    dropout_mask(&mask[0], x.shape[0], 0.25, 7, 5)\n"
+        "    dropout_backward_f32(&x[0], &mask[0], &dx[0], x.shape[0], 0.25)\n"
     )
     cython = [sys.executable, "-m", "cython", "-3", str(source)]
     subprocess.run(cython, check=True, cwd=tmp_path)
@@ -151,13 +167,40 @@ def test_cimport_of_the_kernels(tmp_path: Path) -> None:
     np.testing.assert_array_equal(z, lm.tanh.backward(want[1], want[1]))
     np.testing.assert_array_equal(rows, want[2])
 
+    rng = np.random.default_rng(0)
+    shapes = (4, 9), (9, 5), (5,), (4, 5), (4, 5), (4, 9), (9, 5), (5,)
+    x, w, b, *results = (rng.normal(size=s).astype(np.float32) for s in shapes)
+    mine.dense(x, w, b, *results)
+    y, saved = lm.dense(x, w, b, "gelu", return_saved=True)
+    gradients = lm.dense_backward(y, x, w, saved, "gelu")
+    for got, expected in zip(results, (y, saved, *gradients), strict=True):
+        np.testing.assert_array_equal(got, expected)
+
+    x, y, dx = rng.normal(size=(3, 37)).astype(np.float32)
+    mask = np.empty(5, np.uint8)
+    mine.dropout(x, y, mask, dx)
+    np.testing.assert_array_equal(y, lm.dropout(x, 0.25, seed=7, offset=5))
+    np.testing.assert_array_equal(dx, y)
+
+
+def test_a_function_of_numba_calls_the_kernels() -> None:
+    import lamina.kernels as kernels
+
+    assert doctest.testmod(kernels).attempted > 0
+    assert doctest.testmod(kernels).failed == 0
+
 
 def test_signatures_of_the_c_api_are_frozen() -> None:
     """Other people's binaries call through them."""
     import lamina.kernels as kernels
 
     text = {name: str(capsule) for name, capsule in kernels.__pyx_capi__.items()}
-    assert len(text) == 4 * len(_core.__all__)
+    assert len(text) == 4 * len(_core.__all__) + 9
+    dense = "float const *, float const *, float const *, float *, float *, " + (
+        "size_t, size_t, size_t, size_t, float"
+    )
+    assert f'"int ({dense})"' in text["dense_f32"]
+    assert "uint64_t, uint64_t" in text["dropout_f64"]
     assert '"void (float const *, float *, size_t)"' in text["sigmoid_f32"]
     assert (
         '"void (double const *, double const *, double *, size_t, double)"'

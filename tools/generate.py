@@ -69,9 +69,12 @@ def cython_functions() -> list[tuple[str, str]]:
 
 
 def pxd() -> str:
-    return "\n".join(
+    names = [act.name for act in ACTIVATIONS if act.name not in ROW]
+    constants = "".join(f"    {name.upper()} = {i}\n" for i, name in enumerate(names))
+    functions = "\n".join(
         f"cdef void {signature} noexcept nogil" for signature, _ in cython_functions()
     )
+    return f"cdef enum Activation:\n{constants}\n{functions}"
 
 
 def pyx() -> str:

@@ -42,20 +42,22 @@ std::uint64_t unsigned64(const char* name, py::handle value) {
   throw py::value_error(message);
 }
 
-bool is_inverted(py::handle mode) {
-  if (PyUnicode_Check(mode.ptr())) {
-    if (PyUnicode_CompareWithASCIIString(mode.ptr(), "inverted") == 0) return true;
-    if (PyUnicode_CompareWithASCIIString(mode.ptr(), "classic") == 0) return false;
-  }
-  throw py::value_error("mode must be 'inverted' or 'classic', got " + shown(mode));
+DropoutMode dropout_mode(py::handle mode) {
+  constexpr const char* names[] = {"inverted", "classic", "alpha"};
+  if (PyUnicode_Check(mode.ptr()))
+    for (int i = 0; i < 3; ++i)
+      if (PyUnicode_CompareWithASCIIString(mode.ptr(), names[i]) == 0)
+        return static_cast<DropoutMode>(i);
+  throw py::value_error("mode must be 'inverted', 'classic' or 'alpha', got " +
+                        shown(mode));
 }
 
 // `name` is what the caller's argument is called.
 DropoutChoice dropout_of(const char* name, py::handle rate, py::handle seed,
                          py::handle offset, std::uint64_t stream = 0,
-                         bool inverted = true) {
+                         DropoutMode mode = DropoutMode::inverted) {
   return dropout_choice(fraction(name, rate), unsigned64("seed", seed), stream,
-                        unsigned64("offset", offset), inverted);
+                        unsigned64("offset", offset), mode);
 }
 
 py::object py_matmul(py::handle a, py::handle b, py::handle out) {
@@ -173,9 +175,11 @@ std::size_t product_of(const Shape& shape) {
 }
 
 py::object py_dropout(py::handle x, py::handle out, py::handle rate, py::handle seed,
-                      std::uint64_t stream, py::handle offset, py::handle mode) {
+                      std::uint64_t stream, py::handle offset, py::handle mode,
+                      bool gradient) {
   const DropoutChoice dropout =
-      dropout_of("rate", rate, seed, offset, stream, is_inverted(mode));
+      dropout_of("rate", rate, seed, offset, stream, dropout_mode(mode));
+  const DropoutValues values = gradient ? dropout.values.gradient() : dropout.values;
   Argument input("x", x);
   const Shape shape = input.shape();
   const bool is_double = input.needs_double();
@@ -186,10 +190,8 @@ py::object py_dropout(py::handle x, py::handle out, py::handle rate, py::handle 
     const bool same = out.ptr() == reinterpret_cast<PyObject*>(input.array());
     Output y("out", out, is_double, shape, {same ? nullptr : &input});
     const std::size_t size = product_of(shape);
-    run(size, [&] {
-      kernels<T>().dropout(in, y.data<T>(), size, dropout.bits,
-                           static_cast<T>(dropout.scale));
-    });
+    run(size,
+        [&] { kernels<T>().dropout(in, y.data<T>(), size, dropout.bits, values); });
     return y.result();
   });
 }
@@ -197,7 +199,7 @@ py::object py_dropout(py::handle x, py::handle out, py::handle rate, py::handle 
 py::object py_dropout_masked(py::handle dy, py::handle mask, py::handle out,
                              py::handle rate, py::handle mode) {
   const DropoutChoice dropout =
-      dropout_choice(fraction("rate", rate), 0, 0, 0, is_inverted(mode));
+      dropout_choice(fraction("rate", rate), 0, 0, 0, dropout_mode(mode));
   Argument gradient("dy", dy), kept("mask", mask);
   const Shape shape = gradient.shape();
   const std::size_t size = product_of(shape), bytes = size / 8 + (size % 8 != 0);
@@ -214,9 +216,9 @@ py::object py_dropout_masked(py::handle dy, py::handle mask, py::handle out,
     const bool same = out.ptr() == reinterpret_cast<PyObject*>(gradient.array());
     Output dx("out", out, is_double, shape, {same ? nullptr : &gradient, &kept});
     run(size, [&] {
-      kernels<T>().dropout_masked(g,
-                                  static_cast<const std::uint8_t*>(PyArray_DATA(bits)),
-                                  dx.data<T>(), size, static_cast<T>(dropout.scale));
+      kernels<T>().dropout_masked(
+          g, static_cast<const std::uint8_t*>(PyArray_DATA(bits)), dx.data<T>(), size,
+          static_cast<T>(dropout.values.scale));
     });
     return dx.result();
   });

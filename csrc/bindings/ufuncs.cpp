@@ -119,13 +119,19 @@ template <class T, Role role>
 void elementwise_kernel(std::size_t index, void* const* operands, std::size_t rows,
                         std::size_t cols, T parameter) {
   const auto& kernel = kernels<T>().elementwise[index];
-  const auto input = [=](int i) { return static_cast<const T*>(operands[i]); };
+  constexpr std::size_t inputs = role == Role::backward ? 2 : 1;
   const std::size_t n = rows * cols;
-  if constexpr (role == Role::backward)
-    kernel.backward(input(0), input(1), static_cast<T*>(operands[2]), n, parameter);
-  else
-    (role == Role::forward ? kernel.forward : kernel.derivative)(
-        input(0), static_cast<T*>(operands[1]), n, parameter);
+  const auto* x = static_cast<const T*>(operands[0]);
+  const auto* last = static_cast<const T*>(operands[inputs - 1]);
+  T* const y = static_cast<T*>(operands[inputs]);
+  const bool far = x != y && last != y && beyond_cache((inputs + 1) * n * sizeof(T));
+  fill(y, n, far, [=](std::size_t first, std::size_t count, T* to) {
+    if constexpr (role == Role::backward)
+      kernel.backward(x + first, last + first, to, count, parameter);
+    else
+      (role == Role::forward ? kernel.forward : kernel.derivative)(x + first, to, count,
+                                                                   parameter);
+  });
 }
 
 // `data` is the activation's index in the list. The elements are handled in pieces: all

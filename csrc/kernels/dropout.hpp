@@ -63,11 +63,11 @@ LAMINA_INLINE Vec<double>::Mask load_flags(const std::int32_t* flags, double) {
   return {__builtin_convertvector(f, Vec<double>::Bits)};
 }
 
-// Kept values are multiplied by `scale`; dropped ones are selected away, so that an
-// infinity or NaN among them leaves nothing behind.
+// Dropped values are selected away, so that an infinity or NaN among them leaves
+// nothing behind.
 template <class T>
 [[gnu::flatten]] void dropout(const T* x, T* y, std::size_t n, const DropoutBits& bits,
-                              T scale) {
+                              const DropoutValues& values) {
   using V = Vec<T>;
   if (bits.threshold == 0) {
     for (std::size_t i = 0; i < n; ++i) y[i] = x[i];
@@ -77,21 +77,21 @@ template <class T>
     for (std::size_t i = 0; i < n; ++i) y[i] = 0;
     return;
   }
+  const V scale = values.scale, shift = values.shift, fill = values.fill;
   for_blocks(n, bits,
              [=](std::size_t at, const std::int32_t* flags, std::size_t count) {
-               const auto keep = [=](V v, std::size_t i) {
-                 return select(load_flags(flags + i, T{}), v * V(scale), V(0.0));
+               const auto keep = [=](V v, const std::int32_t* kept) {
+                 return select(load_flags(kept, T{}), fma(v, scale, shift), fill);
                };
                std::size_t i = 0;
                for (; i + V::lanes <= count; i += V::lanes)
-                 keep(V::load(x + at + i), i).store(y + at + i);
+                 keep(V::load(x + at + i), flags + i).store(y + at + i);
                // Fewer flags than lanes are left: pad them.
                if (i < count) {
                  std::int32_t last[V::lanes] = {};
                  for (std::size_t lane = 0; i + lane < count; ++lane)
                    last[lane] = flags[i + lane];
-                 select(load_flags(last, T{}),
-                        V::load_first(x + at + i, count - i) * V(scale), V(0.0))
+                 keep(V::load_first(x + at + i, count - i), last)
                      .store_first(y + at + i, count - i);
                }
              });

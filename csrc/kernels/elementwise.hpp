@@ -41,6 +41,14 @@ LAMINA_INLINE void transform(const T* x, const T* y, T* z, std::size_t n, Functi
         .store_first(z + i, n - i);
 }
 
+// A copy past the caches; `to` begins at a border of 64 bytes, n is a multiple of 64 /
+// T.
+template <class T>
+void stream(const T* from, T* to, std::size_t n) {
+  for (std::size_t i = 0; i < n; i += Vec<T>::lanes)
+    Vec<T>::load(from + i).stream(to + i);
+}
+
 template <class A, class T>
 LAMINA_INLINE A with_parameter([[maybe_unused]] T parameter) {
   if constexpr (A::info.parameter.name != nullptr)

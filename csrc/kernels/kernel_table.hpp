@@ -38,6 +38,14 @@ struct DropoutBits {
   std::uint32_t threshold;  // 0 ... 65536 of 65536
 };
 
+// What becomes of an element: if kept, scale x + shift (a shift of -0 changes nothing,
+// not even a sign), if dropped, fill.
+struct DropoutValues {
+  double scale = 1, shift = -0.0, fill = 0;
+
+  DropoutValues gradient() const { return {.scale = scale}; }
+};
+
 template <class T>
 struct Kernels {
   struct Elementwise {
@@ -54,6 +62,10 @@ struct Kernels {
   };
   Elementwise elementwise[Activations::size];
 
+  // A copy past the caches; `to` begins at a border of 64 bytes, n is a multiple of
+  // them. Others see it after a fence.
+  void (*stream)(const T* from, T* to, std::size_t n);
+
   // Over contiguous rows; the stride between rows is cols.
   void (*softmax)(const T* x, T* y, std::size_t rows, std::size_t cols);
   void (*log_softmax)(const T* x, T* y, std::size_t rows, std::size_t cols);
@@ -68,7 +80,8 @@ struct Kernels {
   void (*column_sums)(const T* x, std::size_t rows, std::size_t cols, T* sums);
 
   // y = x / keep where kept, 0 where dropped, by `scale` = 1 / keep (1 in classic mode)
-  void (*dropout)(const T* x, T* y, std::size_t n, const DropoutBits&, T scale);
+  void (*dropout)(const T* x, T* y, std::size_t n, const DropoutBits&,
+                  const DropoutValues&);
   // dx = dy scale where the bit of `mask` is set, else 0; bit i is bit i % 8 of byte i
   // / 8
   void (*dropout_masked)(const T* dy, const std::uint8_t* mask, T* dx, std::size_t n,

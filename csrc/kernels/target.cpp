@@ -18,6 +18,7 @@ constexpr Kernels<T> kernels(List<A...>) {
   return {
       .elementwise = {{forward<A, T>, derivative<A, T>, backward<A, T>,
                        epilogue<A, T>}...},
+      .stream = stream<T>,
       .softmax = softmax<T>,
       .log_softmax = log_softmax<T>,
       .softmax_backward = softmax_backward<T>,

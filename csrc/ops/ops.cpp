@@ -56,12 +56,21 @@ void multiply(const Kernels<T>& k, const Matrix<T>& a, const Matrix<T>& b, T* c)
 }  // namespace
 
 DropoutChoice dropout_choice(double rate, std::uint64_t seed, std::uint64_t stream,
-                             std::uint64_t offset, bool inverted) {
+                             std::uint64_t offset, DropoutMode mode) {
   const auto threshold = static_cast<std::uint32_t>(std::nearbyint(rate * 65536));
-  // At rate 1 nothing is kept and no scale is used.
-  const double scale =
-      inverted && threshold < 65536 ? 65536.0 / (65536 - threshold) : 1.0;
-  return {{seed, stream, offset, threshold}, scale};
+  DropoutValues values;
+  // At rate 0 nothing changes, at rate 1 all becomes 0.
+  if (threshold > 0 && threshold < 65536) {
+    const double kept = (65536 - threshold) / 65536.0;
+    if (mode == DropoutMode::inverted) values.scale = 1 / kept;
+    if (mode == DropoutMode::alpha) {
+      constexpr double limit = -Selu::scaled_alpha;
+      values.scale = 1 / std::sqrt(kept + limit * limit * kept * (1 - kept));
+      values.shift = -values.scale * (1 - kept) * limit;
+      values.fill = values.scale * limit + values.shift;
+    }
+  }
+  return {{seed, stream, offset, threshold}, values};
 }
 
 template <class T>
@@ -89,8 +98,7 @@ void dense(const Matrix<T>& x, const Matrix<T>& kernel, const T* bias,
     k.log_softmax(y, y, rows, cols);
   if (saved && !input_saved && saved != y)
     std::memcpy(saved, y, rows * cols * sizeof(T));
-  if (dropout)
-    k.dropout(y, y, rows * cols, dropout->bits, static_cast<T>(dropout->scale));
+  if (dropout) k.dropout(y, y, rows * cols, dropout->bits, dropout->values);
 }
 
 template <class T>
@@ -114,7 +122,7 @@ void dense_backward(const T* dy, const Matrix<T>& x, const Matrix<T>& kernel,
 
   const T* dz = dy;
   if (dropout) {
-    k.dropout(dy, memory, count, dropout->bits, static_cast<T>(dropout->scale));
+    k.dropout(dy, memory, count, dropout->bits, dropout->values.gradient());
     dz = memory;
   }
   if (!is_identity) {

@@ -3,6 +3,8 @@
 // std::bad_alloc, before anything is written.
 #pragma once
 
+#include <atomic>
+
 #include "ops/dispatch.hpp"
 
 namespace lamina {
@@ -28,15 +30,46 @@ struct ActivationChoice {
   double parameter = 0;
 };
 
-// A dropout of rate threshold / 65536; kept values are multiplied by `scale`.
+// A dropout of rate threshold / 65536.
 struct DropoutChoice {
   DropoutBits bits;
-  double scale;
+  DropoutValues values;
 };
+
+// Inverted: what is kept is divided by the probability of keeping. Classic: it stays.
+// Alpha: what is dropped goes to the limit of selu, and all is scaled and shifted so
+// that mean 0 and variance 1 stay (Klambauer et al. 2017).
+enum class DropoutMode { inverted, classic, alpha };
 
 // The largest multiple of 1 / 65536 that the contract allows for a rate in [0, 1].
 DropoutChoice dropout_choice(double rate, std::uint64_t seed, std::uint64_t stream,
-                             std::uint64_t offset, bool inverted);
+                             std::uint64_t offset,
+                             DropoutMode mode = DropoutMode::inverted);
+
+// Whether arrays of so many bytes in all do not stay in the last cache. It cannot be
+// asked for its size: virtual machines tell that of the whole host.
+inline bool beyond_cache(std::size_t bytes) { return bytes >= std::size_t{32} << 20; }
+
+// Runs work(first, count, to) over the n elements of y: in one go, to y itself, or if y
+// is `far`, in pieces that pass the caches. No line of y is read first then: a third
+// less traffic for relu, which takes 1 / 1.4 of the time; nothing is lost where the
+// work takes longer than the memory.
+template <class T, class Work>
+void fill(T* y, std::size_t n, bool far, Work work) {
+  constexpr std::size_t line = 64 / sizeof(T), piece = 16 * line;
+  const std::size_t past = reinterpret_cast<std::uintptr_t>(y) % 64 / sizeof(T);
+  const std::size_t head = far ? (line - past) % line : n;
+  work(0, head < n ? head : n, y);
+  if (!far) return;
+  std::size_t i = head;
+  alignas(64) T buffer[piece];
+  for (; i + piece <= n; i += piece) {
+    work(i, piece, buffer);
+    kernels<T>().stream(buffer, y + i, piece);
+  }
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+  if (i < n) work(i, n - i, y + i);
+}
 
 // c = a b, c contiguous
 template <class T>

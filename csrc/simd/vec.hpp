@@ -55,6 +55,8 @@ LAMINA_INLINE F square_root(F a) { return _mm512_sqrt_ps(a); }
 LAMINA_INLINE D square_root(D a) { return _mm512_sqrt_pd(a); }
 LAMINA_INLINE F scale(F a, F n) { return _mm512_scalef_ps(a, n); }
 LAMINA_INLINE D scale(D a, D n) { return _mm512_scalef_pd(a, n); }
+LAMINA_INLINE void stream(float* p, F v) { _mm512_stream_ps(p, v); }
+LAMINA_INLINE void stream(double* p, D v) { _mm512_stream_pd(p, v); }
 LAMINA_INLINE __mmask16 first16(std::size_t n) {
   return static_cast<__mmask16>((1u << n) - 1u);
 }
@@ -82,6 +84,8 @@ LAMINA_INLINE F minimum(F a, F b) { return _mm256_min_ps(a, b); }
 LAMINA_INLINE D minimum(D a, D b) { return _mm256_min_pd(a, b); }
 LAMINA_INLINE F square_root(F a) { return _mm256_sqrt_ps(a); }
 LAMINA_INLINE D square_root(D a) { return _mm256_sqrt_pd(a); }
+LAMINA_INLINE void stream(float* p, F v) { _mm256_stream_ps(p, v); }
+LAMINA_INLINE void stream(double* p, D v) { _mm256_stream_pd(p, v); }
 LAMINA_INLINE __m256i first8(std::size_t n) {
   const __m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
   return _mm256_cmpgt_epi32(_mm256_set1_epi32(static_cast<int>(n)), lane);
@@ -124,6 +128,9 @@ LAMINA_INLINE void store_first(double* p, D v, std::size_t n) {
   for (std::size_t i = 0; i < n; ++i) p[i] = v[i];
 }
 #if defined(__aarch64__)
+// GCC has no name for stores that pass the caches there.
+LAMINA_INLINE void stream(float* p, F v) { __builtin_memcpy(p, &v, sizeof v); }
+LAMINA_INLINE void stream(double* p, D v) { __builtin_memcpy(p, &v, sizeof v); }
 LAMINA_INLINE F fma(F a, F b, F c) {
   F r;
   for (int i = 0; i < 4; ++i) r[i] = __builtin_fmaf(a[i], b[i], c[i]);
@@ -157,6 +164,8 @@ LAMINA_INLINE F maximum(F a, F b) { return _mm_max_ps(a, b); }
 LAMINA_INLINE D maximum(D a, D b) { return _mm_max_pd(a, b); }
 LAMINA_INLINE F minimum(F a, F b) { return _mm_min_ps(a, b); }
 LAMINA_INLINE D minimum(D a, D b) { return _mm_min_pd(a, b); }
+LAMINA_INLINE void stream(float* p, F v) { _mm_stream_ps(p, v); }
+LAMINA_INLINE void stream(double* p, D v) { _mm_stream_pd(p, v); }
 LAMINA_INLINE F square_root(F a) { return _mm_sqrt_ps(a); }
 LAMINA_INLINE D square_root(D a) { return _mm_sqrt_pd(a); }
 #endif
@@ -197,6 +206,8 @@ struct Vec {
     return v;
   }
   LAMINA_INLINE void store(T* p) const { __builtin_memcpy(p, &value, sizeof value); }
+  // Past the caches, to a border of registers; visible to others after a fence.
+  LAMINA_INLINE void stream(T* p) const { native::stream(p, value); }
   // The first n lanes, 0 <= n < lanes; the others are zero, their memory not touched.
   static LAMINA_INLINE Vec load_first(const T* p, std::size_t n) {
     return native::load_first(p, n);

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 Array = NDArray[Any]
-Mode = Literal["inverted", "classic"]
+Mode = Literal["inverted", "classic", "alpha"]
 T = TypeVar("T")
 
 
@@ -74,8 +74,10 @@ def size(name: str, shape: Any) -> int:
 
 
 def mode(value: Any) -> Mode:
-    if value not in ("inverted", "classic"):
-        raise ValueError(f"mode must be 'inverted' or 'classic', got {value!r}")
+    if value not in ("inverted", "classic", "alpha"):
+        raise ValueError(
+            f"mode must be 'inverted', 'classic' or 'alpha', got {value!r}"
+        )
     return cast("Mode", value)
 
 

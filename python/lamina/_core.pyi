@@ -67,6 +67,7 @@ def dropout(
     stream: int,
     offset: int,
     mode: str,
+    gradient: bool,
 ) -> NDArray[Any]: ...
 def dropout_masked(
     dy: ArrayLike,

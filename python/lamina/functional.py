@@ -195,7 +195,7 @@ def dropout(
     mode: Mode = "inverted",
     out: NDArray[Any] | None = None,
 ) -> NDArray[Any]:
-    """Set a random fraction of the elements to zero.
+    """Set a random fraction of the elements to zero (or, for selu, to its limit).
 
     Element i of the flattened array is dropped where 16 bits of Philox4x32-10, keyed by
     `seed` and numbered ``offset + i``, lie below ``round(rate * 65536)``. The bits do
@@ -211,10 +211,12 @@ def dropout(
         From 0 to 2**64 - 1; drawn from the operating system if None.
     offset : int, default 0
         Number of the first element: an array may be handled in parts.
-    mode : {"inverted", "classic"}
+    mode : {"inverted", "classic", "alpha"}
         "inverted" multiplies what is kept by 1 / (1 - rate), exactly
         65536 / (65536 - round(rate * 65536)); "classic" leaves it, as first published,
-        and weights are scaled at prediction.
+        and weights are scaled at prediction. "alpha" is for nets of selu: dropped
+        elements go to its lower limit, and all are scaled and shifted so that mean 0 and
+        variance 1 stay.
     out : ndarray of the shape of x, optional
         Where the result goes; may be x itself.
 
@@ -232,7 +234,8 @@ def dropout(
     References
     ----------
     Srivastava et al. (2014), "Dropout: a simple way to prevent neural networks from
-    overfitting". Salmon et al. (2011), "Parallel random numbers: as easy as 1, 2, 3".
+    overfitting". Klambauer et al. (2017), "Self-normalizing neural networks" (alpha).
+    Salmon et al. (2011), "Parallel random numbers: as easy as 1, 2, 3".
 
     Examples
     --------
@@ -243,7 +246,7 @@ def dropout(
     """
     if seed is None:
         seed = _checks.random_seed()
-    return _core.dropout(x, out, rate, seed, 0, offset, mode)
+    return _core.dropout(x, out, rate, seed, 0, offset, mode, False)
 
 
 def dropout_backward(
@@ -286,15 +289,20 @@ def dropout_backward(
     """
     if mask is None:
         seed = _seed_again(seed, rate)
-        return _core.dropout(dy, out, rate, seed, 0, offset, mode)
+        return _core.dropout(dy, out, rate, seed, 0, offset, mode, True)
     if seed is not None:
         raise ValueError("give seed or mask, not both: each says what was dropped")
     return _core.dropout_masked(dy, mask, out, rate, mode)
 
 
 def dropout_mask(
-    shape: int | tuple[int, ...], rate: float, *, seed: int, offset: int = 0
-) -> NDArray[np.uint8]:
+    shape: int | tuple[int, ...],
+    rate: float,
+    *,
+    seed: int,
+    offset: int = 0,
+    packed: bool = True,
+) -> NDArray[Any]:
     """What `dropout` keeps, one bit an element.
 
     Parameters
@@ -303,12 +311,14 @@ def dropout_mask(
         Of the array that the mask is for.
     rate, seed, offset
         As for `dropout`.
+    packed : bool, default True
+        Bits, which `dropout_backward` takes, or an array of bool.
 
     Returns
     -------
     ndarray of uint8, shape (ceil(size / 8),)
         Bit ``i % 8`` of byte ``i // 8`` is 1 where element i of the flattened array is
-        kept: ``np.unpackbits(mask, count=size, bitorder="little")`` gives a byte each.
+        kept. Not `packed`: an ndarray of bool, of that shape.
 
     Raises
     ------
@@ -319,12 +329,18 @@ def dropout_mask(
     --------
     >>> import numpy as np
     >>> import lamina as lm
-    >>> bits = lm.dropout_mask((2, 4), 0.5, seed=7)
-    >>> np.unpackbits(bits, count=8, bitorder="little").reshape(2, 4)
-    array([[0, 1, 0, 0],
-           [1, 0, 0, 0]], dtype=uint8)
+    >>> lm.dropout_mask((2, 4), 0.5, seed=7)
+    array([18], dtype=uint8)
+    >>> lm.dropout_mask((2, 4), 0.5, seed=7, packed=False)
+    array([[False,  True, False, False],
+           [ True, False, False, False]])
     """
-    return _core.dropout_mask(_checks.size("shape", shape), rate, seed, offset)
+    size = _checks.size("shape", shape)
+    bits = _core.dropout_mask(size, rate, seed, offset)
+    if _checks.flag("packed", packed):
+        return bits
+    kept = np.unpackbits(bits, count=size, bitorder="little")
+    return kept.view(np.bool_).reshape(shape)
 
 
 def _seed_again(seed: int | None, rate: float) -> int:

@@ -1,9 +1,56 @@
-# For `cimport lamina.kernels`: every activation and its backward on raw pointers, without
-# the GIL and without checks; softmax on contiguous rows. An output may be the very array
-# of an input, otherwise arrays do not overlap. `saved` is what the activation's `saves`
-# names: its output or its input. The kernels are those of the active target.
+# For `cimport lamina.kernels`, without the GIL and without checks, on raw pointers: every
+# activation and its backward, softmax on contiguous rows, dropout and dense layers. An
+# output may be the very array of an input, otherwise arrays do not overlap. `saved` is
+# what the activation's `saves` names: its output or its input. The kernels are those of
+# the active target.
+
+from libc.stdint cimport uint8_t, uint64_t
+
+# Inverted dropout, 0 <= rate <= 1; element i takes the bits of seed and offset + i. Masks
+# have a bit an element, the lowest first, 1 where it is kept, in (n + 7) / 8 bytes.
+#
+# y = activation(x kernel + bias) and its gradients, matrices row by row (kernel: features
+# x units). bias, saved, dx, dkernel and dbias may be NULL; `saved` receives what backward
+# reads and may be y where that is the output. `activation` is one of the names at the
+# end, `parameter` its parameter if it has one. The result is 0, or -1 if there was no
+# memory for a copy: nothing has been written then.
+cdef void dropout_mask(uint8_t *mask, size_t n, double rate, uint64_t seed, uint64_t offset) noexcept nogil
+cdef void dropout_f32(const float *x, float *y, size_t n, double rate, uint64_t seed, uint64_t offset) noexcept nogil
+cdef void dropout_backward_f32(const float *dy, const uint8_t *mask, float *dx, size_t n, double rate) noexcept nogil
+cdef int dense_f32(const float *x, const float *kernel, const float *bias, float *y, float *saved, size_t batch, size_t features, size_t units, size_t activation, float parameter) noexcept nogil
+cdef int dense_backward_f32(const float *dy, const float *x, const float *kernel, const float *saved, float *dx, float *dkernel, float *dbias, size_t batch, size_t features, size_t units, size_t activation, float parameter) noexcept nogil
+cdef void dropout_f64(const double *x, double *y, size_t n, double rate, uint64_t seed, uint64_t offset) noexcept nogil
+cdef void dropout_backward_f64(const double *dy, const uint8_t *mask, double *dx, size_t n, double rate) noexcept nogil
+cdef int dense_f64(const double *x, const double *kernel, const double *bias, double *y, double *saved, size_t batch, size_t features, size_t units, size_t activation, double parameter) noexcept nogil
+cdef int dense_backward_f64(const double *dy, const double *x, const double *kernel, const double *saved, double *dx, double *dkernel, double *dbias, size_t batch, size_t features, size_t units, size_t activation, double parameter) noexcept nogil
 
 # generated: begin
+cdef enum Activation:
+    IDENTITY = 0
+    SIGMOID = 1
+    LOG_SIGMOID = 2
+    TANH = 3
+    RELU = 4
+    RELU6 = 5
+    LEAKY_RELU = 6
+    ELU = 7
+    SELU = 8
+    CELU = 9
+    SOFTPLUS = 10
+    SOFTSIGN = 11
+    SILU = 12
+    GELU = 13
+    GELU_TANH = 14
+    QUICK_GELU = 15
+    MISH = 16
+    HARD_SIGMOID = 17
+    HARD_SWISH = 18
+    HARD_TANH = 19
+    TANH_SHRINK = 20
+    SOFT_SHRINK = 21
+    HARD_SHRINK = 22
+    SQUAREPLUS = 23
+
 cdef void identity_f32(const float *x, float *y, size_t n) noexcept nogil
 cdef void identity_backward_f32(const float *dy, const float *saved, float *dx, size_t n) noexcept nogil
 cdef void identity_f64(const double *x, double *y, size_t n) noexcept nogil

@@ -1,7 +1,26 @@
 # cython: language_level=3, freethreading_compatible=True
-"""Activations on raw pointers for Cython (see kernels.pxd) and, through the capsules in
+"""Kernels on raw pointers for Cython (see kernels.pxd) and, through the capsules in
 ``__pyx_capi__``, for Numba and others. Nothing here computes: every function calls the
-kernel of the core's active target."""
+kernel of the core's active target.
+
+Examples
+--------
+From a function that Numba compiles:
+
+>>> import ctypes
+>>> import numba, numpy as np
+>>> from numba.extending import get_cython_function_address
+>>> pointer = ctypes.c_void_p
+>>> prototype = ctypes.CFUNCTYPE(None, pointer, pointer, ctypes.c_size_t)
+>>> sigmoid = prototype(get_cython_function_address("lamina.kernels", "sigmoid_f32"))
+>>> @numba.njit
+... def gated(x, gate):
+...     y = np.empty_like(gate)
+...     sigmoid(gate.ctypes, y.ctypes, gate.size)
+...     return x * y
+>>> gated(np.ones(3, np.float32), np.zeros(3, np.float32))
+array([0.5, 0.5, 0.5], dtype=float32)
+"""
 
 from cpython.pycapsule cimport PyCapsule_GetPointer
 
@@ -15,6 +34,15 @@ cdef extern from "bindings/c_api.hpp" nogil:
         void (*softmax)(size_t, const float *, float *, size_t, size_t) noexcept nogil
         void (*softmax_backward)(size_t, const float *, const float *, float *, size_t,
                                  size_t) noexcept nogil
+        void (*dropout)(const float *, float *, size_t, double, uint64_t,
+                        uint64_t) noexcept nogil
+        void (*dropout_backward)(const float *, const uint8_t *, float *, size_t,
+                                 double) noexcept nogil
+        int (*dense)(const float *, const float *, const float *, float *, float *,
+                     size_t, size_t, size_t, size_t, float) noexcept nogil
+        int (*dense_backward)(const float *, const float *, const float *,
+                              const float *, float *, float *, float *, size_t, size_t,
+                              size_t, size_t, float) noexcept nogil
 
     struct KernelApiF64 "lamina::KernelApi<double>":
         void (*forward)(size_t, const double *, double *, size_t, double) noexcept nogil
@@ -23,13 +51,52 @@ cdef extern from "bindings/c_api.hpp" nogil:
         void (*softmax)(size_t, const double *, double *, size_t, size_t) noexcept nogil
         void (*softmax_backward)(size_t, const double *, const double *, double *, size_t,
                                  size_t) noexcept nogil
+        void (*dropout)(const double *, double *, size_t, double, uint64_t,
+                        uint64_t) noexcept nogil
+        void (*dropout_backward)(const double *, const uint8_t *, double *, size_t,
+                                 double) noexcept nogil
+        int (*dense)(const double *, const double *, const double *, double *, double *,
+                     size_t, size_t, size_t, size_t, double) noexcept nogil
+        int (*dense_backward)(const double *, const double *, const double *,
+                              const double *, double *, double *, double *, size_t, size_t,
+                              size_t, size_t, double) noexcept nogil
 
     struct CApi "lamina::CApi":
         KernelApiF32 f32
         KernelApiF64 f64
+        void (*dropout_mask)(uint8_t *, size_t, double, uint64_t,
+                             uint64_t) noexcept nogil
 
 cdef const CApi *api = <const CApi *>PyCapsule_GetPointer(
     _core._C_API, "lamina._core._C_API")
+
+
+cdef void dropout_mask(uint8_t *mask, size_t n, double rate, uint64_t seed, uint64_t offset) noexcept nogil:
+    api.dropout_mask(mask, n, rate, seed, offset)
+
+cdef void dropout_f32(const float *x, float *y, size_t n, double rate, uint64_t seed, uint64_t offset) noexcept nogil:
+    api.f32.dropout(x, y, n, rate, seed, offset)
+
+cdef void dropout_backward_f32(const float *dy, const uint8_t *mask, float *dx, size_t n, double rate) noexcept nogil:
+    api.f32.dropout_backward(dy, mask, dx, n, rate)
+
+cdef int dense_f32(const float *x, const float *kernel, const float *bias, float *y, float *saved, size_t batch, size_t features, size_t units, size_t activation, float parameter) noexcept nogil:
+    return api.f32.dense(x, kernel, bias, y, saved, batch, features, units, activation, parameter)
+
+cdef int dense_backward_f32(const float *dy, const float *x, const float *kernel, const float *saved, float *dx, float *dkernel, float *dbias, size_t batch, size_t features, size_t units, size_t activation, float parameter) noexcept nogil:
+    return api.f32.dense_backward(dy, x, kernel, saved, dx, dkernel, dbias, batch, features, units, activation, parameter)
+
+cdef void dropout_f64(const double *x, double *y, size_t n, double rate, uint64_t seed, uint64_t offset) noexcept nogil:
+    api.f64.dropout(x, y, n, rate, seed, offset)
+
+cdef void dropout_backward_f64(const double *dy, const uint8_t *mask, double *dx, size_t n, double rate) noexcept nogil:
+    api.f64.dropout_backward(dy, mask, dx, n, rate)
+
+cdef int dense_f64(const double *x, const double *kernel, const double *bias, double *y, double *saved, size_t batch, size_t features, size_t units, size_t activation, double parameter) noexcept nogil:
+    return api.f64.dense(x, kernel, bias, y, saved, batch, features, units, activation, parameter)
+
+cdef int dense_backward_f64(const double *dy, const double *x, const double *kernel, const double *saved, double *dx, double *dkernel, double *dbias, size_t batch, size_t features, size_t units, size_t activation, double parameter) noexcept nogil:
+    return api.f64.dense_backward(dy, x, kernel, saved, dx, dkernel, dbias, batch, features, units, activation, parameter)
 
 
 # generated: begin

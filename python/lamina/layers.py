@@ -366,10 +366,11 @@ class Dropout(Layer):
     rate : float
         The share that is dropped (not the one that is kept), in [0, 1]; a multiple of
         1/65536 after rounding.
-    mode : {"inverted", "classic"}
+    mode : {"inverted", "classic", "alpha"}
         Inverted: what is kept is divided by the probability of keeping, while training;
         prediction changes nothing. Classic: training does not scale; prediction
-        multiplies by that probability.
+        multiplies by that probability. Alpha: for nets of selu, whose mean and variance
+        it keeps (see `lamina.dropout`); prediction changes nothing.
 
     Attributes
     ----------
@@ -411,16 +412,16 @@ class Dropout(Layer):
             self.step += 1
             self.keep(x, training, bits)
             return self._drop(x, bits)
-        if self.mode == "inverted":
-            return x
-        return x * (1 - round(self.rate * 65536) / 65536)
+        if self.mode == "classic":
+            return x * (1 - round(self.rate * 65536) / 65536)
+        return x
 
     def backward(self, dy: ArrayLike, *, input_gradient: bool = True) -> Array | None:
         dy, _, bits = self.recall(dy)
-        return self._drop(dy, bits)
+        return self._drop(dy, bits, gradient=True)
 
-    def _drop(self, x: Array, bits: int) -> Array:
-        return _core.dropout(x, None, self.rate, self.seed, bits, 0, self.mode)
+    def _drop(self, x: Array, bits: int, gradient: bool = False) -> Array:
+        return _core.dropout(x, None, self.rate, self.seed, bits, 0, self.mode, gradient)
 
 
 class Standardize(Layer):

@@ -471,13 +471,23 @@ def dropout(
     seed: int,
     offset: int = 0,
     stream: int = 0,
-    mode: Literal["inverted", "classic"] = "inverted",
+    mode: Literal["inverted", "classic", "alpha"] = "inverted",
 ) -> Array:
-    """Zero where bits < threshold; else x times 65536 / (65536 - threshold), or x."""
+    """Zero where bits < threshold; else x times 65536 / (65536 - threshold), or x.
+
+    Alpha dropout: a x + b, with selu's limit for x where bits < threshold (Klambauer et
+    al. 2017, section "New Dropout Technique").
+    """
     x = np.asarray(x, np.float64)
     limit = threshold(rate)
     kept = dropout_bits(x.size, seed, offset, stream).reshape(x.shape) >= limit
-    scale = 65536 / (65536 - limit) if mode == "inverted" and limit < 65536 else 1.0
+    q = (65536 - limit) / 65536
+    if mode == "alpha" and 0.0 < q < 1.0:
+        lowest = -_SELU_SLOPE
+        a = (q + lowest**2 * q * (1.0 - q)) ** -0.5
+        b = -a * (1.0 - q) * lowest
+        return a * np.where(kept, x, lowest) + b
+    scale = 1.0 / q if mode == "inverted" and q else 1.0
     return np.where(kept, x * scale, 0.0)
 
 

@@ -1,0 +1,55 @@
+"""The benchmarks run, agree and are reported (what they say of speed is not asserted)."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+CASES = "(tanh and 1000 and not hard) or 33-65-17 or test_dropout and 0.5-1000"
+
+
+def run(*command: str) -> str:
+    done = subprocess.run(
+        [sys.executable, *command], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of a run with as few rounds as there can be."""
+    path = tmp_path_factory.mktemp("bench") / "results.json"
+    options = ["--full", "--benchmark-max-time=0.001", f"--benchmark-json={path}"]
+    run("-m", "pytest", "bench", "--benchmark-only", "-k", CASES, *options)
+    return path
+
+
+def test_libraries_agree_and_every_case_has_a_ratio(results: Path) -> None:
+    found = json.loads(results.read_text())
+    rows = [entry["extra_info"] for entry in found["benchmarks"]]
+    cases = {(row["table"], row["operation"], row["size"]) for row in rows}
+    assert ("dense", "matmul NT", "33x65x17") in cases
+    for library in ("lamina", "numpy", "cython"):
+        own = [row for row in rows if row["implementation"] == library]
+        assert len(own) == len(cases), found["machine_info"]["missing"]
+        assert all(row["ratio_to_lamina"] > 0 for row in own if library != "lamina")
+    peaks = found["machine_info"]["libraries"]["limit"]
+    assert peaks["fma_gflops"] > 0 and peaks["copy_gbytes"] > 0
+
+
+def test_report_shows_the_rows(results: Path, tmp_path: Path) -> None:
+    readme = tmp_path / "README.md"
+    begin, end = "<!-- performance: begin -->", "<!-- performance: end -->"
+    readme.write_text(f"before\n{begin}\nold\n{end}\nafter\n")
+    run("bench/report.py", str(results), "--into", str(tmp_path))
+    text = readme.read_text()
+    assert text.startswith(f"before\n{begin}\n") and text.endswith(f"{end}\nafter\n")
+    assert "old" not in text
+    document = (tmp_path / "docs" / "performance.md").read_text()
+    for cell in ("| tanh |", "33x65x17", "Where Lamina is slower", "### Share of"):
+        assert cell in document
+
