@@ -39,8 +39,8 @@ bench-counts: $(VENV)/installed
 # Every float through every activation on every target: docs/accuracy.md. Where the peers
 # are installed, PyTorch has a column.
 accuracy: $(VENV)/installed
-	cmake --build build/*/ --target accuracy
-	$(firstword $(wildcard $(PEERS)/bin) $(BIN))/python tools/accuracy.py build/*/accuracy $(STEP)
+	cmake --build build/cp*/ --target accuracy
+	$(firstword $(wildcard $(PEERS)/bin) $(BIN))/python tools/accuracy.py build/cp*/accuracy $(STEP)
 
 # $(1): the environment, $(2): options of the first run, $(3): options of the others.
 define benchmarks

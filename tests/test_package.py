@@ -1,7 +1,6 @@
 """The package as a whole: version, configuration, examples, C API, import."""
 
 import doctest
-import doctest
 import importlib
 import importlib.metadata
 import importlib.util
@@ -133,13 +132,14 @@ def test_cimport_of_the_kernels(tmp_path: Path) -> None:
         "        tanh_backward_f64(&z[0], &z[0], &z[0], z.shape[0])\n"
         "        softmax_f32(&rows[0, 0], &rows[0, 0], rows.shape[0], rows.shape[1])\n"
         "def dense(float[:, ::1] x, float[:, ::1] w, float[::1] b, float[:, ::1] y,\n"
-        "          float[:, ::1] z, float[:, ::1] dx, float[:, ::1] dw, float[::1] db):\n"
+        "          float[:, ::1] z, float[:, ::1] dx, float[:, ::1] dw,\n"
+        "          float[::1] db):\n"
         "    cdef size_t n = x.shape[0], k = x.shape[1], m = w.shape[1]\n"
         "    with nogil:\n"
         "        dense_f32(&x[0, 0], &w[0, 0], &b[0], &y[0, 0], &z[0, 0], n, k, m,\n"
         "                  GELU, 0)\n"
-        "        dense_backward_f32(&y[0, 0], &x[0, 0], &w[0, 0], &z[0, 0], &dx[0, 0],\n"
-        "                           &dw[0, 0], &db[0], n, k, m, GELU, 0)\n"
+        "        dense_backward_f32(&y[0, 0], &x[0, 0], &w[0, 0], &z[0, 0],\n"
+        "                           &dx[0, 0], &dw[0, 0], &db[0], n, k, m, GELU, 0)\n"
         "def dropout(float[::1] x, float[::1] y, uint8_t[::1] mask, float[::1] dx):\n"
         "    dropout_f32(&x[0], &y[0], x.shape[0], 0.25, 7, 5)\n"
         "    dropout_mask(&mask[0], x.shape[0], 0.25, 7, 5)\n"

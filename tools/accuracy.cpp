@@ -17,7 +17,7 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
-#include <limits>
+#include <cstring>
 #include <mutex>
 #include <thread>
 #include <vector>
@@ -52,38 +52,52 @@ struct Tally {
 // 1 / the distance of floats next to `exact`.
 double per_unit(double exact) {
   const std::uint64_t exponent = std::bit_cast<std::uint64_t>(exact) >> 52 & 0x7ff;
-  const std::uint64_t at_least = std::max<std::uint64_t>(exponent, 1023 - 126);
-  const std::uint64_t at_most = std::min<std::uint64_t>(at_least, 1023 + 127);
-  return std::bit_cast<double>((2046 + 23 - at_most) << 52);
+  const std::uint64_t least = 1023 - 126, most = 1023 + 127;
+  const std::uint64_t held = exponent < least  ? least
+                             : exponent > most ? most
+                                               : exponent;
+  return std::bit_cast<double>((2046 + 23 - held) << 52);
 }
 
 // Infinity counts as the float after the largest, so that overflow has an error, too.
 double finite(double y) {
   constexpr double beyond = 0x1p128;
-  return std::clamp(y, -beyond, beyond);
+  return y < -beyond ? -beyond : y > beyond ? beyond : y;
 }
 
+// Built for several instruction sets: it takes half of the time otherwise.
+#if defined(__x86_64__)
+[[gnu::target_clones("arch=x86-64-v4", "avx2", "default")]]
+#endif
 Tally compare(const float* x, const float* y, const double* exact, const float* best,
               std::size_t n, bool absolute) {
+  constexpr std::size_t lanes = 8;
+  alignas(64) double errors[chunk + lanes] = {};
   Tally tally;
-  double errors[chunk];
   for (std::size_t i = 0; i < n; ++i) {
     const double scale = absolute ? 0x1p24 : per_unit(exact[i]);
-    errors[i] = std::abs(finite(double{y[i]}) - finite(exact[i])) * scale;
+    const double error = std::abs(finite(double{y[i]}) - finite(exact[i])) * scale;
+    errors[i] = error == error ? error : 0;
   }
   for (std::size_t i = 0; i < n; ++i) {
-    const bool nan = std::isnan(y[i]);
-    tally.not_numbers += nan != std::isnan(exact[i]);
-    tally.different += !nan && std::bit_cast<std::uint32_t>(y[i]) !=
-                                   std::bit_cast<std::uint32_t>(best[i]);
-    if (std::isnan(errors[i])) continue;
-    tally.sum += errors[i];
-    ++tally.counted;
-    if (errors[i] > tally.largest) {
-      tally.largest = errors[i];
-      tally.where = x[i];
-    }
+    const bool is_number = y[i] == y[i];
+    tally.counted += is_number;
+    tally.not_numbers += is_number != (exact[i] == exact[i]);
+    tally.different += is_number && std::bit_cast<std::uint32_t>(y[i]) !=
+                                        std::bit_cast<std::uint32_t>(best[i]);
   }
+  double sums[lanes] = {}, largest[lanes] = {};
+  for (std::size_t i = 0; i < n; i += lanes)
+    for (std::size_t lane = 0; lane < lanes; ++lane) {
+      const double error = errors[i + lane];
+      sums[lane] += error;
+      largest[lane] = error > largest[lane] ? error : largest[lane];
+    }
+  for (std::size_t lane = 0; lane < lanes; ++lane) {
+    tally.sum += sums[lane];
+    tally.largest = std::max(tally.largest, largest[lane]);
+  }
+  tally.where = x[std::find(errors, errors + n - 1, tally.largest) - errors];
   return tally;
 }
 
@@ -112,9 +126,16 @@ std::vector<Tally> audit(std::size_t function, bool derivative, std::uint64_t st
       }
       run(tables.back()->f64, wide.data(), exact.data(), n);
       run(tables.back()->f32, x.data(), best.data(), n);
-      for (std::size_t t = 0; t < tables.size(); ++t) {
+      const auto compared = [&](const std::vector<float>& results) {
+        return compare(x.data(), results.data(), exact.data(), best.data(), n,
+                       derivative);
+      };
+      const Tally of_best = compared(best);
+      own.back().add(of_best);
+      for (std::size_t t = 0; t + 1 < tables.size(); ++t) {
         run(tables[t]->f32, x.data(), y.data(), n);
-        own[t].add(compare(x.data(), y.data(), exact.data(), best.data(), n, derivative));
+        const bool same = std::memcmp(y.data(), best.data(), n * sizeof(float)) == 0;
+        own[t].add(same ? of_best : compared(y));
       }
     }
     const std::lock_guard lock(guard);

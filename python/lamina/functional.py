@@ -215,8 +215,8 @@ def dropout(
         "inverted" multiplies what is kept by 1 / (1 - rate), exactly
         65536 / (65536 - round(rate * 65536)); "classic" leaves it, as first published,
         and weights are scaled at prediction. "alpha" is for nets of selu: dropped
-        elements go to its lower limit, and all are scaled and shifted so that mean 0 and
-        variance 1 stay.
+        elements go to its lower limit, and all are scaled and shifted so that mean 0
+        and variance 1 stay.
     out : ndarray of the shape of x, optional
         Where the result goes; may be x itself.
 

@@ -484,7 +484,7 @@ def dropout(
     q = (65536 - limit) / 65536
     if mode == "alpha" and 0.0 < q < 1.0:
         lowest = -_SELU_SLOPE
-        a = (q + lowest**2 * q * (1.0 - q)) ** -0.5
+        a = 1.0 / math.sqrt(q + lowest**2 * q * (1.0 - q))
         b = -a * (1.0 - q) * lowest
         return a * np.where(kept, x, lowest) + b
     scale = 1.0 / q if mode == "inverted" and q else 1.0
