@@ -143,7 +143,7 @@ def time(cases: Sequence[str]) -> Results:
         options = ["-q", "--benchmark-only", f"--benchmark-json={file}"]
         run([sys.executable, "-m", "pytest", *options, *ids.values()])
         recorded = json.loads(file.read_text())
-    cpu, libraries = (recorded["machine_info"][key] for key in ("cpu", "libraries"))
+    cpu, libraries = recorded["machine_info"]["cpu"], recorded["libraries"]
     facts = {
         "cpu": f"{cpu['brand_raw']}, family {cpu['family']}, model {cpu['model']}",
         "numpy": libraries["numpy"]["version"],

@@ -339,18 +339,23 @@ def implementations(config: pytest.Config) -> list[str]:
     return [*ALWAYS, *chosen]
 
 
-def pytest_benchmark_update_machine_info(
-    config: pytest.Config, machine_info: dict[str, Any]
-) -> None:
-    """The facts that change speed; libraries and what is missing fill up as it runs."""
+def pytest_benchmark_update_machine_info(machine_info: dict[str, Any]) -> None:
     governor = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
     pages = Path("/sys/kernel/mm/transparent_hugepage/enabled")
     machine_info.update(
-        libraries=config.stash[FACTS],
-        missing=config.stash[MISSING],
         cores=len(os.sched_getaffinity(0)),
         governor=governor.read_text().strip() if governor.exists() else "not shown",
         huge_pages=pages.read_text().strip() if pages.exists() else "not shown",
+    )
+
+
+def pytest_benchmark_update_json(
+    config: pytest.Config, output_json: dict[str, Any]
+) -> None:
+    """What the run found out; runs are compared only if the rest is the same."""
+    output_json.update(
+        libraries=config.stash[FACTS],
+        missing=config.stash[MISSING],
         load=os.getloadavg()[0],
     )
 

@@ -44,6 +44,7 @@ COLOURS = {
 PICTURED = ["relu", "sigmoid", "tanh", "softplus", "mish", "gelu"]
 STEP, NET = "step, dropout 0.5", "32: 64-128-64-10"
 CORES = [2, 4, 8, 16]
+FOUND = ["libraries", "missing", "load"]  # by a run, besides its rows
 FIGURES = {  # of the README: table, operation or whichever comes first, size
     "sigmoid, 16384 elements": ("forward", "sigmoid", "16384"),
     "tanh, 16384 elements": ("forward", "tanh", "16384"),
@@ -68,7 +69,7 @@ def read(paths: Iterable[Path]) -> list[Run]:
     files = [json.loads(path.read_text(), object_hook=without_rounds) for path in paths]
     found: dict[tuple[bool, str, str], tuple[dict[str, Any], dict[Any, Row]]] = {}
     for file in sorted(files, key=lambda file: str(file["datetime"])):
-        facts = file["machine_info"]
+        facts = {**file["machine_info"], **{key: file[key] for key in FOUND}}
         facts |= {"date": file["datetime"][:10], "commit": file["commit_info"]["id"]}
         for entry in file["benchmarks"]:
             info = entry["extra_info"]

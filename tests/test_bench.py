@@ -35,9 +35,9 @@ def test_libraries_agree_and_every_case_has_a_ratio(results: Path) -> None:
     assert ("dense", "matmul NT", "33x65x17") in cases
     for library in ("lamina", "numpy", "cython"):
         own = [row for row in rows if row["implementation"] == library]
-        assert len(own) == len(cases), found["machine_info"]["missing"]
+        assert len(own) == len(cases), found["missing"]
         assert all(row["ratio_to_lamina"] > 0 for row in own if library != "lamina")
-    peaks = found["machine_info"]["libraries"]["limit"]
+    peaks = found["libraries"]["limit"]
     assert peaks["fma_gflops"] > 0 and peaks["copy_gbytes"] > 0
 
 
