@@ -90,7 +90,7 @@ $(PEERS)/environment: bench/peers/requirements.txt
 	$(PEERS)/bin/python -m pip install --quiet --requirement $<
 	touch $@
 
-$(PEERS)/installed: $(PEERS)/environment $(SOURCES) $(VENV)/modules
+$(PEERS)/installed: $(PEERS)/environment $(SOURCES) $(MODULES)
 	$(PEERS)/bin/python -m pip install --quiet --no-deps --no-build-isolation .
 	touch $@
 

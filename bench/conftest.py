@@ -7,12 +7,14 @@ opponent and kind of operation.
 """
 
 import os
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import cache, cached_property
 from itertools import chain, repeat
 from pathlib import Path
 from statistics import median
+from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,7 +22,7 @@ import pytest
 
 from cases import Case
 from tables import LIMIT, OURS, Row, growth, growth_table, ratio_tables, unique
-from worker import UnavailableError, Worker, pack, unpack
+from worker import MEMORY, UnavailableError, Worker, pack, unpack
 
 ALWAYS = [OURS, "numpy", "cython", LIMIT]
 PEERS = ["torch", "jax", "scikit-learn", "onnxruntime", "thinc", "numba", "numexpr"]
@@ -46,7 +48,7 @@ AVX2 = {
     "ONEDNN_MAX_CPU_ISA": "AVX2",
     "MKL_ENABLE_INSTRUCTIONS": "AVX2",
     "OPENBLAS_CORETYPE": "Haswell",
-    "BLIS_ARCH_TYPE": "haswell",
+    "BLIS_ARCH_TYPE": "3",  # haswell in the order of thinc's BLIS
     "NUMBA_CPU_NAME": "haswell",
     "NUMBA_CPU_FEATURES": "+avx2,+fma",
     "XLA_FLAGS": "--xla_cpu_max_isa=AVX2",
@@ -87,7 +89,11 @@ class Group:
     """One case in all libraries that have it."""
 
     def __init__(
-        self, case: Case, workers: dict[str, Worker], limits: tuple[float, float, int]
+        self,
+        case: Case,
+        start: Callable[[str], Worker],
+        names: list[str],
+        limits: tuple[float, float, int],
     ) -> None:
         self.case = case
         self.limits = limits
@@ -97,8 +103,9 @@ class Group:
         self.unavailable: dict[str, str] = {}
         self.memory: dict[str, tuple[int, int]] = {}  # of cold processes, see `cold`
         reference = None
-        for name, worker in workers.items():
+        for name in names:
             try:
+                worker = start(name)
                 result = self._prepare(worker)
                 if result is not None:
                     reference = result if reference is None else reference
@@ -110,8 +117,9 @@ class Group:
             except AssertionError as error:
                 if name not in PEERS:
                     raise
-                lines = [line for line in str(error).splitlines() if "Max" in line]
-                self.unavailable[name] = f"{name} computes something else {lines}"
+                lines = str(error).strip().splitlines()
+                shown = [line for line in lines if "Max" in line] or lines[:1]
+                self.unavailable[name] = f"{name} computes something else {shown}"
             else:
                 self.workers[name] = worker
 
@@ -173,21 +181,30 @@ def workers(pytestconfig: pytest.Config) -> Iterator[Callable[[str], Worker]]:
     if pytestconfig.getoption("threads") == "1":
         cores = {max(cores)}  # the same for all: cores of a shared machine differ
     started: list[Worker] = []
+    memory = TemporaryDirectory(dir=MEMORY, prefix="bench-")
+    environment["TMPDIR"] = tempfile.tempdir = memory.name
 
     @cache
     def start(library: str) -> Worker:
+        if library == "onnxruntime" and pytestconfig.getoption("target") == "avx2":
+            raise UnavailableError("onnxruntime cannot be held to AVX2")
         started.append(Worker(library, environment, cores))
         with suppress(UnavailableError):
             pytestconfig.stash[FACTS][library] = started[-1].ask("facts")
         return started[-1]
 
-    yield start
-    for worker in started:
-        worker.close()
+    with memory:
+        yield start
+        for worker in started:
+            worker.close()
+    tempfile.tempdir = None
 
 
 def worker_environment(config: pytest.Config) -> dict[str, str]:
-    environment = {"BENCH_DTYPE": config.getoption("dtype")}
+    """That of the caller, but for what makes libraries differ."""
+    held = ONE_THREAD.keys() | AVX2.keys() | {"NPY_DISABLE_CPU_FEATURES"}
+    environment = {k: v for k, v in os.environ.items() if k not in held}
+    environment["BENCH_DTYPE"] = config.getoption("dtype")
     limits = [ONE_THREAD] if config.getoption("threads") == "1" else []
     if config.getoption("target") == "avx2":
         limits += [AVX2, {"NPY_DISABLE_CPU_FEATURES": " ".join(avx512_of_numpy())}]
@@ -211,11 +228,11 @@ def group(
 ) -> Iterator[Group]:
     """What the function given as parameter builds, in every library with a row."""
     rows = [getattr(item, "callspec", None) for item in request.session.items]
-    names = unique(
+    asked = [
         row.params["measure"]
         for row in rows
         if row is not None and row.params.get("group") is request.param
-    )
+    ]
     option = request.config.getoption
     limits = (
         float(option("benchmark_min_time")),
@@ -223,7 +240,8 @@ def group(
         int(option("benchmark_min_rounds")),
     )
     case = request.param(option("dtype"))
-    made = Group(case, {name: workers(name) for name in names}, limits)
+    # Lamina's result is what others are compared with, whether it has a row or not.
+    made = Group(case, workers, unique([OURS, *asked]), limits)
     yield made
     made.close()
 
@@ -306,7 +324,9 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[FACTS] = {}
     config.stash[MISSING] = {}
     config.addinivalue_line("markers", "full: a case that runs with --full only")
+    implementations(config)
     given = " ".join(config.invocation_params.args)
+    given += os.environ.get("PYTEST_ADDOPTS", "")
     for name, value in SETTINGS.items():
         if f"--{name.replace('_', '-')}" not in given:
             setattr(config.option, name, value)

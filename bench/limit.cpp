@@ -162,13 +162,13 @@ struct Move final : Work {
   static inline const long second_level = sysconf(_SC_LEVEL2_CACHE_SIZE);
 
   Mover* mover;
-  size_t bytes, more, stride;
+  size_t bytes, more, stride, arrays;
   std::byte* memory;
 
   Move(const Kind& kind, size_t bytes, size_t more) : bytes(bytes), more(more) {
     // Not a multiple of 4096: loads would seem to meet the stores next to them.
     stride = (bytes + width - 1) / width * width + 17 * 64;
-    const size_t arrays = static_cast<size_t>(kind.read + kind.updated + kind.written);
+    arrays = static_cast<size_t>(kind.read + kind.updated + kind.written);
     const size_t total = (arrays * stride + more + huge) / huge * huge;
     memory = static_cast<std::byte*>(::operator new(total, std::align_val_t{huge}));
     madvise(memory, total, MADV_HUGEPAGE);
@@ -182,7 +182,7 @@ struct Move final : Work {
   ~Move() override { ::operator delete(memory, std::align_val_t{huge}); }
 
   void run() override {
-    if (more) move_arrays<1, 0, 0>(memory, 0, more);
+    if (more) move_arrays<1, 0, 0>(memory + arrays * stride, 0, more);
     mover(memory, stride, bytes);
   }
 };

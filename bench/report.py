@@ -70,7 +70,10 @@ def read(paths: Iterable[Path]) -> list[Run]:
     found: dict[tuple[bool, str, str], tuple[dict[str, Any], dict[Any, Row]]] = {}
     for file in sorted(files, key=lambda file: str(file["datetime"])):
         facts = {**file["machine_info"], **{key: file[key] for key in FOUND}}
-        facts |= {"date": file["datetime"][:10], "commit": file["commit_info"]["id"]}
+        commit = file["commit_info"]
+        changed = " with changes" if commit["dirty"] else ""
+        facts |= {"date": file["datetime"][:10]}
+        facts |= {"commits": [commit["id"][:7] + changed]}
         for entry in file["benchmarks"]:
             info = entry["extra_info"]
             key = info["target"] != "best", info["dtype"], info["threads"]
@@ -90,6 +93,7 @@ def read(paths: Iterable[Path]) -> list[Run]:
             rows[row[:4]] = row
         if file["benchmarks"] and machine is not facts:
             machine["libraries"] |= facts["libraries"]
+            machine["commits"] = unique(machine["commits"] + facts["commits"])
             for library, reasons in facts.get("missing", {}).items():
                 known = machine.setdefault("missing", {}).setdefault(library, {})
                 for reason, cases in reasons.items():
@@ -237,7 +241,8 @@ NOTES = {
     "cold start": "\nNew processes, from nothing to the result; most memory held.\n",
 }
 MEMORY = """\
-**Memory of training** (two steps with dropout and Adam, on top of the data), beside the
+**Memory of training** (a net and its first step with dropout and Adam, on top of data
+and initial weights; compilers included where there are any), beside the
 sum of what must be kept: parameters, gradients, two moments, every layer's output.
 """
 BEYOND = """\
@@ -265,6 +270,7 @@ def what_was_run(runs: Sequence[Run]) -> Iterator[str]:
     machine = runs[0].machine
     ours = machine["libraries"][OURS]
     dates = sorted({run.machine["date"] for run in runs})
+    commits = unique(c for run in runs for c in run.machine["commits"])
     flags = sorted({flag.replace("_", "") for flag in machine["cpu"]["flags"]})
     facts = {
         "date": " to ".join(unique([dates[0], dates[-1]])),
@@ -275,7 +281,7 @@ def what_was_run(runs: Sequence[Run]) -> Iterator[str]:
         "huge pages": machine.get("huge_pages", NONE),
         "system": f"{machine['system']} {machine['release']}",
         "Python": machine["python_version"],
-        "Lamina": f"{ours['version']}, commit {machine['commit'][:7]}",
+        "Lamina": f"{ours['version']}, commit {', '.join(commits)}",
         "its compiler": ours.get("compiler", NONE),
     }
     yield "## What was run\n"

@@ -5,6 +5,7 @@ so that no idle thread of one library spins while another is timed.
 """
 
 import contextlib
+import ctypes
 import gc
 import importlib
 import importlib.metadata
@@ -49,7 +50,7 @@ class Worker:
             end = theirs.fileno()
             self.process = subprocess.Popen(
                 [sys.executable, __file__, library, str(end)],
-                env=os.environ | environment,
+                env=environment,
                 pass_fds=[end],
             )
         os.sched_setaffinity(self.process.pid, cores)
@@ -132,9 +133,10 @@ class Library:
         self.pool.shutdown()
         package, _, name = function.rpartition(".")
         make = getattr(self.module(package or "peers"), name, None)
-        calls = [make and make(*unpack(arguments)) for _ in range(threads)]
+        sets = [unpack(arguments) for _ in range(threads)]
+        calls = [make and make(*operands) for operands in sets]
         if calls[0] is None:
-            named = [text for text in unpack(arguments) if isinstance(text, str)]
+            named = [text for text in sets[0] if isinstance(text, str)]
             raise UnavailableError(f"{self.name} has no {' '.join([name, *named])}")
         if threads == 1:
             self.call = calls[0]
@@ -153,13 +155,15 @@ class Library:
         self.call = all_at_once
 
     def first(self, function: str, arguments: str) -> int:
-        """Build and make two calls; the bytes that both have taken at most."""
-        gc.collect()
+        """Build and call; the bytes that both take at most besides the arguments."""
+        package, _, name = function.rpartition(".")
+        make, operands = getattr(self.module(package), name, None), unpack(arguments)
+        if make is None:
+            raise UnavailableError(f"{self.name} has no {name}")
         before = held(os.getpid(), "VmRSS")
         Path("/proc/self/clear_refs").write_text("5")  # VmHWM starts anew
-        self.build(function, arguments, 1)
-        self.call()
-        self.call()
+        call = make(*operands)
+        call()
         return held(os.getpid(), "VmHWM") - before
 
     def result(self, calls: int) -> str:
@@ -205,7 +209,7 @@ def held(process: int, what: str) -> int:
 
 def pack(thing: Any) -> str:
     """A file that holds it: a pipe takes six times as long for large arrays."""
-    with NamedTemporaryFile(dir=MEMORY, delete=False) as file:
+    with NamedTemporaryFile(delete=False) as file:
         pickle.dump(thing, file, protocol=5)
     return file.name
 
@@ -233,5 +237,7 @@ def obey(library: Library, connection: Connection) -> None:
 
 
 if __name__ == "__main__":
+    # A stopped process would outlive a killed parent.
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
     with contextlib.suppress(EOFError):
         obey(Library(sys.argv[1]), Connection(int(sys.argv[2])))
