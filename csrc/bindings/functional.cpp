@@ -170,7 +170,7 @@ py::object py_dense_backward(py::handle dy, py::handle x, py::handle kernel,
 // ---- Dropout
 std::size_t product_of(const Shape& shape) {
   std::size_t size = 1;
-  for (const std::size_t extent : shape) size *= extent;
+  for (std::size_t i = 0; i < shape.size(); ++i) size *= shape[i];
   return size;
 }
 
