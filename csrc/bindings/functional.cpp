@@ -180,7 +180,7 @@ py::object py_dropout(py::handle x, py::handle out, py::handle rate, py::handle 
   const DropoutChoice dropout =
       dropout_of("rate", rate, seed, offset, stream, dropout_mode(mode));
   const DropoutValues values = gradient ? dropout.values.gradient() : dropout.values;
-  Argument input("x", x);
+  Argument input(gradient ? "dy" : "x", x);
   const Shape shape = input.shape();
   const bool is_double = input.needs_double();
   return in_precision(is_double, [&](auto type) {
