@@ -38,7 +38,10 @@ struct Tally {
   std::uint64_t counted = 0, not_numbers = 0, different = 0;
 
   void add(const Tally& other) {
-    if (other.largest > largest) {
+    // Of several places with the largest error, the one of the lowest pattern.
+    if (other.largest > largest ||
+        (other.largest == largest && std::bit_cast<std::uint32_t>(other.where) <
+                                         std::bit_cast<std::uint32_t>(where))) {
       largest = other.largest;
       where = other.where;
     }
@@ -152,7 +155,8 @@ std::vector<Tally> audit(std::size_t function, bool derivative, std::uint64_t st
 }  // namespace
 
 int main(int count, char** arguments) {
-  const auto step = count > 1 ? std::strtoull(arguments[1], nullptr, 10) : 1;
+  const std::uint64_t step = count > 1 ? std::strtoull(arguments[1], nullptr, 10) : 1;
+  if (step == 0) return std::fputs("the step must be a number from 1\n", stderr), 1;
   std::vector<const KernelTable*> tables;
   for (const Target& target : targets())
     if (target.available) tables.push_back(target.table);

@@ -227,10 +227,11 @@ py::object activation_object(py::handle value) {
     throw py::type_error(
         "activation must be a name, an activation of lamina's or None, got " +
         std::string(Py_TYPE(value.ptr())->tp_name));
-  if (!known().contains(value))
-    throw py::value_error("unknown activation " + std::string(py::repr(value)) +
-                          "; known are " + known_names());
-  return known()[value];
+  if (PyObject* found = PyDict_GetItemWithError(known().ptr(), value.ptr()))
+    return py::reinterpret_borrow<py::object>(found);
+  if (PyErr_Occurred()) throw py::error_already_set();
+  throw py::value_error("unknown activation " + std::string(py::repr(value)) +
+                        "; known are " + known_names());
 }
 
 ActivationChoice activation_choice(py::handle value) {

@@ -1,5 +1,6 @@
 #include "bindings/arrays.hpp"
 
+#include <algorithm>
 #include <cstdint>
 
 namespace lamina {
@@ -50,6 +51,24 @@ bool overlap(PyArrayObject* a, PyArrayObject* b) {
 
 }  // namespace
 
+Shape::Shape(std::initializer_list<std::size_t> extents) : size_(extents.size()) {
+  npy_intp* next = extents_;
+  for (const std::size_t extent : extents) *next++ = static_cast<npy_intp>(extent);
+}
+Shape::Shape(PyArrayObject* array)
+    : size_(static_cast<std::size_t>(PyArray_NDIM(array))) {
+  std::copy_n(PyArray_DIMS(array), size_, extents_);
+}
+Shape& Shape::operator=(const Shape& other) {
+  size_ = other.size_;
+  std::copy_n(other.extents_, size_, extents_);
+  return *this;
+}
+bool Shape::operator==(const Shape& other) const {
+  return std::equal(extents_, extents_ + size_, other.extents_,
+                    other.extents_ + other.size_);
+}
+
 std::string to_string(const Shape& shape) {
   std::string text = "(";
   for (std::size_t d = 0; d < shape.size(); ++d)
@@ -83,9 +102,7 @@ bool Argument::needs_double() const {
   return type != NPY_FLOAT && !PyArray_CanCastSafely(type, NPY_FLOAT);
 }
 
-Shape Argument::shape() const {
-  return Shape(PyArray_DIMS(array()), PyArray_DIMS(array()) + PyArray_NDIM(array()));
-}
+Shape Argument::shape() const { return Shape(array()); }
 
 template <class T>
 void Argument::convert(int flags) {
@@ -136,7 +153,7 @@ void Argument::require_dimensions(int count, const char* meaning) const {
 }
 
 void Argument::require_shape(const Shape& expected, const char* meaning) const {
-  if (shape() != expected)
+  if (!(shape() == expected))
     throw py::value_error(std::string(name_) + " must have shape " +
                           to_string(expected) + ", " + meaning + ", got " +
                           to_string(shape()));
@@ -151,8 +168,8 @@ bool any_double(std::initializer_list<const Argument*> arguments) {
 Output::Output(const char* name, py::handle out, bool is_double, const Shape& shape,
                std::initializer_list<const Argument*> inputs) {
   const int type = is_double ? NPY_DOUBLE : NPY_FLOAT;
-  std::vector<npy_intp> dims(shape.begin(), shape.end());
   const auto make = [&] {
+    Shape dims = shape;
     PyObject* made =
         PyArray_SimpleNew(static_cast<int>(dims.size()), dims.data(), type);
     if (!made) throw py::error_already_set();
@@ -171,8 +188,8 @@ Output::Output(const char* name, py::handle out, bool is_double, const Shape& sh
     throw py::type_error(label + " must have dtype " +
                          (is_double ? "float64" : "float32") + ", got " +
                          dtype_name(array));
-  const Shape got(PyArray_DIMS(array), PyArray_DIMS(array) + PyArray_NDIM(array));
-  if (got != shape)
+  const Shape got(array);
+  if (!(got == shape))
     throw py::value_error(label + " must have shape " + to_string(shape) + ", got " +
                           to_string(got));
   if (!PyArray_ISWRITEABLE(array)) throw py::value_error(label + " is read-only");

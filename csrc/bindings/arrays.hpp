@@ -4,7 +4,6 @@
 
 #include <initializer_list>
 #include <string>
-#include <vector>
 
 #include "bindings/numpy.hpp"
 #include "ops/ops.hpp"
@@ -13,7 +12,25 @@ namespace lamina {
 
 namespace py = pybind11;
 
-using Shape = std::vector<std::size_t>;
+// The extents of an array, without memory from the heap: a small call would feel it.
+class Shape {
+ public:
+  Shape(std::initializer_list<std::size_t> extents);
+  explicit Shape(PyArrayObject* array);
+  Shape(const Shape& other) { *this = other; }
+  Shape& operator=(const Shape& other);
+
+  std::size_t size() const { return size_; }
+  std::size_t operator[](std::size_t i) const {
+    return static_cast<std::size_t>(extents_[i]);
+  }
+  npy_intp* data() { return extents_; }
+  bool operator==(const Shape& other) const;
+
+ private:
+  std::size_t size_;
+  npy_intp extents_[NPY_MAXDIMS];
+};
 std::string to_string(const Shape& shape);
 
 // An array argument: its name for messages, and the array that it was converted to.

@@ -23,7 +23,8 @@ struct KernelApi {
                   std::uint64_t offset);
   void (*dropout_backward)(const T* dy, const std::uint8_t* mask, T* dx, std::size_t n,
                            double rate);
-  // 0, or -1 if there was no memory: then nothing has been written.
+  // 0, or -1 if there was no memory: then nothing has been written. Outputs overlap no
+  // input and not each other; `saved` may be y.
   int (*dense)(const T* x, const T* kernel, const T* bias, T* y, T* saved,
                std::size_t batch, std::size_t features, std::size_t units,
                std::size_t activation, T parameter);

@@ -126,9 +126,10 @@ PyObject* call_kernel(const Function* f, PyObject* const* args, Py_ssize_t count
   const std::size_t rows = static_cast<std::size_t>(size) / cols;
   run(static_cast<std::size_t>(size), [&] {
     if (type == NPY_FLOAT)
-      f->f32(f->index, operands, rows, cols, static_cast<float>(value));
+      f->f32(kernels<float>(), f->index, operands, rows, cols,
+             static_cast<float>(value));
     else
-      f->f64(f->index, operands, rows, cols, value);
+      f->f64(kernels<double>(), f->index, operands, rows, cols, value);
   });
   return result.release().ptr();
 }

@@ -170,7 +170,7 @@ py::object py_dense_backward(py::handle dy, py::handle x, py::handle kernel,
 // ---- Dropout
 std::size_t product_of(const Shape& shape) {
   std::size_t size = 1;
-  for (const std::size_t extent : shape) size *= extent;
+  for (std::size_t i = 0; i < shape.size(); ++i) size *= shape[i];
   return size;
 }
 
@@ -180,7 +180,7 @@ py::object py_dropout(py::handle x, py::handle out, py::handle rate, py::handle 
   const DropoutChoice dropout =
       dropout_of("rate", rate, seed, offset, stream, dropout_mode(mode));
   const DropoutValues values = gradient ? dropout.values.gradient() : dropout.values;
-  Argument input("x", x);
+  Argument input(gradient ? "dy" : "x", x);
   const Shape shape = input.shape();
   const bool is_double = input.needs_double();
   return in_precision(is_double, [&](auto type) {

@@ -59,6 +59,8 @@ void py_softmax_cross_entropy(py::handle logits, py::handle targets, double scal
     const T* t = a.labels ? nullptr : a.targets.contiguous<T>();
     T* l = optional_in_place<T>("losses", losses, a.rows);
     T* g = optional_in_place<T>("gradient", gradient, a.rows * a.cols);
+    if (g && static_cast<const T*>(g) == t)
+      throw py::value_error("gradient must not be the array of the targets");
     const auto* label = a.labels ? static_cast<const std::int64_t*>(PyArray_DATA(
                                        reinterpret_cast<PyArrayObject*>(labels.ptr())))
                                  : nullptr;

@@ -116,16 +116,17 @@ bool feeds_back(char** args, const npy_intp* steps, int output, npy_intp n) {
 }
 
 template <class T, Role role>
-void elementwise_kernel(std::size_t index, void* const* operands, std::size_t rows,
-                        std::size_t cols, T parameter) {
-  const auto& kernel = kernels<T>().elementwise[index];
+void elementwise_kernel(const Kernels<T>& table, std::size_t index,
+                        void* const* operands, std::size_t rows, std::size_t cols,
+                        T parameter) {
+  const auto& kernel = table.elementwise[index];
   constexpr std::size_t inputs = role == Role::backward ? 2 : 1;
   const std::size_t n = rows * cols;
   const auto* x = static_cast<const T*>(operands[0]);
   const auto* last = static_cast<const T*>(operands[inputs - 1]);
   T* const y = static_cast<T*>(operands[inputs]);
   const bool far = x != y && last != y && beyond_cache((inputs + 1) * n * sizeof(T));
-  fill(y, n, far, [=](std::size_t first, std::size_t count, T* to) {
+  fill(table, y, n, far, [=](std::size_t first, std::size_t count, T* to) {
     if constexpr (role == Role::backward)
       kernel.backward(x + first, last + first, to, count, parameter);
     else
@@ -141,6 +142,7 @@ template <class T, Role role, bool has_parameter>
 void elementwise_loop(char** args, const npy_intp* dimensions, const npy_intp* steps,
                       void* data) {
   const KeepFloatStatus keep;
+  const Kernels<T>& table = kernels<T>();
   const auto index = reinterpret_cast<std::uintptr_t>(data);
   constexpr int inputs = role == Role::backward ? 2 : 1;
   constexpr int output = inputs + (has_parameter ? 1 : 0);
@@ -161,16 +163,15 @@ void elementwise_loop(char** args, const npy_intp* dimensions, const npy_intp* s
     void* const operands[] = {
         const_cast<T*>(first.at(start, count)),
         inputs == 2 ? const_cast<T*>(last.at(start, count)) : result, result};
-    elementwise_kernel<T, role>(index, operands, 1, static_cast<std::size_t>(count),
-                                parameter);
+    elementwise_kernel<T, role>(table, index, operands, 1,
+                                static_cast<std::size_t>(count), parameter);
     y.done(start, count);
   }
 }
 
 template <class T, int inputs>
-void row_kernel(std::size_t index, void* const* operands, std::size_t rows,
-                std::size_t cols, T) {
-  const auto& k = kernels<T>();
+void row_kernel(const Kernels<T>& k, std::size_t index, void* const* operands,
+                std::size_t rows, std::size_t cols, T) {
   const auto input = [=](int i) { return static_cast<const T*>(operands[i]); };
   T* const result = static_cast<T*>(operands[inputs]);
   if constexpr (inputs == 1)
@@ -190,8 +191,10 @@ void row_loop(char** args, const npy_intp* dimensions, const npy_intp* steps,
   const npy_intp rows = dimensions[0], cols = dimensions[1];
   if (rows == 0 || cols == 0) return;
   const auto index = reinterpret_cast<std::uintptr_t>(data);
+  const Kernels<T>& table = kernels<T>();
   const auto run = [&](void* const* operand, std::size_t count) {
-    row_kernel<T, inputs>(index, operand, count, static_cast<std::size_t>(cols), T{});
+    row_kernel<T, inputs>(table, index, operand, count, static_cast<std::size_t>(cols),
+                          T{});
   };
   constexpr int operands = inputs + 1;
   constexpr auto item = static_cast<npy_intp>(sizeof(T));

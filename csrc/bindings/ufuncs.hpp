@@ -8,10 +8,10 @@ namespace lamina {
 
 // The kernel behind a ufunc, on contiguous operands of rows x cols, the result last (it
 // may be one of the inputs). `index` is the activation's in its list; `parameter` means
-// nothing where there is none.
+// nothing where there is none. One call of a user's stays with one table.
 template <class T>
-using Kernel = void (*)(std::size_t index, void* const* operands, std::size_t rows,
-                        std::size_t cols, T parameter);
+using Kernel = void (*)(const Kernels<T>&, std::size_t index, void* const* operands,
+                        std::size_t rows, std::size_t cols, T parameter);
 
 struct Ufunc {
   pybind11::object object;  // null for what an activation does not have

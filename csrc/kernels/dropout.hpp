@@ -7,51 +7,56 @@
 
 #include "kernels/kernel_table.hpp"
 #include "simd/philox.hpp"
+#include "simd/registers.hpp"
 #include "simd/vec.hpp"
 
 namespace lamina::LAMINA_TARGET {
 
-// For 128 elements, all ones where kept, zero where dropped.
-struct KeepFlags {
-  static constexpr std::size_t size = 128;
-  std::int32_t flag[size];
+// The elements of a block, and of one call of use() below.
+constexpr std::size_t block_size = 128;
 
-  // 0 < threshold < 65536
-  LAMINA_INLINE KeepFlags(std::uint64_t block, const DropoutBits& bits) {
-    constexpr std::size_t lanes = LAMINA_VECTOR_BYTES / 4;
-    constexpr std::uint32_t top = 0x80000000u;  // unsigned order by signed comparison
-    const I32 flip = static_cast<std::int32_t>(top) - I32{};
-    const I32 limit = static_cast<std::int32_t>((bits.threshold << 16) ^ top) - I32{};
-    const PhiloxBlock random(block, bits.seed, bits.stream);
-    std::int32_t* out = flag;
-    for (std::size_t j = 0; j < 4; ++j, out += 32)
-      for (std::size_t p = 0; p < PhiloxBlock::parts; ++p) {
-        const I32 word = random.word[j][p];
-        // The low bits of a whole word cannot change its comparison with threshold
-        // << 16.
-        const I32 low = ((word << 16) ^ flip) >= limit;
-        const I32 high = (word ^ flip) >= limit;
-        __builtin_memcpy(out + p * lanes, &low, sizeof low);
-        __builtin_memcpy(out + 16 + p * lanes, &high, sizeof high);
-      }
-  }
-};
-
-// Calls use(i, flags, count) for the elements i ... i + count - 1 that share a block.
+// Calls use(i, kept) for i = 0, lanes, ... of the block, lanes being those of I32; kept
+// is all ones where an element is kept, zero where dropped. 0 < threshold < 65536
 template <class Use>
-LAMINA_INLINE void for_blocks(std::size_t n, const DropoutBits& bits, Use use) {
+LAMINA_INLINE void keep_block(std::uint64_t block, const DropoutBits& bits, Use use) {
+  constexpr std::size_t lanes = LAMINA_VECTOR_BYTES / 4;
+  constexpr std::uint32_t top = 0x80000000u;  // unsigned order by signed comparison
+  const I32 flip = static_cast<std::int32_t>(top) - I32{};
+  const I32 limit = static_cast<std::int32_t>((bits.threshold << 16) ^ top) - I32{};
+  const PhiloxBlock random(block, bits.seed, bits.stream);
+  repeat<4>([&](std::size_t j) __attribute__((always_inline)) {
+    repeat<PhiloxBlock::parts>([&](std::size_t p) __attribute__((always_inline)) {
+      const I32 word = random.word[j][p];
+      // The low bits of a whole word cannot change its comparison with threshold << 16.
+      use(32 * j + p * lanes, ((word << 16) ^ flip) >= limit);
+      use(32 * j + 16 + p * lanes, (word ^ flip) >= limit);
+    });
+  });
+}
+
+// Calls whole(i, block) for the elements i ... i + 127 that make up a block, and
+// some(i, flags, count) for fewer of one, with their flags.
+template <class Whole, class Some>
+LAMINA_INLINE void for_blocks(std::size_t n, const DropoutBits& bits, Whole whole,
+                              Some some) {
   for (std::size_t i = 0; i < n;) {
-    const std::uint64_t element = bits.offset + i;
-    const std::size_t first = element % KeepFlags::size;
-    const std::size_t left = KeepFlags::size - first;
-    const std::size_t count = n - i < left ? n - i : left;
-    const KeepFlags flags(element / KeepFlags::size, bits);
-    use(i, flags.flag + first, count);
+    const std::uint64_t element = bits.offset + i, block = element / block_size;
+    const std::size_t first = element % block_size;
+    const std::size_t count = smaller(n - i, block_size - first);
+    if (count == block_size) {
+      whole(i, block);
+    } else {
+      std::int32_t flags[block_size];
+      keep_block(block, bits, [&](std::size_t at, I32 kept) {
+        __builtin_memcpy(flags + at, &kept, sizeof kept);
+      });
+      some(i, flags + first, count);
+    }
     i += count;
   }
 }
 
-// As many flags as a register has lanes of T, widened to the mask of a Vec<T>.
+// The mask of a Vec<T> from as many flags.
 LAMINA_INLINE Vec<float>::Mask load_flags(const std::int32_t* flags, float) {
   I32 f;
   __builtin_memcpy(&f, flags, sizeof f);
@@ -78,39 +83,70 @@ template <class T>
     return;
   }
   const V scale = values.scale, shift = values.shift, fill = values.fill;
-  for_blocks(n, bits,
-             [=](std::size_t at, const std::int32_t* flags, std::size_t count) {
-               const auto keep = [=](V v, const std::int32_t* kept) {
-                 return select(load_flags(kept, T{}), fma(v, scale, shift), fill);
-               };
-               std::size_t i = 0;
-               for (; i + V::lanes <= count; i += V::lanes)
-                 keep(V::load(x + at + i), flags + i).store(y + at + i);
-               // Fewer flags than lanes are left: pad them.
-               if (i < count) {
-                 std::int32_t last[V::lanes] = {};
-                 for (std::size_t lane = 0; i + lane < count; ++lane)
-                   last[lane] = flags[i + lane];
-                 keep(V::load_first(x + at + i, count - i), last)
-                     .store_first(y + at + i, count - i);
-               }
-             });
+  const auto finish = [=](V v, const std::int32_t* kept) {
+    return select(load_flags(kept, T{}), fma(v, scale, shift), fill);
+  };
+  for_blocks(
+      n, bits,
+      [=](std::size_t i, std::uint64_t block) {
+        keep_block(block, bits, [=](std::size_t at, I32 kept) {
+          std::int32_t flags[sizeof kept / 4];
+          __builtin_memcpy(flags, &kept, sizeof kept);
+          for (std::size_t part = 0; part < sizeof kept / 4; part += V::lanes) {
+            const std::size_t to = i + at + part;
+            finish(V::load(x + to), flags + part).store(y + to);
+          }
+        });
+      },
+      [=](std::size_t i, const std::int32_t* flags, std::size_t count) {
+        std::size_t done = 0;
+        for (; done + V::lanes <= count; done += V::lanes)
+          finish(V::load(x + i + done), flags + done).store(y + i + done);
+        if (done == count) return;
+        std::int32_t last[V::lanes] = {};  // fewer flags than lanes are left
+        for (std::size_t lane = 0; done + lane < count; ++lane)
+          last[lane] = flags[done + lane];
+        finish(V::load_first(x + i + done, count - done), last)
+            .store_first(y + i + done, count - done);
+      });
 }
 
+// Bits are written from the lowest up, 32 at a time; elements 32 j ... of a block are
+// the bits of its word j.
 inline void dropout_mask(std::uint8_t* mask, std::size_t n, const DropoutBits& bits) {
-  for (std::size_t byte = 0; byte < n / 8 + (n % 8 != 0); ++byte) mask[byte] = 0;
-  if (bits.threshold >= 65536) return;
-  const auto set = [=](std::size_t i, unsigned bit) {
-    mask[i / 8] = static_cast<std::uint8_t>(mask[i / 8] | bit << (i % 8));
-  };
-  if (bits.threshold == 0) {
-    for (std::size_t i = 0; i < n; ++i) set(i, 1);
+  const std::size_t bytes = n / 8 + (n % 8 != 0);
+  const bool all = bits.threshold == 0;
+  if (all || bits.threshold >= 65536) {
+    for (std::size_t byte = 0; byte < bytes; ++byte) mask[byte] = all ? 0xff : 0;
+    if (all && n % 8 != 0)
+      mask[bytes - 1] = static_cast<std::uint8_t>(0xff >> (8 - n % 8));
     return;
   }
-  for_blocks(n, bits,
-             [=](std::size_t at, const std::int32_t* flags, std::size_t count) {
-               for (std::size_t i = 0; i < count; ++i) set(at + i, flags[i] & 1);
-             });
+  std::uint64_t pending = 0;  // bits that are not written yet, `held` of them
+  std::size_t held = 0;
+  const auto append = [&](std::uint32_t word, std::size_t count) {
+    pending |= static_cast<std::uint64_t>(word) << held;
+    for (held += count; held >= 32; held -= 32) {
+      const auto low = static_cast<std::uint32_t>(pending);
+      __builtin_memcpy(mask, &low, sizeof low);
+      mask += sizeof low;
+      pending >>= 32;
+    }
+  };
+  for_blocks(
+      n, bits,
+      [&](std::size_t, std::uint64_t block) {
+        std::uint32_t words[4] = {};
+        keep_block(block, bits, [&](std::size_t at, I32 kept) {
+          words[at / 32] |= native::top_bits(kept) << (at % 32);
+        });
+        for (const std::uint32_t word : words) append(word, 32);
+      },
+      [&](std::size_t, const std::int32_t* flags, std::size_t count) {
+        for (std::size_t i = 0; i < count; ++i) append(flags[i] & 1, 1);
+      });
+  for (; held > 0; held -= smaller(held, 8), pending >>= 8)
+    *mask++ = static_cast<std::uint8_t>(pending);
 }
 
 template <class T>

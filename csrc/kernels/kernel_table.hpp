@@ -89,6 +89,7 @@ struct Kernels {
 
   // Per-row losses and their gradient times `scale`; gradient or losses may be null.
   // targets (rows x cols) hold probabilities; labels, if not null, replace them.
+  // gradient may be the logits, not the targets.
   void (*softmax_cross_entropy)(const T* logits, const T* targets,
                                 const std::int64_t* labels, T scale, T* losses,
                                 T* gradient, std::size_t rows, std::size_t cols);

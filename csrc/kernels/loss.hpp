@@ -159,7 +159,8 @@ LAMINA_INLINE void row_losses(const T* outputs, const T* targets, T scale, T* lo
   }
 }
 
-// loss = log(1 + exp(-|z|)) + max(z, 0) - z t; gradient = (sigmoid(z) - t) scale
+// loss = log(1 + exp(-|z|)) + |z| w, w = 1 - t for z > 0, else t; gradient =
+// (sigmoid(z) - t) scale. Where w is 0 an infinite logit counts nothing.
 template <class T>
 [[gnu::flatten]] void sigmoid_cross_entropy(const T* logits, const T* targets, T scale,
                                             T* losses, T* gradient, std::size_t rows,
@@ -167,7 +168,8 @@ template <class T>
   row_losses(
       logits, targets, scale, losses, gradient, rows, cols,
       [](Vec<T> z, Vec<T> t) {
-        return softplus(-abs(z)) + fma(-z, t, max(Vec<T>(0.0), z));
+        const auto w = select(z > 0.0, 1.0 - t, t);
+        return softplus(-abs(z)) + select(w == 0.0, 0.0, abs(z) * w);
       },
       [](Vec<T> z, Vec<T> t) { return sigmoid(z) - t; });
 }

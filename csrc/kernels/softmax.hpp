@@ -147,8 +147,8 @@ LAMINA_INLINE void for_short_rows(std::size_t rows, Use use) {
 
 template <class T>
 LAMINA_INLINE Lanes<T> short_row_max(const ShortRows<T>& x, std::size_t cols) {
-  auto best = x[0];
-  for (std::size_t c = 1; c < cols; ++c)
+  auto best = Lanes<T>::broadcast(minus_infinity<T>);
+  for (std::size_t c = 0; c < cols; ++c)
     best = map([](Vec<T> a, Vec<T> b) { return max(a, b); }, best, x[c]);
   return best;
 }

@@ -55,7 +55,7 @@ inline bool beyond_cache(std::size_t bytes) { return bytes >= std::size_t{32} <<
 // less traffic for relu, which takes 1 / 1.4 of the time; nothing is lost where the
 // work takes longer than the memory.
 template <class T, class Work>
-void fill(T* y, std::size_t n, bool far, Work work) {
+void fill(const Kernels<T>& table, T* y, std::size_t n, bool far, Work work) {
   constexpr std::size_t line = 64 / sizeof(T), piece = 16 * line;
   const std::size_t past = reinterpret_cast<std::uintptr_t>(y) % 64 / sizeof(T);
   const std::size_t head = far ? (line - past) % line : n;
@@ -65,7 +65,7 @@ void fill(T* y, std::size_t n, bool far, Work work) {
   alignas(64) T buffer[piece];
   for (; i + piece <= n; i += piece) {
     work(i, piece, buffer);
-    kernels<T>().stream(buffer, y + i, piece);
+    table.stream(buffer, y + i, piece);
   }
   std::atomic_thread_fence(std::memory_order_seq_cst);
   if (i < n) work(i, n - i, y + i);
@@ -75,13 +75,15 @@ void fill(T* y, std::size_t n, bool far, Work work) {
 template <class T>
 void matmul(const Matrix<T>& a, const Matrix<T>& b, T* c);
 
-// y = dropout(activation(x kernel + bias)), y contiguous. bias, dropout and saved may
-// be null; saved receives what the activation's backward reads.
+// y = dropout(activation(x kernel + bias)), y contiguous, no output over an input.
+// bias, dropout and saved may be null; saved receives what the activation's backward
+// reads.
 template <class T>
 void dense(const Matrix<T>& x, const Matrix<T>& kernel, const T* bias,
            const ActivationChoice&, const DropoutChoice*, T* y, T* saved);
 
-// The mirror of dense(): dx, dkernel and dbias are contiguous; each may be null.
+// The mirror of dense(): dx, dkernel and dbias are contiguous and lie over no input;
+// each may be null.
 template <class T>
 void dense_backward(const T* dy, const Matrix<T>& x, const Matrix<T>& kernel,
                     const T* saved, const ActivationChoice&, const DropoutChoice*,

@@ -37,7 +37,8 @@ struct VecTraits<double> {
 };
 
 // The few operations that need intrinsics, by instruction set. `maximum(a, b)` and
-// `minimum(a, b)` return b when either is NaN.
+// `minimum(a, b)` return b when either is NaN; bit i of `top_bits` is the sign of lane
+// i.
 namespace native {
 using F = VecTraits<float>::Native;
 using D = VecTraits<double>::Native;
@@ -55,6 +56,9 @@ LAMINA_INLINE F square_root(F a) { return _mm512_sqrt_ps(a); }
 LAMINA_INLINE D square_root(D a) { return _mm512_sqrt_pd(a); }
 LAMINA_INLINE F scale(F a, F n) { return _mm512_scalef_ps(a, n); }
 LAMINA_INLINE D scale(D a, D n) { return _mm512_scalef_pd(a, n); }
+LAMINA_INLINE std::uint32_t top_bits(FBits a) {
+  return _mm512_movepi32_mask(reinterpret_cast<__m512i>(a));
+}
 LAMINA_INLINE void stream(float* p, F v) { _mm512_stream_ps(p, v); }
 LAMINA_INLINE void stream(double* p, D v) { _mm512_stream_pd(p, v); }
 LAMINA_INLINE __mmask16 first16(std::size_t n) {
@@ -84,6 +88,9 @@ LAMINA_INLINE F minimum(F a, F b) { return _mm256_min_ps(a, b); }
 LAMINA_INLINE D minimum(D a, D b) { return _mm256_min_pd(a, b); }
 LAMINA_INLINE F square_root(F a) { return _mm256_sqrt_ps(a); }
 LAMINA_INLINE D square_root(D a) { return _mm256_sqrt_pd(a); }
+LAMINA_INLINE std::uint32_t top_bits(FBits a) {
+  return static_cast<std::uint32_t>(_mm256_movemask_ps(reinterpret_cast<F>(a)));
+}
 LAMINA_INLINE void stream(float* p, F v) { _mm256_stream_ps(p, v); }
 LAMINA_INLINE void stream(double* p, D v) { _mm256_stream_pd(p, v); }
 LAMINA_INLINE __m256i first8(std::size_t n) {
@@ -128,6 +135,11 @@ LAMINA_INLINE void store_first(double* p, D v, std::size_t n) {
   for (std::size_t i = 0; i < n; ++i) p[i] = v[i];
 }
 #if defined(__aarch64__)
+LAMINA_INLINE std::uint32_t top_bits(FBits a) {
+  std::uint32_t bits = 0;
+  for (unsigned i = 0; i < 4; ++i) bits |= (a[i] < 0 ? 1u : 0u) << i;
+  return bits;
+}
 // GCC has no name for stores that pass the caches there.
 LAMINA_INLINE void stream(float* p, F v) { __builtin_memcpy(p, &v, sizeof v); }
 LAMINA_INLINE void stream(double* p, D v) { __builtin_memcpy(p, &v, sizeof v); }
@@ -164,6 +176,9 @@ LAMINA_INLINE F maximum(F a, F b) { return _mm_max_ps(a, b); }
 LAMINA_INLINE D maximum(D a, D b) { return _mm_max_pd(a, b); }
 LAMINA_INLINE F minimum(F a, F b) { return _mm_min_ps(a, b); }
 LAMINA_INLINE D minimum(D a, D b) { return _mm_min_pd(a, b); }
+LAMINA_INLINE std::uint32_t top_bits(FBits a) {
+  return static_cast<std::uint32_t>(_mm_movemask_ps(reinterpret_cast<F>(a)));
+}
 LAMINA_INLINE void stream(float* p, F v) { _mm_stream_ps(p, v); }
 LAMINA_INLINE void stream(double* p, D v) { _mm_stream_pd(p, v); }
 LAMINA_INLINE F square_root(F a) { return _mm_sqrt_ps(a); }

@@ -58,19 +58,19 @@ def count(name: str, value: Any) -> int:
     return number
 
 
-def size(name: str, shape: Any) -> int:
-    """How many elements an array of that shape has."""
+def extents(name: str, shape: Any) -> tuple[int, ...]:
+    """Those of an array of that shape."""
     message = f"{name} must be an extent or a tuple of them, each >= 0, got {shape!r}"
     try:
-        extents = [operator.index(n) for n in np.atleast_1d(shape).tolist()]
+        found = tuple(operator.index(n) for n in np.atleast_1d(shape).tolist())
     except (TypeError, ValueError):
         raise TypeError(message) from None
-    if any(extent < 0 for extent in extents):
+    if any(extent < 0 for extent in found):
         raise ValueError(message)
-    total = math.prod(extents)
-    if total > np.iinfo(np.intp).max:
+    largest = np.iinfo(np.intp).max
+    if max(found, default=0) > largest or math.prod(found) > largest:
         raise ValueError(f"{name} must not exceed the memory, got {shape!r}")
-    return total
+    return found
 
 
 def mode(value: Any) -> Mode:

@@ -6,6 +6,7 @@ any float64 or wider integer among the arguments makes it float64, as NumPy prom
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -335,12 +336,14 @@ def dropout_mask(
     array([[False,  True, False, False],
            [ True, False, False, False]])
     """
-    size = _checks.size("shape", shape)
+    packed = _checks.flag("packed", packed)
+    extents = _checks.extents("shape", shape)
+    size = math.prod(extents)
     bits = _core.dropout_mask(size, rate, seed, offset)
-    if _checks.flag("packed", packed):
+    if packed:
         return bits
     kept = np.unpackbits(bits, count=size, bitorder="little")
-    return kept.view(np.bool_).reshape(shape)
+    return kept.view(np.bool_).reshape(extents)
 
 
 def _seed_again(seed: int | None, rate: float) -> int:

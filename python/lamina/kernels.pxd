@@ -1,8 +1,8 @@
 # For `cimport lamina.kernels`, without the GIL and without checks, on raw pointers: every
 # activation and its backward, softmax on contiguous rows, dropout and dense layers. An
-# output may be the very array of an input, otherwise arrays do not overlap. `saved` is
-# what the activation's `saves` names: its output or its input. The kernels are those of
-# the active target.
+# output may be the very array of an input (but not of dense layers), otherwise arrays do
+# not overlap. `saved` is what the activation's `saves` names: its output or its input.
+# The kernels are those of the active target.
 
 from libc.stdint cimport uint8_t, uint64_t
 
@@ -10,10 +10,11 @@ from libc.stdint cimport uint8_t, uint64_t
 # have a bit an element, the lowest first, 1 where it is kept, in (n + 7) / 8 bytes.
 #
 # y = activation(x kernel + bias) and its gradients, matrices row by row (kernel: features
-# x units). bias, saved, dx, dkernel and dbias may be NULL; `saved` receives what backward
-# reads and may be y where that is the output. `activation` is one of the names at the
-# end, `parameter` its parameter if it has one. The result is 0, or -1 if there was no
-# memory for a copy: nothing has been written then.
+# x units). bias, dx, dkernel, dbias and dense's `saved` may be NULL; `saved` receives what
+# backward reads and may be y where that is the output. Outputs overlap no input and not
+# each other. `activation` is one of the names at the end, `parameter` its parameter if it
+# has one. The result is 0, or -1 if there was no memory for a copy: nothing has been
+# written then.
 cdef void dropout_mask(uint8_t *mask, size_t n, double rate, uint64_t seed, uint64_t offset) noexcept nogil
 cdef void dropout_f32(const float *x, float *y, size_t n, double rate, uint64_t seed, uint64_t offset) noexcept nogil
 cdef void dropout_backward_f32(const float *dy, const uint8_t *mask, float *dx, size_t n, double rate) noexcept nogil
