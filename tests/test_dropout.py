@@ -240,6 +240,21 @@ ONES = np.ones(10)
         ),
         (lambda: lm.dropout_mask((2.5, 2), 0.5, seed=1), TypeError, "an extent or a"),
         (
+            lambda: lm.dropout_mask((0, 2**70), 0.5, seed=1, packed=False),
+            ValueError,
+            "shape must not exceed",
+        ),
+        (
+            lambda: lm.dropout_mask(3, 0.5, seed=1, packed=1),
+            TypeError,
+            "packed must be",
+        ),
+        (
+            lambda: lm.dropout_backward(ONES * 1j, 0.5, seed=1),
+            TypeError,
+            "dy must hold real numbers",
+        ),
+        (
             lambda: lm.dropout_mask((-1,), 0.5, seed=1),
             ValueError,
             "shape must be an extent",

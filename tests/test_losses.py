@@ -8,31 +8,69 @@ import pytest
 from lamina import losses, reference
 
 F64 = np.dtype(np.float64)
-RNG = np.random.default_rng(0)
-LOGITS = 5 * RNG.normal(size=(9, 4))
-PROBABILITIES = RNG.dirichlet(np.ones(4), 9)
-CASES = [
-    (losses.categorical_crossentropy, RNG.integers(0, 4, 9)),
-    (losses.categorical_crossentropy, np.eye(4)[RNG.integers(0, 4, 9)]),
-    (losses.categorical_crossentropy, PROBABILITIES),
-    (losses.binary_crossentropy, RNG.integers(0, 2, (9, 4))),
-    (losses.mean_squared_error, RNG.normal(size=(9, 4))),
+SHAPES = [(9, 2), (9, 4), (33, 10), (40, 32), (5, 33), (3, 100)]  # short rows and long
+
+
+def targets_of(loss: losses.Loss, kind: str, rows: int, cols: int) -> np.ndarray:
+    rng = np.random.default_rng(1)
+    made: dict[str, Any] = {
+        "labels": lambda: rng.integers(0, cols, rows),
+        "one-hot": lambda: np.eye(cols)[rng.integers(0, cols, rows)],
+        "probabilities": lambda: rng.dirichlet(np.ones(cols), rows),
+        "bits": lambda: rng.integers(0, 2, (rows, cols)),
+        "numbers": lambda: rng.normal(size=(rows, cols)),
+    }
+    return np.asarray(made[kind]())
+
+
+KINDS = [
+    (losses.categorical_crossentropy, "labels"),
+    (losses.categorical_crossentropy, "one-hot"),
+    (losses.categorical_crossentropy, "probabilities"),
+    (losses.binary_crossentropy, "bits"),
+    (losses.mean_squared_error, "numbers"),
 ]
 
 
-@pytest.mark.parametrize(("loss", "y"), CASES)
+@pytest.mark.parametrize(("loss", "kind"), KINDS)
+@pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_value_and_gradient(loss: losses.Loss, y: np.ndarray, dtype: Any) -> None:
-    outputs = LOGITS.astype(dtype)
-    targets = loss.targets(y, 4, np.dtype(dtype))
+def test_value_and_gradient(
+    loss: losses.Loss, kind: str, shape: tuple[int, int], dtype: Any, target: str
+) -> None:
+    outputs = (5 * np.random.default_rng(0).normal(size=shape)).astype(dtype)
+    y = targets_of(loss, kind, *shape)
+    targets = loss.targets(y, shape[1], np.dtype(dtype))
     gradient = np.full_like(outputs, np.nan)
     value = loss(outputs, targets, gradient)
     oracle = getattr(reference, loss.name)
     expected, slope = oracle(outputs, targets)
-    eps = float(np.finfo(dtype).eps)  # sums of four terms, logits of up to 15
-    assert value == pytest.approx(expected, rel=20 * eps)
-    np.testing.assert_allclose(gradient, slope, 20 * eps, 5 * eps)
+    # A sum rounds once for each of its terms; logits reach 15.
+    tolerance = (20 + shape[1]) * float(np.finfo(dtype).eps)
+    assert value == pytest.approx(expected, rel=tolerance)
+    np.testing.assert_allclose(gradient, slope, tolerance, tolerance / 4)
     assert loss(outputs, targets) == value
+
+
+@pytest.mark.parametrize("cols", [3, 40])
+def test_infinite_logits_of_what_is_certain_cost_nothing(
+    cols: int, target: str
+) -> None:
+    logits = np.full((2, cols), -np.inf)
+    logits[:, 1] = np.inf
+    certain = np.zeros((2, cols))
+    certain[:, 1] = 1
+    assert losses.binary_crossentropy(logits, certain) == 0
+    logits[:, 1] = 0
+    assert losses.categorical_crossentropy(logits, certain) == 0
+
+
+@pytest.mark.parametrize("cols", [3, 40])
+def test_gradient_over_targets_is_refused(cols: int) -> None:
+    logits, targets = np.zeros((2, cols)), np.eye(cols)[:2].copy()
+    with pytest.raises(ValueError, match="gradient must not be the array of the"):
+        losses.categorical_crossentropy(logits, targets, targets)
+    np.testing.assert_array_equal(targets, np.eye(cols)[:2])
 
 
 def test_accuracy() -> None:
