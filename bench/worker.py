@@ -163,6 +163,8 @@ class Library:
         before = held(os.getpid(), "VmRSS")
         Path("/proc/self/clear_refs").write_text("5")  # VmHWM starts anew
         call = make(*operands)
+        if call is None:
+            raise UnavailableError(f"{self.name} has no such {name}")
         call()
         return held(os.getpid(), "VmHWM") - before
 

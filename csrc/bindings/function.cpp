@@ -72,7 +72,8 @@ bool is_plain(PyObject* array, PyArrayObject* model) {
 
 // The call where NumPy has nothing to do: plain arrays of one type and shape, a result
 // that is new, in place or apart from them. At 16 elements it takes a third of the
-// ufunc's time. Null without an exception where that does not hold.
+// ufunc's time. Null without an exception where that does not hold. The floating-point
+// status may change: NumPy clears it before it looks.
 PyObject* call_kernel(const Function* f, PyObject* const* args, Py_ssize_t count,
                       PyObject* kwnames) {
   if (count != f->inputs || !PyArray_CheckExact(args[0])) return nullptr;
