@@ -105,7 +105,7 @@ struct Elu {
                              .max_derivative_error = {1, 1},
                              .initializer = "he_normal"};
   double alpha = info.parameter.initial;
-  auto forward(auto x) const { return select(x > 0.0, x, alpha * expm1(x)); }
+  auto forward(auto x) const { return fma(expm1(x), alpha, max(0.0, x)); }
   auto derivative(auto saved) const {
     if (alpha < 0) return select(saved > 0.0, 1.0, alpha * exp(saved));
     return select(saved > 0.0, 1.0, saved + alpha);
@@ -125,7 +125,8 @@ struct Selu {
   static auto forward(auto x) {
     // In two parts: the float next to `scale` lies above it and overflows too early.
     constexpr double high = 0x1.0cfap0;
-    return select(x > 0.0, fma(x, high, x * (scale - high)), scaled_alpha * expm1(x));
+    const auto above = max(0.0, x);
+    return fma(above, high, fma(above, scale - high, scaled_alpha * expm1(x)));
   }
   static auto derivative(auto y) { return select(y > 0.0, scale, y + scaled_alpha); }
 };
@@ -158,7 +159,7 @@ struct Softplus {
                              .initializer = "he_normal"};
   double beta = info.parameter.initial;
   auto forward(auto x) const {
-    return max(0.0, x) + log1p(decay(beta * x).value()) * (1 / beta);
+    return fma(softplus_excess(beta * x), 1 / beta, max(0.0, x));
   }
   auto derivative(auto y) const { return -expm1(-beta * y); }
 };
@@ -188,8 +189,7 @@ struct Silu {
                              .initializer = "he_normal"};
   static auto forward(auto x) { return silu(x); }
   static auto derivative(auto x) {
-    constexpr double flat = 800;  // beyond, the derivative is 0 or 1
-    const auto c = clamp(x, -flat, flat);
+    const auto c = clamp(x, -800.0, 60.0);  // beyond, the derivative is 0 or 1
     return times_sigmoid_derivative(c, c);
   }
 };
@@ -234,7 +234,7 @@ struct QuickGelu {
                              .initializer = "he_normal"};
   static auto forward(auto x) { return quick_gelu(x); }
   static auto derivative(auto x) {
-    const auto u = clamp(1.702 * x, -800.0, 800.0);
+    const auto u = clamp(1.702 * x, -800.0, 60.0);
     return times_sigmoid_derivative(u, u);
   }
 };

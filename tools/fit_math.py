@@ -103,10 +103,11 @@ def expm1_tail(r: Number) -> Number:
     return mpmath.nsum(lambda k: r**k / mpmath.factorial(k + 2), [0, 40])
 
 
-def log1p_tail(f: Number) -> Number:
-    """(log1p(f) - f) / f^2"""
+def log_tail(z: Number) -> Number:
+    """(2 atanh(u / 2) - u) / u^3 at u^2 = z"""
     with mp.workdps(120):
-        return (mpmath.log1p(f) - f) / f**2 if abs(f) > 1e-25 else -mp.one / 2 + f / 3
+        u = mpmath.sqrt(z)
+        return (2 * mpmath.atanh(u / 2) - u) / u**3
 
 
 def tanh_tail(z: Number) -> Number:
@@ -160,13 +161,12 @@ def tables(
         4 if single else 9,
         lambda r: r**2 / mpmath.expm1(r),
     )
-    interval = (mpmath.sqrt(0.5) - 1, mpmath.sqrt(2) - 1)
     yield (
-        "log1p",
-        log1p_tail,
-        interval,
-        8 if single else 19,
-        lambda f: f**2 / mpmath.log1p(f),
+        "log",
+        log_tail,
+        (0, mp.mpf(4) / 9),
+        3 if single else 9,
+        lambda z: z / (1 + z * log_tail(z)),
     )
     tail = Tail(scalar)
     yield "tail", tail, tail.interval, 10 if single else 26, lambda t: 1 / tail(t)

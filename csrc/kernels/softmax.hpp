@@ -76,8 +76,10 @@ LAMINA_INLINE Vec<T> log_of_sum(Vec<T> sum) {
   const auto exponent = (bits(sum) >> C::mantissa) - C::bias;
   const V e = __builtin_convertvector(exponent, typename V::Native);
   const V mantissa = V::from_bits(bits(sum) - (exponent << C::mantissa));
-  const V log = fma(e, V(C::log2_high), fma(e, V(C::log2_low), log1p(mantissa - one)));
-  return log + (sum - sum);
+  const V excess = mantissa - one;
+  const V log = log1p_of((excess + excess) / (mantissa + one));
+  const V total = fma(e, V(C::log2_high), fma(e, V(C::log2_low), log));
+  return total + (sum - sum);
 }
 template <class T>
 LAMINA_INLINE T log_of_sum(T sum) {
@@ -172,9 +174,10 @@ template <class T>
   for_short_rows<T>(rows, [=](std::size_t row, std::size_t count) {
     ShortRows<T> z;
     z.load(x + row * cols, count, cols);
-    const auto sum = short_row_exp_sum(z, cols, short_row_max(z, cols), true);
+    const auto inverse = map([](Vec<T> s) { return 1.0 / s; },
+                             short_row_exp_sum(z, cols, short_row_max(z, cols), true));
     for (std::size_t c = 0; c < cols; ++c)
-      z.set(c, map([](Vec<T> v, Vec<T> s) { return v / s; }, z[c], sum));
+      z.set(c, map([](Vec<T> v, Vec<T> s) { return v * s; }, z[c], inverse));
     z.store(y + row * cols, count, cols);
   });
 }
@@ -183,10 +186,10 @@ template <class T>
 [[gnu::flatten]] void softmax(const T* x, T* y, std::size_t rows, std::size_t cols) {
   if (cols <= ShortRows<T>::max_cols) return softmax_short(x, y, rows, cols);
   for (std::size_t row = 0; row < rows; ++row, x += cols, y += cols) {
-    const T sum = row_exp_sum(x, y, cols, row_max(x, cols));
+    const T inverse = 1 / row_exp_sum(x, y, cols, row_max(x, cols));
     for_lanes<T>(cols, [&](std::size_t i, std::size_t n) {
       store_some(
-          map([=](Vec<T> v) { return v / Vec<T>(sum); }, load_some(y + i, n, T(0))),
+          map([=](Vec<T> v) { return v * Vec<T>(inverse); }, load_some(y + i, n, T(0))),
           y + i, n);
     });
   }

@@ -18,21 +18,23 @@ struct Coefficients;
 
 template <>
 struct Coefficients<float> {
+  // (lift + bias + 1) log 2: there Exponential's quotient has a numerator of 0.
   // limit * exp(-limit) rounds to 0, and exp(limit) to infinity.
-  static constexpr double limit = 110;
+  static constexpr double limit = 109.5;
   // Rounds to an integer n when added; the low bits then hold n + 2 * exponent bias.
   static constexpr double round = 0x1.8p23 + 254;
   static constexpr int mantissa = 23, bias = 127;
   static constexpr std::int32_t upper_half = -0x1000;  // 12 bits of significand
   // log 2 = log2_high + log2_low; n * log2_high is exact.
   static constexpr double log2_high = 0x1.62e4p-1, log2_low = 0x1.7f7d1cp-20;
-  static constexpr double gelu_tanh_reach = 11;  // gelu_tanh(-reach) rounds to 0
-  static constexpr double saturated = 18;        // expm1(-saturated) rounds to -1
+  static constexpr int lift = 31;                  // of Exponential's quotient
+  static constexpr double gelu_tanh_reach = 10.885;  // u(reach) = limit there
+  static constexpr double gelu_tanh_saturated = 5.5;  // and gelu_tanh(this) to itself
+  static constexpr double saturated = 18;             // 1 + exp(-saturated) to 1
   static constexpr double exp[] = {0x1.fffffep-2, 0x1.5554bp-3, 0x1.555714p-5,
                                    0x1.12279p-7, 0x1.6b74b4p-10};
-  static constexpr double log1p[] = {-0x1.fffff8p-2, 0x1.55555p-2,  -0x1.00043p-2,
-                                     0x1.99a40ap-3,  -0x1.54263p-3, 0x1.227p-3,
-                                     -0x1.0f3e36p-3, 0x1.085166p-3, -0x1.38258cp-4};
+  static constexpr double log[] = {0x1.555502p-4, 0x1.99d1c6p-7, 0x1.1ec0cap-9,
+                                   0x1.1ec71cp-11};
   // gelu(-tail_reach) rounds to 0; the fit ends at 14.3, where one quantum is left.
   static constexpr double tail_reach = 14.4, tail_shift = 2.5, tail_centre = 0.2265625;
   static constexpr double tail[] = {0x1.887a46p-1, 0x1.2b9772p1,  0x1.952fdp1,
@@ -46,27 +48,25 @@ struct Coefficients<float> {
 
 template <>
 struct Coefficients<double> {
-  static constexpr double limit = 760;
+  static constexpr double limit = 752;
   static constexpr double round = 0x1.8p52 + 2046;
   static constexpr int mantissa = 52, bias = 1023;
   static constexpr std::int64_t upper_half = -0x8000000;  // 26 bits
   static constexpr double log2_high = 0x1.62e42fefap-1,
                           log2_low = 0x1.cf79abc9e3b3ap-40;
-  static constexpr double gelu_tanh_reach = 22;
+  static constexpr int lift = 62;
+  static constexpr double gelu_tanh_reach = 21.585, gelu_tanh_saturated = 7.5;
   static constexpr double saturated = 38;
   static constexpr double exp[] = {0x1.0000000000005p-1,  0x1.5555555555541p-3,
                                    0x1.5555555552119p-5,  0x1.1111111116edp-7,
                                    0x1.6c16c17f2b47cp-10, 0x1.a01a0180dca3ap-13,
                                    0x1.a019a6ac30536p-16, 0x1.71de6c955d24bp-19,
                                    0x1.28a285f6d50cdp-22, 0x1.ae98812e95332p-26};
-  static constexpr double log1p[] = {
-      -0x1.0000000000003p-1, 0x1.555555555551ap-2,  -0x1.fffffffffdef3p-3,
-      0x1.99999999a1c04p-3,  -0x1.55555556e1963p-3, 0x1.249249222d08ap-3,
-      -0x1.fffffef7160edp-4, 0x1.c71c71e257a3ap-4,  -0x1.9999c8fe5a159p-4,
-      0x1.745d43f07cb5dp-4,  -0x1.5550747de48c5p-4, 0x1.3b0ade70853dcp-4,
-      -0x1.24dc5ba5a7bb2p-4, 0x1.11d746edac2acp-4,  -0x1.fb6ba758dff46p-5,
-      0x1.cfc02eebb9921p-5,  -0x1.d170a52f32ba2p-5, 0x1.0b4e860b784eap-4,
-      -0x1.eaff005fba4c6p-5, 0x1.ab7d8238ba1edp-6};
+  static constexpr double log[] = {
+      0x1.5555555555535p-4,  0x1.99999999a071ap-7,  0x1.249249208f042p-9,
+      0x1.c71c741ad1f1ap-12, 0x1.745cb44283772p-14, 0x1.3b1dd55151fd7p-16,
+      0x1.10681c179bfbcp-18, 0x1.efd293749f0ddp-21, 0x1.55cb56c155f4bp-23,
+      0x1.5c5f7ef41076ap-24};
   static constexpr double tail_reach = 38.7, tail_shift = 2.5, tail_centre = 0.22265625;
   static constexpr double tail[] = {
       0x1.83d2415c5a56fp-1, 0x1.2869dc8099f9fp1,   0x1.985e38c6779b8p1,
@@ -148,6 +148,16 @@ struct Exponential {
     const V power = V::from_bits((bits(shifted) - C::bias) << C::mantissa);
     return fma(power, q, power - 1.0);
   }
+  // exp(x) = up / down, 2^lift (1 + q) and 2^(lift - n): normal numbers for x down to
+  // -60 and up to limit, which a division rounds once, to a subnormal too. Numbers for
+  // a NaN as well: the formula has to bring that along.
+  LAMINA_INLINE V up() const {
+    return V::from_bits(bits(q + 1.0) + (typename V::Integer{C::lift} << C::mantissa));
+  }
+  LAMINA_INLINE V down() const {
+    constexpr typename V::Integer top = C::lift + 3 * C::bias;
+    return V::from_bits((top - bits(shifted)) << C::mantissa);
+  }
 
  private:
   // a 2^n, rounded once; the two ways agree in every bit.
@@ -191,6 +201,15 @@ LAMINA_INLINE Exponential<T> exponential(Vec<T> x) {
   const V r = fma(n, -C::log2_low, fma(n, -C::log2_high, x));
   return {fma(r * r, polynomial(r, C::exp), r), shifted};
 }
+// For what is added to 1: a rounded log 2 shifts exp(x) by 2 exp(x) n 2^-30 only.
+template <class T>
+LAMINA_INLINE Exponential<T> addend_exponential(Vec<T> x) {
+  using V = Vec<T>;
+  using C = Coefficients<T>;
+  const V shifted = fma(x, 0x1.71547652b82fep0, C::round);
+  const V r = fma(shifted - C::round, -0x1.62e42fefa39efp-1, x);
+  return {fma(r * r, polynomial(r, C::exp), r), shifted};
+}
 
 // Error 1.04 (float), 0.95 (double).
 template <class T>
@@ -199,63 +218,64 @@ LAMINA_INLINE Vec<T> exp(Vec<T> x) {
   return exponential(clamp(x, -C::limit, C::limit)).value();
 }
 
-// exp(-|x|)
-template <class T>
-LAMINA_INLINE Exponential<T> decay(Vec<T> x) {
-  return exponential(max(-Coefficients<T>::limit, -abs(x)));
-}
-
-// exp(x) - 1 for x <= 0; 0 for x > 0. Error 0.95 (float), 1.05 (double).
+// exp(x) - 1 for x <= 0; 0 for x > 0.
 template <class T>
 LAMINA_INLINE Vec<T> expm1(Vec<T> x) {
-  return exponential(clamp(x, -Coefficients<T>::saturated, 0)).minus_one();
+  return addend_exponential(clamp(x, -Coefficients<T>::saturated, 0)).minus_one();
 }
 
-// log(1 + e) for 0 <= e <= 1: f + f^2 Q(f), -0.293 <= f <= 0.415, Q of degree 8 (float)
-// or 19 (double), no division. Error 1.6 (float), 1.2 (double).
+// log(1 + e) = 2 atanh(u / 2) for u = 2 e / (2 + e), 0 <= e <= 1: u + u^3 R(u^2), R of
+// degree 3 (float) or 9 (double).
 template <class T>
-LAMINA_INLINE Vec<T> log1p(Vec<T> e) {
-  using V = Vec<T>;
-  const auto large = e > 0x1.a82799fcef316p-2;  // sqrt 2 - 1: then (1 + e) / 2 - 1
-  const V f = select(large, fma(e, 0.5, -0.5), e);
-  const V log = fma(f * f, polynomial(f, Coefficients<T>::log1p), f);
-  return log + select(large, 0x1.62e42fefa39efp-1, 0.0);
+LAMINA_INLINE Vec<T> log1p_of(Vec<T> u) {
+  const Vec<T> square = u * u;
+  return fma(u * square, polynomial(square, Coefficients<T>::log), u);
 }
 
-// log(1 + exp(x)) = softplus(x), without overflow and without a threshold.
+// log(1 + exp(-|x|)), the curved part of softplus(x) = max(0, x) + this. With exp(|x|)
+// = p, u = 2 / (2 p + 1).
+template <class T>
+LAMINA_INLINE Vec<T> softplus_excess(Vec<T> x) {
+  const auto p = exponential(min(Coefficients<T>::limit, abs(x)));
+  const Vec<T> up = p.up(), twice = p.down() + p.down();
+  return log1p_of(twice / (up + up + p.down()));
+}
 template <class T>
 LAMINA_INLINE Vec<T> softplus(Vec<T> x) {
-  return max(0.0, x) + log1p(decay(x).value());
+  return max(0.0, x) + softplus_excess(x);
 }
 
+// 1 / (1 + exp(-x)); the maximum with what is never above lets NaN through.
 template <class T>
 LAMINA_INLINE Vec<T> sigmoid(Vec<T> x) {
-  const Vec<T> e = decay(x).value();
-  return select(x < 0.0, e, 1.0) / (1.0 + e);
+  using C = Coefficients<T>;
+  const auto p = exponential(-clamp(x, -C::limit, C::saturated));
+  return max(p.down() / (p.down() + p.up()), -abs(x));
 }
 
 // -t / (t + 2), t = expm1(-2 |x|). A float rational of degree 9/8 in x takes 0.76
-// cycles on AVX-512, this one 1.0; but its two Horner chains alone lose 4 ULP near |x|
-// = 7, and a search over rounded coefficients did not get it under 5.1. Error 2.5
-// (float, double).
+// cycles on AVX-512; but its two Horner chains alone lose 4 ULP near |x| = 7, and a
+// search over rounded coefficients did not get it under 5.1.
 template <class T>
 LAMINA_INLINE Vec<T> tanh(Vec<T> x) {
-  const Vec<T> half = -min(Coefficients<T>::saturated / 2, abs(x));
-  const Vec<T> t = exponential(half + half).minus_one();
+  const Vec<T> a = max(-Coefficients<T>::saturated / 2, -abs(x));
+  const Vec<T> t = addend_exponential(a + a).minus_one();
   return copysign(t / (t + 2.0), x);
 }
 
-// x / (1 + e) for x >= 0, x e / (1 + e) below: x * sigmoid(u) with e = exp(-|u|).
+// x sigmoid(u), given exp(-u) and a finite x: where x or u was cut at the top, the
+// product overflows or falls short of x, and `x` is the result.
 template <class T>
-LAMINA_INLINE Vec<T> times_sigmoid(Vec<T> x, Exponential<T> e) {
-  const Vec<T> finite = max(-Coefficients<T>::limit, x);
-  return select(x < 0.0, e.times(finite), finite) / (1.0 + e.value());
+LAMINA_INLINE Vec<T> times_sigmoid(Vec<T> x, Vec<T> finite, Exponential<T> p) {
+  return min(abs(x), finite * p.down() / (p.down() + p.up()));
 }
 
 // x * sigmoid(x)
 template <class T>
 LAMINA_INLINE Vec<T> silu(Vec<T> x) {
-  return times_sigmoid(x, decay(x));
+  using C = Coefficients<T>;
+  const Vec<T> finite = max(-C::limit, x);
+  return times_sigmoid(x, finite, exponential(-min(C::saturated, finite)));
 }
 
 // x * sigmoid(1.702 x), 1.702 being the double. A once rounded argument would cost 77
@@ -265,10 +285,11 @@ LAMINA_INLINE Vec<T> quick_gelu(Vec<T> x) {
   using V = Vec<T>;
   using C = Coefficients<T>;
   constexpr double factor = 1.702, low = factor - static_cast<T>(factor);
-  const V a = min(C::limit / factor, abs(x));
+  const V finite = max(-C::limit / factor, x);
+  const V a = min(C::saturated, finite);
   const V u = -factor * a;
-  const auto e = exponential(u, product_rest(V(-factor), a, u) - low * a);
-  return times_sigmoid(x, e);
+  return times_sigmoid(x, finite,
+                       exponential(u, product_rest(V(-factor), a, u) - low * a));
 }
 
 // x * sigmoid(u), u = x (linear + cubic x^2), the tanh form of gelu, 0.044715 being the
@@ -281,7 +302,8 @@ LAMINA_INLINE Vec<T> gelu_tanh(Vec<T> x) {
   // 2 sqrt(2 / pi), and that times 0.044715, each as a short number and the rest.
   constexpr double linear_high = 0x1.988p0, linear_low = 0x1.14cf50d942344p-14;
   constexpr double cubic_high = 0x1.244p-4, cubic_low = 0x1.3ca9362d2acfep-18;
-  const V a = min(C::gelu_tanh_reach, abs(x));
+  const V finite = max(-C::gelu_tanh_reach, x);
+  const V a = min(C::gelu_tanh_saturated, finite);
   const V square = a * a;
   const V factor = fma(cubic_high + cubic_low, square, linear_high + linear_low);
   const V factor_rest =
@@ -289,16 +311,19 @@ LAMINA_INLINE Vec<T> gelu_tanh(Vec<T> x) {
       fma(cubic_high, product_rest(a, a, square), fma(cubic_low, square, linear_low));
   const V u = a * factor;
   const V u_rest = fma(a, factor_rest, product_rest(a, factor, u));
-  return times_sigmoid(x, exponential(-u, -u_rest));
+  return times_sigmoid(x, finite, exponential(-u, -u_rest));
 }
 
 // sigmoid(u) + w sigmoid(u) (1 - sigmoid(u)): the derivative of x sigmoid(u) where
-// w = x du/dx. 1 - sigmoid(u) is never formed, it would cancel.
+// w = x du/dx, finite. 1 - sigmoid(u) is never formed, it would cancel.
 template <class T>
 LAMINA_INLINE Vec<T> times_sigmoid_derivative(Vec<T> w, Vec<T> u) {
-  const Vec<T> e = decay(u).value();
-  const Vec<T> d = 1.0 / (1.0 + e);
-  return d * fma(w * e, d, select(u < 0.0, e, 1.0));
+  using V = Vec<T>;
+  const auto p = exponential(-clamp(u, -Coefficients<T>::limit, 60));
+  const V up = p.up(), down = p.down();
+  const V d = 1.0 / (down + up);
+  const V s = down * d;
+  return fma(w * s, up * d, s);
 }
 
 // The normal distribution's upper tail at a = min(x, tail_reach), x >= 0:
@@ -336,7 +361,10 @@ LAMINA_INLINE Vec<T> tanh_shrink(Vec<T> x) {
   const V a = abs(x);
   const V square = x * x;
   const V small = a * (square * polynomial(square, C::tanh_shrink));
-  const V large = (a - 1.0) + 2.0 / (exp(2.0 * a) + 1.0);
+  const V half = min(C::saturated / 2, a);
+  const auto p = addend_exponential(half + half);
+  const V down = p.down();
+  const V large = (a - 1.0) + (down + down) / (p.up() + down);
   return copysign(select(a < 1.0, small, large), x);
 }
 
@@ -363,38 +391,32 @@ LAMINA_INLINE Vec<T> gelu_derivative(Vec<T> x) {
              select(x > 0.0, 1.0 - upper, upper));
 }
 
-// x * tanh(softplus(x)), one exp and one division. With e = exp(-|x|):
-//   x < 0:   x n / (n + 2) = x - 2 x / (n + 2), n = e (e + 2)
-//   x >= 0:  x - 2 x e^2 / (e (2 e + 2) + 1)
-// The differences halve the error of n, the product keeps its own in the tail.
+// x * tanh(softplus(x)), one exp and one division. With exp(-x) = up / down and
+// g = down (down + 2 up): x g / (g + 2 up^2).
 template <class T>
 LAMINA_INLINE Vec<T> mish(Vec<T> x) {
   using V = Vec<T>;
   using C = Coefficients<T>;
-  const V finite = clamp(x, -C::limit, C::limit);
-  const auto power = decay(x);
-  const V e = power.value(), scaled = power.times(finite);
-  const auto negative = x < 0.0, tail = x < -1.0;
-  const V below =
-      fma(e, select(negative, e, e + e) + 2.0, select(negative, V(2.0), 1.0));
-  const V less = -2.0 * finite * select(negative, 1.0, e * e);
-  const V above = select(tail, fma(scaled, e, scaled + scaled), less);
-  return select(tail, 0.0, x) + above / below;
+  const V finite = max(-C::limit, x);
+  const auto p = exponential(-min(C::saturated, finite));
+  const V up = p.up(), down = p.down(), twice = up + up;
+  const V g = down * (down + twice);
+  return min(abs(x), finite * g / fma(up, twice, g));
 }
 
-// t + x s (1 - t^2), t = tanh(softplus(x)), s = sigmoid(x).
+// t + x s (1 - t^2), t = tanh(softplus(x)) = g / (g + 2 up^2) as above, s = sigmoid(x):
+// s (1 - t^2) = 4 up^2 down (down + up) / (g + 2 up^2)^2.
 template <class T>
 LAMINA_INLINE Vec<T> mish_derivative(Vec<T> x) {
   using V = Vec<T>;
-  const V c = clamp(x, -Coefficients<T>::limit, Coefficients<T>::limit);
-  const V e = decay(c).value();
-  const auto negative = c < 0.0;
-  const V inner = select(negative, e + 2.0, fma(2.0, e, 1.0));
-  const V above = select(negative, e, 1.0) * inner;
-  const V below = above + select(negative, 2.0, 2.0 * (e * e));
-  const V d = 1.0 / below;
-  const V slope = select(negative, 4.0, 4.0 * e) * e * (1.0 + e);
-  return d * fma(c * slope, d, above);
+  using C = Coefficients<T>;
+  const V c = clamp(x, -C::limit, C::saturated);
+  const auto p = exponential(-c);
+  const V up = p.up(), down = p.down(), twice = up + up;
+  const V g = down * (down + twice);
+  const V d = 1.0 / fma(up, twice, g);
+  const V slope = c * (down * (down + up) * d);
+  return fma(slope, twice * twice * d, g * d);
 }
 
 }  // namespace lamina::LAMINA_TARGET
