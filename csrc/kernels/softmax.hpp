@@ -9,12 +9,11 @@
 
 namespace lamina::LAMINA_TARGET {
 
-// The columns of one row in steps of Lanes: `step(i, count)`, count == Lanes<T>::count
-// except in the last.
+// The columns of one row, from `i` on, in steps of Lanes: `step(i, count)`, count ==
+// Lanes<T>::count except in the last.
 template <class T, class Step>
-LAMINA_INLINE void for_lanes(std::size_t cols, Step step) {
+LAMINA_INLINE void for_lanes(std::size_t cols, Step step, std::size_t i = 0) {
   constexpr std::size_t count = Lanes<T>::count;
-  std::size_t i = 0;
   for (; i + count <= cols; i += count) step(i, count);
   if (i < cols) step(i, cols - i);
 }
@@ -52,17 +51,39 @@ LAMINA_INLINE T row_max(const T* x, std::size_t cols) {
   return fold(best, [](auto a, auto b) { return a > b ? a : b; });
 }
 
-// The sum of exp(x - top); the exponentials go to y unless it is null.
+// The sum of exp(x - top); the exponentials go to y unless it is null. Three a turn, as
+// in `transform`.
 template <class T>
 LAMINA_INLINE T row_exp_sum(const T* x, T* y, std::size_t cols, T top) {
+  constexpr std::size_t turn = 3, count = Lanes<T>::count;
   auto sum = Lanes<T>::broadcast(0);
-  for_lanes<T>(cols, [&](std::size_t i, std::size_t n) {
-    const auto e = map([=](Vec<T> v) { return exp(v - Vec<T>(top)); },
-                       load_some(x + i, n, minus_infinity<T>));
-    // Lanes beyond the row hold exp(-inf), 0, or NaN where the whole row is NaN.
+  const auto exp_of = [=](const Lanes<T>& a) __attribute__((always_inline)) {
+    return map([=](Vec<T> v) { return exp_nonpositive(v - Vec<T>(top)); }, a);
+  };
+  const auto add = [&](const Lanes<T>& e) __attribute__((always_inline)) {
     sum = map([](Vec<T> a, Vec<T> b) { return a + b; }, sum, e);
-    if (y) store_some(e, y + i, n);
-  });
+  };
+  std::size_t i = 0;
+  for (; i + turn * count <= cols; i += turn * count) {
+    Lanes<T> e[turn];
+#pragma GCC unroll 3
+    for (std::size_t k = 0; k < turn; ++k)
+      e[k] = exp_of(Lanes<T>::load(x + i + k * count));
+#pragma GCC unroll 3
+    for (std::size_t k = 0; k < turn; ++k) {
+      add(e[k]);
+      if (y) e[k].store(y + i + k * count);
+    }
+  }
+  for_lanes<T>(
+      cols,
+      [&](std::size_t j, std::size_t n) {
+        // Lanes beyond the row hold exp(-inf), 0, or NaN where the whole row is NaN.
+        const auto e = exp_of(load_some(x + j, n, minus_infinity<T>));
+        add(e);
+        if (y) store_some(e, y + j, n);
+      },
+      i);
   return fold_sum(sum);
 }
 
@@ -161,7 +182,7 @@ LAMINA_INLINE Lanes<T> short_row_exp_sum(ShortRows<T>& x, std::size_t cols,
                                          const Lanes<T>& top, bool keep) {
   auto sum = Lanes<T>::broadcast(0);
   for (std::size_t c = 0; c < cols; ++c) {
-    const auto e = map([](Vec<T> v, Vec<T> t) { return exp(v - t); }, x[c], top);
+    const auto e = map([](Vec<T> v, Vec<T> t) { return exp_nonpositive(v - t); }, x[c], top);
     if (keep) x.set(c, e);
     sum = map([](Vec<T> a, Vec<T> b) { return a + b; }, sum, e);
   }
