@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 
 import matplotlib
 
+from bounds import bound_of, bounds
 from tables import LIMIT, OURS, Row, exponents, growth, unique
 
 matplotlib.use("svg")
@@ -256,6 +257,19 @@ LIMITS = """\
 The time that the operation takes at the measured peak of its limit, multiply-adds or
 memory traffic, / the time of Lamina. Measured: """
 
+CYCLES = """\
+### Cycles an element
+
+Of the loops over 16\u202f384 float32 elements, the call with it, beside the least that
+their instructions need on this processor ([bench/bounds.py](../bench/bounds.py) says how
+it is counted): what binds them is either a unit that does the operations or the second
+level cache that the elements come from. Nothing of the kind can be said of waiting: the
+operations on one element depend on each other, 60 to 100 cycles from load to store, and
+the processor looks ahead of some 64 operations that wait for their turn, which two to
+four registers of elements fill. What lies more than 1.5 times above its bound is that:
+"""
+CLOCK = 32  # float32 operations in a cycle: 16 multiply-adds of AVX-512 on Zen 4
+
 
 def document(runs: Sequence[Run], pictures: Sequence[str]) -> str:
     parts = [INTRODUCTION, *what_was_run(runs), SLOWER, *losses(runs)]
@@ -353,10 +367,29 @@ def tables_of(run: Run) -> Iterator[str]:
         yield (
             LIMITS + said({key: n for key, n in facts if isinstance(n, float)}) + ".\n"
         )
+    yield from cycles(run)
     for table, group in groupby(run.limits, attrgetter("table")):
         rows = list(group)
         yield f"**{table.capitalize()}**\n"
         yield cross(rows, *sides(rows), share, lambda row: False)
+
+
+def cycles(run: Run) -> Iterator[str]:
+    """Beside their bounds, of a run whose loops those are."""
+    peak = run.machine["libraries"].get(LIMIT, {}).get("fma_gflops")
+    rows = by(run.rows, implementation=OURS, size="16384")
+    rows = [row for row in rows if row.table in ("forward", "backward")]
+    known = bounds() if run.title == "float32, one thread" and peak else {}
+    body = []
+    for row in [row for row in rows if row.operation in known]:
+        measured = row.seconds * peak * 1e9 / CLOCK / 16384
+        least, binds, operations = bound_of(known[row.operation], measured)
+        cells = [f"{measured:.2f}", f"{least:.2f}", f"{measured / least:.2f}"]
+        body.append([row.operation, str(operations), *cells, binds])
+    if body:
+        head = ["operation", "operations", "cycles", "bound", "ratio", "bound by"]
+        yield CYCLES
+        yield grid(head, body)
 
 
 def growth_grid(series: dict[str, list[Row]]) -> str:

@@ -68,9 +68,12 @@ template <class A, class T>
 [[gnu::flatten]] void backward(const T* dy, const T* saved, T* dx, std::size_t n,
                                T parameter) {
   const A activation = with_parameter<A>(parameter);
-  transform(
-      dx, n, [=](Vec<T> g, Vec<T> s) { return g * activation.derivative(s); }, dy,
-      saved);
+  if constexpr (__is_same(A, Identity))  // whatever was saved
+    transform(dx, n, [](Vec<T> g) { return g; }, dy);
+  else
+    transform(
+        dx, n, [=](Vec<T> g, Vec<T> s) { return g * activation.derivative(s); }, dy,
+        saved);
 }
 
 // Bias and activation over finished rows of a product, in one pass.

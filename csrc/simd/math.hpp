@@ -149,10 +149,10 @@ struct Exponential {
     return fma(power, q, power - 1.0);
   }
   // exp(x) = up / down, 2^lift (1 + q) and 2^(lift - n): normal numbers for x down to
-  // -60 and up to limit, which a division rounds once, to a subnormal too. Numbers for
-  // a NaN as well: the formula has to bring that along.
+  // -60 and up to limit, which a division rounds once, to a subnormal too.
   LAMINA_INLINE V up() const {
-    return V::from_bits(bits(q + 1.0) + (typename V::Integer{C::lift} << C::mantissa));
+    constexpr double power = 1ull << C::lift;
+    return fma(q, power, power);
   }
   LAMINA_INLINE V down() const {
     constexpr typename V::Integer top = C::lift + 3 * C::bias;
@@ -250,12 +250,12 @@ LAMINA_INLINE Vec<T> softplus(Vec<T> x) {
   return max(0.0, x) + softplus_excess(x);
 }
 
-// 1 / (1 + exp(-x)); the maximum with what is never above lets NaN through.
+// 1 / (1 + exp(-x))
 template <class T>
 LAMINA_INLINE Vec<T> sigmoid(Vec<T> x) {
   using C = Coefficients<T>;
   const auto p = exponential(-clamp(x, -C::limit, C::saturated));
-  return max(p.down() / (p.down() + p.up()), -abs(x));
+  return p.down() / (p.down() + p.up());
 }
 
 // -t / (t + 2), t = expm1(-2 |x|). A float rational of degree 9/8 in x takes 0.76
@@ -263,7 +263,7 @@ LAMINA_INLINE Vec<T> sigmoid(Vec<T> x) {
 // search over rounded coefficients did not get it under 5.1.
 template <class T>
 LAMINA_INLINE Vec<T> tanh(Vec<T> x) {
-  const Vec<T> a = max(-Coefficients<T>::saturated / 2, -abs(x));
+  const Vec<T> a = max(-Coefficients<T>::saturated / 2, minus_abs(x));
   const Vec<T> t = addend_exponential(a + a).minus_one();
   return copysign(t / (t + 2.0), x);
 }

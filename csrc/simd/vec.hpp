@@ -261,6 +261,10 @@ struct Vec {
   friend LAMINA_INLINE Bits bits(Vec a) { return reinterpret_cast<Bits>(a.value); }
   static LAMINA_INLINE Vec from_bits(Bits b) { return reinterpret_cast<Native>(b); }
   friend LAMINA_INLINE Vec abs(Vec a) { return from_bits(bits(a) & ~bits(Vec(-0.0))); }
+  // -|a|, of which two operations would be made.
+  friend LAMINA_INLINE Vec minus_abs(Vec a) {
+    return from_bits(bits(a) | bits(Vec(-0.0)));
+  }
   friend LAMINA_INLINE Vec copysign(Vec magnitude, Vec sign) {
     const Bits top = bits(Vec(-0.0));
     return from_bits((bits(magnitude) & ~top) | (bits(sign) & top));

@@ -1,0 +1,109 @@
+"""The least cycles that the loops of the activations need, from their instructions.
+
+Counts what the loop of each float32 activation does for one register of 16 elements, in
+the object file of the AVX-512 target, and adds up what Zen 4 can start in a cycle, as
+measured on it with pairs of independent instructions:
+
+- one multiplication, multiply-add or comparison, on two of its four 256-bit pipes;
+- one addition, minimum, shift or conversion, on the other two;
+- bitwise and integer operations on either;
+- a division takes 5.9 cycles of its unit and 1.4 of the first two pipes, a square root
+  9.5 cycles of the same unit; `vscalef` takes one of the first and two of the second;
+- the second-level cache moves half a line a cycle, for a line that is loaded as for one
+  that is stored and has to be read before.
+"""
+
+import re
+import subprocess
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).resolve().parent.parent
+MULTIPLY = re.compile(r"vf?n?m(ul|add|sub)|vfnm|vp?cmp|vrcp|vscalef")
+ADD = re.compile(r"v(add|sub|min|max)p|vps[lr][la]|vcvt|vrnd|vscalef")
+EITHER = re.compile(r"vp?(and|or|xor|tern|add[bwdq]|sub[bwdq]|m(ax|in)[su]|blend)")
+DIVISION, SQUARE_ROOT, LANES = 5.9, 9.5, 16
+
+
+# An operand in memory, but for constants and what was put aside on the stack.
+ARRAY = re.compile(r"[-0-9a-fx]*\(%(?!rip|rsp|rbp)[^)]*\)")
+
+
+class Bound(NamedTuple):
+    cycles: float  # an element
+    binds: str
+    operations: int  # on a register
+
+
+def stored(loop: list[str]) -> int:
+    """Registers of results."""
+    return sum(bool(re.search(r"%zmm\d+,[^,]*\(%(?!rsp|rbp)", line)) for line in loop)
+
+
+def bound(loop: list[str]) -> Bound:
+    """Of the instructions of one turn."""
+    names = [line.split()[0] for line in loop]
+    stores = stored(loop)
+    arrays = {found[0] for line in loop if (found := ARRAY.search(line))}
+    divisions = sum(name.startswith("vdiv") for name in names)
+    roots = sum(name.startswith("vsqrt") for name in names)
+    scaled = sum(name.startswith("vscalef") for name in names)
+    multiply = sum(bool(MULTIPLY.match(name)) for name in names) + 1.4 * divisions
+    add = sum(bool(ADD.match(name)) for name in names) + scaled
+    either = sum(bool(EITHER.match(name)) for name in names)
+    cycles = {
+        "multiply-adds": multiply,
+        "additions": add,
+        "operations": (multiply + add + either) / 2,
+        "division and root": DIVISION * divisions + SQUARE_ROOT * roots,
+        "bytes": 2 * len(arrays),
+    }
+    binds = max(cycles, key=lambda name: cycles[name])
+    vectors = max(stores, 1)
+    operations = round((multiply - 0.4 * divisions + add + either + roots) / vectors)
+    return Bound(cycles[binds] / vectors / LANES, binds, operations)
+
+
+def loops(lines: list[tuple[int, str]]) -> list[list[str]]:
+    """Those that store the most registers a turn: one for each case of a parameter."""
+    bodies = []
+    for at, (end, text) in enumerate(lines):
+        jump = re.match(r"j\w+ +([0-9a-f]+)", text)
+        if jump and int(jump[1], 16) < end:
+            start = int(jump[1], 16)
+            bodies.append([t for address, t in lines[: at + 1] if address >= start])
+    most = max(map(stored, bodies), default=0)
+    return [body for body in bodies if most and stored(body) == most]
+
+
+def bounds() -> dict[str, list[Bound]]:
+    """By operation as the benchmarks name it; none where nothing was compiled."""
+    objects = sorted(ROOT.glob("build/*/CMakeFiles/kernels_avx512.dir/**/*.o"))
+    if not objects:
+        return {}
+    text = subprocess.run(
+        ["objdump", "-dC", "--no-show-raw-insn", objects[-1]],
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
+    found = {}
+    for block in text.split("\n\n"):
+        title = re.match(
+            r"[0-9a-f]+ <void lamina::avx512::(forward|backward)"
+            r"<lamina::(\w+), float>\(",
+            block,
+        )
+        if title is None:
+            continue
+        name = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", title[2]).lower()
+        rows = re.findall(r"^ *([0-9a-f]+):\t((?!.*nop|lea).*?) *$", block, re.MULTILINE)
+        lines = [(int(address, 16), line) for address, line in rows]
+        operation = name + " backward" * (title[1] == "backward")
+        found[operation] = sorted(map(bound, loops(lines)), key=lambda b: b.cycles)
+    return found
+
+
+def bound_of(cases: list[Bound], cycles: float) -> Bound:
+    """Of the loop that ran, when an element took so many: the longest that can have."""
+    return max([b for b in cases if b.cycles < 1.05 * cycles] or cases[:1])
