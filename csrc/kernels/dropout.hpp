@@ -18,36 +18,37 @@ constexpr std::size_t block_size = 128;
 // Calls use(i, kept) for i = 0, lanes, ... of the block, lanes being those of I32; kept
 // is all ones where an element is kept, zero where dropped. 0 < threshold < 65536
 template <class Use>
-LAMINA_INLINE void keep_block(std::uint64_t block, const DropoutBits& bits, Use use) {
+LAMINA_INLINE void keep_block(std::uint64_t block, const Philox& random,
+                              std::uint32_t threshold, Use use) {
   constexpr std::size_t lanes = LAMINA_VECTOR_BYTES / 4;
-  constexpr std::uint32_t top = 0x80000000u;  // unsigned order by signed comparison
-  const I32 flip = static_cast<std::int32_t>(top) - I32{};
-  const I32 limit = static_cast<std::int32_t>((bits.threshold << 16) ^ top) - I32{};
-  const PhiloxBlock random(block, bits.seed, bits.stream);
+  using U32 = std::uint32_t __attribute__((vector_size(LAMINA_VECTOR_BYTES)));
+  const U32 limit = (threshold << 16) - U32{};
+  const Philox::Block words = random(block);
   repeat<4>([&](std::size_t j) __attribute__((always_inline)) {
-    repeat<PhiloxBlock::parts>([&](std::size_t p) __attribute__((always_inline)) {
-      const I32 word = random.word[j][p];
+    repeat<Philox::parts>([&](std::size_t p) __attribute__((always_inline)) {
+      const U32 word = reinterpret_cast<U32>(words.word[j][p]);
       // The low bits of a whole word cannot change its comparison with threshold << 16.
-      use(32 * j + p * lanes, ((word << 16) ^ flip) >= limit);
-      use(32 * j + 16 + p * lanes, (word ^ flip) >= limit);
+      use(32 * j + p * lanes, (word << 16) >= limit);
+      use(32 * j + 16 + p * lanes, word >= limit);
     });
   });
 }
 
-// Calls whole(i, block) for the elements i ... i + 127 that make up a block, and
+// Calls whole(i, block, random) for the elements i ... i + 127 that make up a block, and
 // some(i, flags, count) for fewer of one, with their flags.
 template <class Whole, class Some>
 LAMINA_INLINE void for_blocks(std::size_t n, const DropoutBits& bits, Whole whole,
                               Some some) {
+  const Philox random(bits.seed, bits.stream);
   for (std::size_t i = 0; i < n;) {
     const std::uint64_t element = bits.offset + i, block = element / block_size;
     const std::size_t first = element % block_size;
     const std::size_t count = smaller(n - i, block_size - first);
     if (count == block_size) {
-      whole(i, block);
+      whole(i, block, random);
     } else {
       std::int32_t flags[block_size];
-      keep_block(block, bits, [&](std::size_t at, I32 kept) {
+      keep_block(block, random, bits.threshold, [&](std::size_t at, I32 kept) {
         __builtin_memcpy(flags + at, &kept, sizeof kept);
       });
       some(i, flags + first, count);
@@ -88,8 +89,9 @@ template <class T>
   };
   for_blocks(
       n, bits,
-      [=](std::size_t i, std::uint64_t block) {
-        keep_block(block, bits, [=](std::size_t at, I32 kept) {
+      [=, threshold = bits.threshold](std::size_t i, std::uint64_t block,
+                                      const Philox& random) {
+        keep_block(block, random, threshold, [=](std::size_t at, I32 kept) {
           std::int32_t flags[sizeof kept / 4];
           __builtin_memcpy(flags, &kept, sizeof kept);
           for (std::size_t part = 0; part < sizeof kept / 4; part += V::lanes) {
@@ -135,9 +137,9 @@ inline void dropout_mask(std::uint8_t* mask, std::size_t n, const DropoutBits& b
   };
   for_blocks(
       n, bits,
-      [&](std::size_t, std::uint64_t block) {
+      [&](std::size_t, std::uint64_t block, const Philox& random) {
         std::uint32_t words[4] = {};
-        keep_block(block, bits, [&](std::size_t at, I32 kept) {
+        keep_block(block, random, bits.threshold, [&](std::size_t at, I32 kept) {
           words[at / 32] |= native::top_bits(kept) << (at % 32);
         });
         for (const std::uint32_t word : words) append(word, 32);
@@ -173,10 +175,11 @@ template <class T>
 
 inline void random_words(std::uint32_t* words, std::size_t n, std::uint64_t seed,
                          std::uint64_t stream) {
+  const Philox random(seed, stream);
   for (std::size_t i = 0; i < n; i += 64) {
-    const PhiloxBlock random(i / 64, seed, stream);
+    const Philox::Block block = random(i / 64);
     const std::size_t count = n - i < 64 ? n - i : 64;
-    __builtin_memcpy(words + i, random.word, count * sizeof(std::uint32_t));
+    __builtin_memcpy(words + i, block.word, count * sizeof(std::uint32_t));
   }
 }
 
