@@ -150,9 +150,10 @@ struct Exponential {
   }
   // exp(x) = up / down, 2^lift (1 + q) and 2^(lift - n): normal numbers for x down to
   // -60 and up to limit, which a division rounds once, to a subnormal too.
-  LAMINA_INLINE V up() const {
-    constexpr double power = 1ull << C::lift;
-    return fma(q, power, power);
+  LAMINA_INLINE V up() const { return fma(q, power, power); }
+  // factor up + other, a power of two: rounded once where n is small
+  LAMINA_INLINE V up_plus(V other, double factor = 1) const {
+    return fma(q, factor * power, factor * power + other);
   }
   LAMINA_INLINE V down() const {
     constexpr typename V::Integer top = C::lift + 3 * C::bias;
@@ -160,6 +161,8 @@ struct Exponential {
   }
 
  private:
+  static constexpr double power = 1ull << C::lift;
+
   // a 2^n, rounded once; the two ways agree in every bit.
   LAMINA_INLINE V scale(V a) const {
 #if defined(__AVX512F__) && LAMINA_VECTOR_BYTES == 64
@@ -242,8 +245,8 @@ LAMINA_INLINE Vec<T> log1p_of(Vec<T> u) {
 template <class T>
 LAMINA_INLINE Vec<T> softplus_excess(Vec<T> x) {
   const auto p = exponential(min(Coefficients<T>::limit, abs(x)));
-  const Vec<T> up = p.up(), twice = p.down() + p.down();
-  return log1p_of(twice / (up + up + p.down()));
+  const Vec<T> down = p.down();
+  return log1p_of((down + down) / p.up_plus(down, 2));
 }
 template <class T>
 LAMINA_INLINE Vec<T> softplus(Vec<T> x) {
@@ -255,7 +258,7 @@ template <class T>
 LAMINA_INLINE Vec<T> sigmoid(Vec<T> x) {
   using C = Coefficients<T>;
   const auto p = exponential(-clamp(x, -C::limit, C::saturated));
-  return p.down() / (p.down() + p.up());
+  return p.down() / p.up_plus(p.down());
 }
 
 // -t / (t + 2), t = expm1(-2 |x|). A float rational of degree 9/8 in x takes 0.76
@@ -272,7 +275,7 @@ LAMINA_INLINE Vec<T> tanh(Vec<T> x) {
 // product overflows or falls short of x, and `x` is the result.
 template <class T>
 LAMINA_INLINE Vec<T> times_sigmoid(Vec<T> x, Vec<T> finite, Exponential<T> p) {
-  return min(abs(x), finite * p.down() / (p.down() + p.up()));
+  return min(abs(x), finite * p.down() / p.up_plus(p.down()));
 }
 
 // x * sigmoid(x)
@@ -369,7 +372,7 @@ LAMINA_INLINE Vec<T> tanh_shrink(Vec<T> x) {
   const V half = min(C::saturated / 2, a);
   const auto p = addend_exponential(half + half);
   const V down = p.down();
-  const V large = (a - 1.0) + (down + down) / (p.up() + down);
+  const V large = (a - 1.0) + (down + down) / p.up_plus(down);
   return copysign(select(a < 1.0, small, large), x);
 }
 
