@@ -102,7 +102,7 @@ def compile_commands() -> dict[str, tuple[list[str], Path]]:
     for path in (ROOT / "build").glob("*/compile_commands.json"):
         for entry in json.loads(path.read_text()):
             found = re.search(r"-DLAMINA_TARGET=(\w+)", entry["command"])
-            if found:
+            if found and found[1] in _core.targets():
                 words, directory = shlex.split(entry["command"]), entry["directory"]
                 commands[found[1]] = words, Path(directory)
     assert set(commands) == set(_core.targets()), "build in the source tree first"

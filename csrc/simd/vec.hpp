@@ -13,6 +13,8 @@
 #include <cstdint>
 #if defined(__x86_64__)
 #include <immintrin.h>
+#elif defined(__aarch64__)
+#include <arm_neon.h>
 #endif
 
 #define LAMINA_INLINE inline __attribute__((always_inline))
@@ -143,30 +145,14 @@ LAMINA_INLINE std::uint32_t top_bits(FBits a) {
 // GCC has no name for stores that pass the caches there.
 LAMINA_INLINE void stream(float* p, F v) { __builtin_memcpy(p, &v, sizeof v); }
 LAMINA_INLINE void stream(double* p, D v) { __builtin_memcpy(p, &v, sizeof v); }
-LAMINA_INLINE F fma(F a, F b, F c) {
-  F r;
-  for (int i = 0; i < 4; ++i) r[i] = __builtin_fmaf(a[i], b[i], c[i]);
-  return r;
-}
-LAMINA_INLINE D fma(D a, D b, D c) {
-  D r;
-  for (int i = 0; i < 2; ++i) r[i] = __builtin_fma(a[i], b[i], c[i]);
-  return r;
-}
+LAMINA_INLINE F fma(F a, F b, F c) { return vfmaq_f32(c, a, b); }
+LAMINA_INLINE D fma(D a, D b, D c) { return vfmaq_f64(c, a, b); }
 LAMINA_INLINE F maximum(F a, F b) { return a > b ? a : b; }
 LAMINA_INLINE D maximum(D a, D b) { return a > b ? a : b; }
 LAMINA_INLINE F minimum(F a, F b) { return a < b ? a : b; }
 LAMINA_INLINE D minimum(D a, D b) { return a < b ? a : b; }
-LAMINA_INLINE F square_root(F a) {
-  F r;
-  for (int i = 0; i < 4; ++i) r[i] = __builtin_sqrtf(a[i]);
-  return r;
-}
-LAMINA_INLINE D square_root(D a) {
-  D r;
-  for (int i = 0; i < 2; ++i) r[i] = __builtin_sqrt(a[i]);
-  return r;
-}
+LAMINA_INLINE F square_root(F a) { return vsqrtq_f32(a); }
+LAMINA_INLINE D square_root(D a) { return vsqrtq_f64(a); }
 #else
 // SSE2 has no fused multiply-add: results differ from the other targets in the last
 // bits, within the bounds that the activations promise.

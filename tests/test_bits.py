@@ -1,0 +1,221 @@
+"""What the kernels compute, bit for bit: the same on every target with fused
+multiply-add, whatever the processor. A digest stands for some thousand results."""
+
+import hashlib
+import math
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pytest
+
+import lamina as lm
+from conftest import TARGETS
+from lamina import initializers, losses, reference
+from test_activations import PARAMETERS, activation, saved
+from test_dense import SHAPES
+from test_losses import SHAPES as LOSS_SHAPES
+from test_optimizers import OPTIMIZERS
+
+Arrays = Iterator[Any]
+DTYPES: list[Any] = [np.float32, np.float64]
+
+
+def numbers(*shape: int, dtype: Any = np.float64, start: int = 1) -> np.ndarray:
+    """From -4 to 4, by a multiplicative hash: NumPy's streams may change."""
+    words = np.arange(start, start + math.prod(shape), dtype=np.uint32) * 0x9E3779B1
+    return (words.view(np.int32) / 2.0**29).reshape(shape).astype(dtype)
+
+
+def patterns(dtype: Any) -> np.ndarray:
+    """Numbers of every size, infinities and NaN among them, and many of usual size."""
+    word = np.dtype(f"u{np.dtype(dtype).itemsize}")
+    step = 0x4003 if dtype is np.float32 else 0x400300000007
+    of_every_size = (np.arange(2**18, dtype=word) * word.type(step)).view(dtype)
+    limits = np.array([0, -0.0, np.inf, -np.inf, np.nan], dtype)
+    return np.concatenate([limits, of_every_size, 5 * numbers(2**18, dtype=dtype)])
+
+
+def elementwise(name: str) -> Arrays:
+    for dtype in DTYPES:
+        x = patterns(dtype)
+        dy = numbers(x.size, dtype=dtype)
+        for parameter in [None, *PARAMETERS.get(name, [])]:
+            act = activation(name, parameter)
+            yield act(x)
+            yield act.derivative(x)
+            yield act.backward(dy, saved(act, x))
+
+
+def by_row(name: str) -> Arrays:
+    act = getattr(lm, name)
+    for dtype in DTYPES:
+        for columns in (1, 2, 9, 10, 16, 31, 32, 33, 1000):
+            x = 3 * numbers(37, columns, dtype=dtype)
+            y = act(x)
+            yield y
+            yield act.backward(x, y)
+
+
+def products() -> Arrays:
+    for dtype in DTYPES:
+        for rows, depth, columns in SHAPES:
+            a = numbers(rows, depth, dtype=dtype)
+            b = numbers(depth, columns, dtype=dtype)
+            for left in (a, np.asfortranarray(a)):
+                for right in (b, np.asfortranarray(b)):
+                    yield lm.matmul(left, right)
+
+
+def dense_layers() -> Arrays:
+    for dtype in DTYPES:
+        for rows, features, units in SHAPES:
+            x = numbers(rows, features, dtype=dtype)
+            kernel = numbers(features, units, dtype=dtype) / 32
+            bias, dy = numbers(units, dtype=dtype), numbers(rows, units, dtype=dtype)
+            dropout: Any = {"dropout": 0.25, "seed": 5, "offset": 3}
+            for name in ("identity", "tanh", "gelu", "softmax"):
+                y, kept = lm.dense(x, kernel, bias, name, return_saved=True, **dropout)
+                yield y
+                yield from lm.dense_backward(dy, x, kernel, kept, name, **dropout)
+
+
+def dropouts() -> Arrays:
+    for size in [*range(1, 40), 1009, 100_003]:
+        options: Any = {"seed": 2**63 + size, "offset": 3 * size}
+        for rate in (0.0, 0.1, 0.5, 1.0):
+            mask = lm.dropout_mask(size, rate, **options)
+            yield mask
+            for dtype in DTYPES:
+                x = numbers(size, dtype=dtype)
+                for mode in ("inverted", "classic", "alpha"):
+                    yield lm.dropout(x, rate, mode=mode, **options)
+                    yield lm.dropout_backward(x, rate, mode=mode, **options)
+                    yield lm.dropout_backward(x, rate, mode=mode, mask=mask)
+
+
+def loss_functions() -> Arrays:
+    for dtype in DTYPES:
+        for rows, columns in LOSS_SHAPES:
+            z = 3 * numbers(rows, columns, dtype=dtype)
+            labels = np.arange(rows) * 7 % columns
+            ones = np.eye(columns, dtype=dtype)[labels]
+            for loss, targets in [
+                (losses.categorical_crossentropy, labels),
+                (losses.categorical_crossentropy, (ones + 1 / dtype(columns)) / 2),
+                (losses.binary_crossentropy, ones),
+                (losses.mean_squared_error, numbers(rows, columns, dtype=dtype)),
+            ]:
+                gradient = np.empty_like(z)
+                yield np.array(loss(z, targets, gradient))
+                yield gradient
+
+
+def optimizer_steps() -> Arrays:
+    for dtype in DTYPES:
+        for rule in OPTIMIZERS:
+            w = numbers(1009, dtype=dtype)
+            state = np.zeros((rule.slots, w.size), dtype)
+            for step in range(1, 6):
+                dw = numbers(w.size, dtype=dtype, start=w.size * step)
+                rule.update(w, dw, state, step)
+            yield w
+            yield state
+
+
+def initial_weights() -> Arrays:
+    for name in ("he", "glorot", "lecun"):
+        for kind in ("normal", "uniform"):
+            make = getattr(initializers, f"{name}_{kind}")
+            for dtype in ("float32", "float64"):
+                yield make((67, 31), dtype, seed=2)
+
+
+def training() -> Arrays:
+    x, y = numbers(300, 4), np.arange(300) * 7 % 3
+    for dtype in ("float32", "float64"):
+        net = lm.Sequential(
+            [
+                lm.Standardize(),
+                lm.Dense(37, activation="gelu", l2=1e-3),
+                lm.Dropout(0.3),
+                lm.Dense(19, activation="tanh"),
+                lm.Dense(3, activation="softmax"),
+            ],
+            seed=7,
+            dtype=dtype,
+        )
+        net.fit(x, y, epochs=5, batch_size=17, verbose=0)
+        yield net.parameters
+        yield net.predict(x)
+
+
+MAKERS: dict[str, Callable[[], Arrays]] = {
+    **{name: partial(elementwise, name) for name in reference.ACTIVATIONS},
+    "softmax": partial(by_row, "softmax"),
+    "log_softmax": partial(by_row, "log_softmax"),
+    "matmul": products,
+    "dense": dense_layers,
+    "dropout": dropouts,
+    "losses": loss_functions,
+    "optimizers": optimizer_steps,
+    "initializers": initial_weights,
+    "training": training,
+}
+
+
+def digest(arrays: Arrays) -> str:
+    """Of all bytes, but with one NaN for all: processors choose different ones."""
+    found = hashlib.sha256()
+    for array in arrays:
+        if array.dtype.kind == "f":
+            array = np.where(np.isnan(array), array.dtype.type(np.nan), array)
+        found.update(np.ascontiguousarray(array).tobytes())
+    return found.hexdigest()[:16]
+
+
+# A change of a formula, or of the order of a sum, changes them: record what the test
+# then finds, and tell of it in the changelog.
+DIGESTS = {
+    "identity": "93c1258bcc952c95",
+    "sigmoid": "dcb0a10e6724f59f",
+    "log_sigmoid": "28a8a5a911087dd8",
+    "tanh": "06b9bc0f0729ece7",
+    "relu": "f3a744ac67d8385f",
+    "relu6": "4062570074ee664b",
+    "leaky_relu": "e7e063e5295f74d8",
+    "elu": "105063a63f87c001",
+    "selu": "89125c253ee76d3e",
+    "celu": "a376ab4807529b30",
+    "softplus": "77563dac47c9a39a",
+    "softsign": "296078b25381f2ad",
+    "silu": "54c1e4f595b89dd6",
+    "gelu": "3a7a4e9f69b544b8",
+    "gelu_tanh": "e82945b96dc634df",
+    "quick_gelu": "4efca21ad3bc31b9",
+    "mish": "3fafb233d47738c2",
+    "hard_sigmoid": "648bf5d706a71e56",
+    "hard_swish": "3954b7279faaa6c7",
+    "hard_tanh": "e9f9cfdbc6eeb4c1",
+    "tanh_shrink": "cd0bf7ec53229e08",
+    "soft_shrink": "05e129dc3a0dc9c5",
+    "hard_shrink": "73d0a274281a565f",
+    "squareplus": "42900d1545528222",
+    "softmax": "dce6a9f47ca8ef6c",
+    "log_softmax": "ca64a4e5d060b704",
+    "matmul": "5453427897145efb",
+    "dense": "65a115df1c923958",
+    "dropout": "0bad6d6258a25d61",
+    "losses": "9543f23d167cc0a3",
+    "optimizers": "0dc29fe9a36567b5",
+    "initializers": "408db6d5e7420d08",
+    "training": "6ea409e5e0cddd77",
+}
+
+
+@pytest.mark.parametrize("name", MAKERS)
+@pytest.mark.parametrize("fused", [name for name in TARGETS if name != "sse2"])
+def test_results_have_the_recorded_bits(name: str, fused: str) -> None:
+    lm.set_target(fused)
+    assert digest(MAKERS[name]()) == DIGESTS[name]
