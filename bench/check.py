@@ -40,6 +40,7 @@ RUNS = 5  # a baseline is their median; a loss must show in each
 # All that a counted process sees: addresses, and look-ups by address, depend on it.
 COUNTED = {
     "LAMINA_TARGET": "avx2",  # valgrind knows nothing beyond
+    "LAMINA_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
     "PYTHONHASHSEED": "0",
 }

@@ -36,7 +36,7 @@ SETTINGS = {
     "benchmark_columns": ["median", "iqr", "rounds", "iterations"],
 }
 
-THREAD_VARIABLES = ["OPENBLAS", "OMP", "MKL", "BLIS", "NUMEXPR", "NUMBA"]
+THREAD_VARIABLES = ["LAMINA", "OPENBLAS", "OMP", "MKL", "BLIS", "NUMEXPR", "NUMBA"]
 ONE_THREAD = {f"{name}_NUM_THREADS": "1" for name in THREAD_VARIABLES} | {
     "NPROC": "1",  # of XLA's pool
     "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false",

@@ -32,6 +32,8 @@ struct Info {
   double max_ulp[2];
   // Promise for the derivative: largest absolute error, in units of 2^-24 or 2^-53.
   double max_derivative_error[2];
+  // What an element of float32 takes with AVX-512, roughly: threads go by it.
+  double cycles = 1;
   const char* initializer = "glorot_uniform";  // what "auto" means for a layer with it
   const char* loss = nullptr;                  // what it implies as a last activation
 };

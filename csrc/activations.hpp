@@ -17,6 +17,7 @@ struct Identity {
                              .saves = Saves::output,
                              .max_ulp = {0, 0},
                              .max_derivative_error = {0, 0},
+                             .cycles = 0.3,
                              .loss = "mean_squared_error"};
   static auto forward(auto x) { return x; }
   static auto derivative(auto y) { return keep_nan(y, 1.0); }
@@ -59,6 +60,7 @@ struct Relu {
                              .saves = Saves::output,
                              .max_ulp = {0, 0},
                              .max_derivative_error = {0, 0},
+                             .cycles = 0.3,
                              .initializer = "he_normal"};
   // relu(-0.0) is 0.0, which max(0.0, x) would not give.
   static auto forward(auto x) { return select(x <= 0.0, 0.0, x); }
@@ -71,6 +73,7 @@ struct Relu6 {
                              .saves = Saves::output,
                              .max_ulp = {0, 0},
                              .max_derivative_error = {0, 0},
+                             .cycles = 0.3,
                              .initializer = "he_normal"};
   static auto forward(auto x) { return min(6.0, Relu::forward(x)); }
   static auto derivative(auto y) {
@@ -85,6 +88,7 @@ struct LeakyRelu {
                              .parameter = {"negative_slope", 0.01},
                              .max_ulp = {1, 1},
                              .max_derivative_error = {1, 1},
+                             .cycles = 0.3,
                              .initializer = "he_normal"};
   double negative_slope = info.parameter.initial;
   auto forward(auto x) const {
@@ -169,7 +173,8 @@ struct Softsign {
                              .formula = "x / (1 + |x|)",
                              .saves = Saves::output,
                              .max_ulp = {2, 2},
-                             .max_derivative_error = {3, 3}};
+                             .max_derivative_error = {3, 3},
+                             .cycles = 0.3};
   static auto forward(auto x) {
     const auto finite = clamp(x, -1e30, 1e30);
     return finite / (1.0 + abs(finite));
@@ -200,6 +205,7 @@ struct Gelu {
                              .saves = Saves::input,
                              .max_ulp = {4, 4},
                              .max_derivative_error = {4, 4},
+                             .cycles = 2,
                              .initializer = "he_normal"};
   static auto forward(auto x) { return gelu(x); }
   static auto derivative(auto x) { return gelu_derivative(x); }
@@ -255,7 +261,8 @@ struct HardSigmoid {
                              .formula = "min(max(x / 6 + 1 / 2, 0), 1)",
                              .saves = Saves::input,
                              .max_ulp = {2, 2},
-                             .max_derivative_error = {1, 1}};
+                             .max_derivative_error = {1, 1},
+                             .cycles = 0.3};
   // x * (1 / 6) + 1 / 2 would be wrong in every digit just above -3.
   static auto forward(auto x) { return clamp(x + 3.0, 0.0, 6.0) * (1.0 / 6); }
   static auto derivative(auto x) {
@@ -269,6 +276,7 @@ struct HardSwish {
                              .saves = Saves::input,
                              .max_ulp = {3, 3},
                              .max_derivative_error = {2, 2},
+                             .cycles = 0.3,
                              .initializer = "he_normal"};
   static auto forward(auto x) {
     const auto c = max(-3.0, x);
@@ -285,7 +293,8 @@ struct HardTanh {
                              .formula = "min(max(x, -1), 1)",
                              .saves = Saves::output,
                              .max_ulp = {0, 0},
-                             .max_derivative_error = {0, 0}};
+                             .max_derivative_error = {0, 0},
+                             .cycles = 0.3};
   static auto forward(auto x) { return clamp(x, -1.0, 1.0); }
   static auto derivative(auto y) {
     return keep_nan(y, select((y > -1.0) & (y < 1.0), 1.0, 0.0));
@@ -311,7 +320,8 @@ struct SoftShrink {
                              .saves = Saves::output,
                              .parameter = {"threshold", 0.5, Range::nonnegative},
                              .max_ulp = {1, 1},
-                             .max_derivative_error = {0, 0}};
+                             .max_derivative_error = {0, 0},
+                             .cycles = 0.3};
   double threshold = info.parameter.initial;
   auto forward(auto x) const { return x - clamp(x, -threshold, threshold); }
   auto derivative(auto y) const { return keep_nan(y, select(y != 0.0, 1.0, 0.0)); }
@@ -323,7 +333,8 @@ struct HardShrink {
                              .saves = Saves::output,
                              .parameter = {"threshold", 0.5, Range::nonnegative},
                              .max_ulp = {0, 0},
-                             .max_derivative_error = {0, 0}};
+                             .max_derivative_error = {0, 0},
+                             .cycles = 0.3};
   double threshold = info.parameter.initial;
   auto forward(auto x) const { return select(abs(x) <= threshold, 0.0, x); }
   auto derivative(auto y) const { return keep_nan(y, select(y != 0.0, 1.0, 0.0)); }

@@ -194,7 +194,7 @@ DIGESTS = {
     "gelu": "3a7a4e9f69b544b8",
     "gelu_tanh": "10add324b7ede8ad",
     "quick_gelu": "dd1fb10ba8e5cb1e",
-    "mish": "13ad413eda85b37d",
+    "mish": "62acc1f93d4269b1",
     "hard_sigmoid": "648bf5d706a71e56",
     "hard_swish": "3954b7279faaa6c7",
     "hard_tanh": "e9f9cfdbc6eeb4c1",

@@ -54,27 +54,26 @@ int status_of(F f) noexcept {
 template <class T>
 inline constexpr KernelApi<T> kernel_api = {
     [](std::size_t a, const T* x, T* y, std::size_t n, T parameter) {
-      kernels<T>().elementwise[a].forward(x, y, n, parameter);
+      activate(kernels<T>(), Pass::forward, a, x, x, y, n, parameter);
     },
     [](std::size_t a, const T* dy, const T* saved, T* dx, std::size_t n, T parameter) {
-      kernels<T>().elementwise[a].backward(dy, saved, dx, n, parameter);
+      activate(kernels<T>(), Pass::backward, a, dy, saved, dx, n, parameter);
     },
     [](std::size_t a, const T* x, T* y, std::size_t rows, std::size_t cols) {
-      (a == 0 ? kernels<T>().softmax : kernels<T>().log_softmax)(x, y, rows, cols);
+      activate_rows(kernels<T>(), Pass::forward, a, x, x, y, rows, cols);
     },
     [](std::size_t a, const T* dy, const T* y, T* dx, std::size_t rows,
        std::size_t cols) {
-      (a == 0 ? kernels<T>().softmax_backward : kernels<T>().log_softmax_backward)(
-          dy, y, dx, rows, cols);
+      activate_rows(kernels<T>(), Pass::backward, a, dy, y, dx, rows, cols);
     },
     [](const T* x, T* y, std::size_t n, double rate, std::uint64_t seed,
        std::uint64_t offset) {
       const DropoutChoice d = dropout_choice(rate, seed, 0, offset);
-      kernels<T>().dropout(x, y, n, d.bits, d.values);
+      dropout(kernels<T>(), x, y, n, d.bits, d.values);
     },
     [](const T* dy, const std::uint8_t* mask, T* dx, std::size_t n, double rate) {
       const DropoutChoice d = dropout_choice(rate, 0, 0, 0);
-      kernels<T>().dropout_masked(dy, mask, dx, n, static_cast<T>(d.values.scale));
+      dropout_masked(dy, mask, dx, n, static_cast<T>(d.values.scale));
     },
     [](const T* x, const T* kernel, const T* bias, T* y, T* saved, std::size_t batch,
        std::size_t features, std::size_t units, std::size_t activation, T parameter) {

@@ -1,9 +1,8 @@
 // How a bound function runs its kernels, and what the other files add to the module.
 #pragma once
 
-#include <optional>
-
 #include "bindings/numpy.hpp"
+#include "ops/threads.hpp"
 
 namespace lamina {
 
@@ -11,11 +10,33 @@ namespace lamina {
 // many multiply-adds or element operations.
 inline constexpr std::size_t work_worth_releasing = 200000;
 
+// While it lives, work of this thread looks for signals, whose handlers may raise.
+class Polling {
+ public:
+  Polling() : former_(set_poll(signals_raise)) {}
+  ~Polling() { set_poll(former_); }
+  Polling(const Polling&) = delete;
+  Polling& operator=(const Polling&) = delete;
+
+ private:
+  static bool signals_raise() {
+    const pybind11::gil_scoped_acquire gil;
+    return PyErr_CheckSignals() != 0;
+  }
+  Poll former_;
+};
+
+// Ctrl-C is heard in long work: then this throws what its handler raised.
 template <class Work>
 void run(std::size_t amount, Work work) {
-  std::optional<pybind11::gil_scoped_release> released;
-  if (amount > work_worth_releasing) released.emplace();
-  work();
+  if (amount <= work_worth_releasing) return work();
+  try {
+    const pybind11::gil_scoped_release released;
+    const Polling polling;
+    work();
+  } catch (const Interrupted&) {
+    throw pybind11::error_already_set();
+  }
 }
 
 // Calls f(float{}) or f(double{}): the type in which a function computes.

@@ -191,7 +191,7 @@ py::object py_dropout(py::handle x, py::handle out, py::handle rate, py::handle 
     Output y("out", out, is_double, shape, {same ? nullptr : &input});
     const std::size_t size = product_of(shape);
     run(size,
-        [&] { kernels<T>().dropout(in, y.data<T>(), size, dropout.bits, values); });
+        [&] { lamina::dropout(kernels<T>(), in, y.data<T>(), size, dropout.bits, values); });
     return y.result();
   });
 }
@@ -216,9 +216,8 @@ py::object py_dropout_masked(py::handle dy, py::handle mask, py::handle out,
     const bool same = out.ptr() == reinterpret_cast<PyObject*>(gradient.array());
     Output dx("out", out, is_double, shape, {same ? nullptr : &gradient, &kept});
     run(size, [&] {
-      kernels<T>().dropout_masked(
-          g, static_cast<const std::uint8_t*>(PyArray_DATA(bits)), dx.data<T>(), size,
-          static_cast<T>(dropout.values.scale));
+      dropout_masked(g, static_cast<const std::uint8_t*>(PyArray_DATA(bits)),
+                     dx.data<T>(), size, static_cast<T>(dropout.values.scale));
     });
     return dx.result();
   });

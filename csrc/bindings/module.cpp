@@ -35,6 +35,18 @@ void choose_target_from_environment() {
         std::string(py::str(target_names(true))) + ", got '" + wanted + "'");
 }
 
+void threads_from_environment() {
+  const char* wanted = std::getenv("LAMINA_NUM_THREADS");
+  if (!wanted || !*wanted) return;
+  char* end;
+  const long count = std::strtol(wanted, &end, 10);
+  if (*end || count < 1)
+    throw py::import_error(std::string("LAMINA_NUM_THREADS must be a number from 1 up, "
+                                       "got '") +
+                           wanted + "'");
+  set_threads(static_cast<std::size_t>(count));
+}
+
 }  // namespace
 
 }  // namespace lamina
@@ -44,6 +56,7 @@ PYBIND11_MODULE(_core, m, pybind11::mod_gil_not_used()) {
   namespace py = pybind11;
   if (_import_array() < 0 || _import_umath() < 0) throw py::error_already_set();
   choose_target_from_environment();
+  threads_from_environment();
   m.doc() = "The compiled part of lamina: kernels, arrays in and out.";
   m.attr("__version__") = LAMINA_VERSION;
   m.attr("compiler") = LAMINA_COMPILER;
@@ -58,4 +71,7 @@ PYBIND11_MODULE(_core, m, pybind11::mod_gil_not_used()) {
   m.def("targets", target_names, py::arg("available_only") = false);
   m.def("get_target", [] { return active().name; });
   m.def("set_target", set_target);
+  m.def("get_num_threads", get_threads);
+  m.def("set_num_threads", set_threads);
+  m.def("limit_threads", limit_threads);
 }

@@ -4,6 +4,7 @@
 
 #include "bindings/arrays.hpp"
 #include "bindings/call.hpp"
+#include "ops/ops.hpp"
 
 namespace lamina {
 
@@ -35,6 +36,16 @@ T* optional_in_place(const char* name, py::handle value, std::size_t size) {
   return value.is_none() ? nullptr : in_place<T>(name, value, size);
 }
 
+// work(row, rows) over all rows, an element of which takes so many cycles.
+template <class Work>
+void run_rows(const LossArrays& a, double cycles, Work work) {
+  const double of_row = cycles * static_cast<double>(a.cols);
+  run(a.rows * a.cols, [&] {
+    parallel(a.rows, of_row, workers_for(a.rows, of_row),
+             [&](std::size_t row, std::size_t rows, std::size_t) { work(row, rows); });
+  });
+}
+
 void py_softmax_cross_entropy(py::handle logits, py::handle targets, double scale,
                               py::handle losses, py::handle gradient) {
   LossArrays a("logits", logits, targets, true);
@@ -64,9 +75,13 @@ void py_softmax_cross_entropy(py::handle logits, py::handle targets, double scal
     const auto* label = a.labels ? static_cast<const std::int64_t*>(PyArray_DATA(
                                        reinterpret_cast<PyArrayObject*>(labels.ptr())))
                                  : nullptr;
-    run(a.rows * a.cols, [&] {
-      kernels<T>().softmax_cross_entropy(z, t, label, static_cast<T>(scale), l, g,
-                                         a.rows, a.cols);
+    const Kernels<T>& table = kernels<T>();
+    run_rows(a, 2, [&](std::size_t row, std::size_t rows) {
+      const std::size_t at = row * a.cols;
+      table.softmax_cross_entropy(z + at, t ? t + at : nullptr,
+                                  label ? label + row : nullptr, static_cast<T>(scale),
+                                  l ? l + row : nullptr, g ? g + at : nullptr, rows,
+                                  a.cols);
     });
   });
 }
@@ -83,8 +98,11 @@ void py_row_loss(py::handle outputs, py::handle targets, double scale,
     T* g = optional_in_place<T>("gradient", gradient, a.rows * a.cols);
     const auto kernel =
         squared ? kernels<T>().squared_error : kernels<T>().sigmoid_cross_entropy;
-    run(a.rows * a.cols,
-        [&] { kernel(z, t, static_cast<T>(scale), l, g, a.rows, a.cols); });
+    run_rows(a, squared ? 0.5 : 2, [&](std::size_t row, std::size_t rows) {
+      const std::size_t at = row * a.cols;
+      kernel(z + at, t + at, static_cast<T>(scale), l ? l + row : nullptr,
+             g ? g + at : nullptr, rows, a.cols);
+    });
   });
 }
 
@@ -101,8 +119,12 @@ void py_sgd(py::handle w, py::handle dw, py::handle v, double rate, double momen
     T* parameters = in_place<T>("w", w, n);
     const T* gradients = in_place<T>("dw", dw, n);
     T* velocity = optional_in_place<T>("v", v, n);
+    const auto update = kernels<T>().sgd;
     run(n, [&] {
-      kernels<T>().sgd(parameters, gradients, velocity, n, rate, momentum, nesterov);
+      parallel_elements(n, 1, [&](std::size_t i, std::size_t size) {
+        update(parameters + i, gradients + i, velocity ? velocity + i : nullptr, size,
+               rate, momentum, nesterov);
+      });
     });
   });
 }
@@ -117,9 +139,12 @@ void py_adam(py::handle w, py::handle dw, py::handle m, py::handle v, double rat
     const T* gradients = in_place<T>("dw", dw, n);
     T* mean = in_place<T>("m", m, n);
     T* square = in_place<T>("v", v, n);
+    const auto update = kernels<T>().adam;
     run(n, [&] {
-      kernels<T>().adam(parameters, gradients, mean, square, n, rate, beta1, beta2,
-                        epsilon, correction1, correction2);
+      parallel_elements(n, 2, [&](std::size_t i, std::size_t size) {
+        update(parameters + i, gradients + i, mean + i, square + i, size, rate, beta1,
+               beta2, epsilon, correction1, correction2);
+      });
     });
   });
 }

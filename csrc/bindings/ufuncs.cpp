@@ -99,8 +99,6 @@ class Result {
   T buffer_[Input<T>::piece];
 };
 
-enum class Role { forward, derivative, backward };
-
 // Whether an input reads what an earlier element wrote: in ufunc.reduce and accumulate
 // alone, since NumPy copies what overlaps in an ordinary call.
 bool feeds_back(char** args, const npy_intp* steps, int output, npy_intp n) {
@@ -115,36 +113,26 @@ bool feeds_back(char** args, const npy_intp* steps, int output, npy_intp n) {
   return false;
 }
 
-template <class T, Role role>
+template <class T, Pass pass>
 void elementwise_kernel(const Kernels<T>& table, std::size_t index,
                         void* const* operands, std::size_t rows, std::size_t cols,
                         T parameter) {
-  const auto& kernel = table.elementwise[index];
-  constexpr std::size_t inputs = role == Role::backward ? 2 : 1;
-  const std::size_t n = rows * cols;
-  const auto* x = static_cast<const T*>(operands[0]);
-  const auto* last = static_cast<const T*>(operands[inputs - 1]);
-  T* const y = static_cast<T*>(operands[inputs]);
-  const bool far = x != y && last != y && beyond_cache((inputs + 1) * n * sizeof(T));
-  fill(table, y, n, far, [=](std::size_t first, std::size_t count, T* to) {
-    if constexpr (role == Role::backward)
-      kernel.backward(x + first, last + first, to, count, parameter);
-    else
-      (role == Role::forward ? kernel.forward : kernel.derivative)(x + first, to, count,
-                                                                   parameter);
-  });
+  constexpr std::size_t inputs = pass == Pass::backward ? 2 : 1;
+  activate(table, pass, index, static_cast<const T*>(operands[0]),
+           static_cast<const T*>(operands[inputs - 1]),
+           static_cast<T*>(operands[inputs]), rows * cols, parameter);
 }
 
 // `data` is the activation's index in the list. The elements are handled in pieces: all
 // at once if they are contiguous; one by one if each depends on the one before, or if a
 // caller of the bare ufunc passes an array of parameters.
-template <class T, Role role, bool has_parameter>
+template <class T, Pass pass, bool has_parameter>
 void elementwise_loop(char** args, const npy_intp* dimensions, const npy_intp* steps,
                       void* data) {
   const KeepFloatStatus keep;
   const Kernels<T>& table = kernels<T>();
   const auto index = reinterpret_cast<std::uintptr_t>(data);
-  constexpr int inputs = role == Role::backward ? 2 : 1;
+  constexpr int inputs = pass == Pass::backward ? 2 : 1;
   constexpr int output = inputs + (has_parameter ? 1 : 0);
   const npy_intp n = dimensions[0];
   Input<T> first(args[0], steps[0], n);
@@ -163,22 +151,19 @@ void elementwise_loop(char** args, const npy_intp* dimensions, const npy_intp* s
     void* const operands[] = {
         const_cast<T*>(first.at(start, count)),
         inputs == 2 ? const_cast<T*>(last.at(start, count)) : result, result};
-    elementwise_kernel<T, role>(table, index, operands, 1,
+    elementwise_kernel<T, pass>(table, index, operands, 1,
                                 static_cast<std::size_t>(count), parameter);
     y.done(start, count);
   }
 }
 
 template <class T, int inputs>
-void row_kernel(const Kernels<T>& k, std::size_t index, void* const* operands,
+void row_kernel(const Kernels<T>& table, std::size_t index, void* const* operands,
                 std::size_t rows, std::size_t cols, T) {
-  const auto input = [=](int i) { return static_cast<const T*>(operands[i]); };
-  T* const result = static_cast<T*>(operands[inputs]);
-  if constexpr (inputs == 1)
-    (index == 0 ? k.softmax : k.log_softmax)(input(0), result, rows, cols);
-  else
-    (index == 0 ? k.softmax_backward : k.log_softmax_backward)(input(0), input(1),
-                                                               result, rows, cols);
+  activate_rows(table, inputs == 2 ? Pass::backward : Pass::forward, index,
+                static_cast<const T*>(operands[0]),
+                static_cast<const T*>(operands[inputs - 1]),
+                static_cast<T*>(operands[inputs]), rows, cols);
 }
 
 // Loop of a generalised ufunc (n)->(n) or (n),(n)->(n): `inputs` + 1 operands, each
@@ -255,19 +240,19 @@ py::object make_ufunc(PyUFuncGenericFunction f32, PyUFuncGenericFunction f64,
   return py::reinterpret_steal<py::object>(ufunc);
 }
 
-template <Role role>
+template <Pass pass>
 Ufunc make_elementwise(std::size_t index, const std::string& name,
                        const std::string& doc) {
-  constexpr int inputs = role == Role::backward ? 2 : 1;
+  constexpr int inputs = pass == Pass::backward ? 2 : 1;
   const auto make = [&](auto f32, auto f64, int operands) {
     return Ufunc{make_ufunc(f32, f64, operands, index, name, doc, nullptr),
-                 elementwise_kernel<float, role>, elementwise_kernel<double, role>};
+                 elementwise_kernel<float, pass>, elementwise_kernel<double, pass>};
   };
   if (Activations::infos[index].parameter.name)
-    return make(elementwise_loop<float, role, true>,
-                elementwise_loop<double, role, true>, inputs + 1);
-  return make(elementwise_loop<float, role, false>,
-              elementwise_loop<double, role, false>, inputs);
+    return make(elementwise_loop<float, pass, true>,
+                elementwise_loop<double, pass, true>, inputs + 1);
+  return make(elementwise_loop<float, pass, false>,
+              elementwise_loop<double, pass, false>, inputs);
 }
 
 template <int inputs>
@@ -323,10 +308,10 @@ UfuncTriple elementwise_ufuncs(std::size_t index) {
   const Info& info = Activations::infos[index];
   const std::string name = info.name;
   return {
-      make_elementwise<Role::forward>(index, name, forward_doc(info, false)),
-      make_elementwise<Role::derivative>(index, name + ".derivative",
+      make_elementwise<Pass::forward>(index, name, forward_doc(info, false)),
+      make_elementwise<Pass::derivative>(index, name + ".derivative",
                                          "The derivative of " + name + " at x."),
-      make_elementwise<Role::backward>(index, name + ".backward", backward_doc(info))};
+      make_elementwise<Pass::backward>(index, name + ".backward", backward_doc(info))};
 }
 
 UfuncTriple row_ufuncs(std::size_t index) {

@@ -1,5 +1,6 @@
 #include "ops/ops.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <memory>
@@ -28,6 +29,17 @@ T* scratch(std::size_t count) {
   return static_cast<T*>(memory.get());
 }
 
+// Of an element of T, from those of a float.
+template <class T>
+constexpr double cycles_of(double cycles) {
+  return cycles * static_cast<double>(sizeof(T) / sizeof(float));
+}
+
+// In RowActivations.
+std::size_t row_index(const ActivationChoice& activation) {
+  return activation.kind == ActivationChoice::Kind::softmax ? 0 : 1;
+}
+
 template <class T>
 Product<T> product(const Matrix<T>& a, const Matrix<T>& b, T* c) {
   return {.rows = a.rows,
@@ -45,12 +57,68 @@ Product<T> product(const Matrix<T>& a, const Matrix<T>& b, T* c) {
           .scratch = nullptr};
 }
 
+// A product cut into parts for threads: by columns, since each part then packs its own
+// of b, or by rows if there are fewer than two panels of columns. A part has at least a
+// unit of them, so that none takes a path for few rows or a single column that the whole
+// would not take.
+template <class T>
+class Parts {
+ public:
+  Product<T> product;
+
+  Parts(const Kernels<T>& kernels, const Product<T>& whole)
+      : product(whole),
+        kernels_(kernels),
+        by_columns_(product.cols >= 2 * panel),
+        units_(by_columns_ ? product.cols / panel : product.rows / block) {
+    if (units_ == 0) units_ = 1;
+    const auto size = static_cast<double>(product.rows * product.cols * product.depth);
+    cycles_ = cycles_of<T>(size / 16) / static_cast<double>(units_);
+    workers_ = workers_for(units_, cycles_);
+    // Enough for a part too: less is never more.
+    each_ = (kernels.gemm_scratch(product) + 15) / 16 * 16;
+  }
+  std::size_t scratch() const { return workers_ * each_; }
+
+  void run(T* scratch) const {
+    parallel(units_, cycles_, workers_,
+             [&](std::size_t first, std::size_t count, std::size_t worker) {
+               Product<T> p = product;
+               p.scratch = scratch + worker * each_;
+               const std::size_t extent = by_columns_ ? p.cols : p.rows;
+               const std::size_t begin = border(first, extent);
+               const std::size_t size = border(first + count, extent) - begin;
+               if (by_columns_) {
+                 p.b += begin * p.b_col_stride;
+                 p.c += begin;
+                 p.cols = size;
+               } else {
+                 p.a += begin * p.a_row_stride;
+                 p.c += begin * p.c_row_stride;
+                 p.rows = size;
+               }
+               kernels_.gemm(p);
+             });
+  }
+
+ private:
+  static constexpr std::size_t panel = 64, block = 48;  // widths that tiles divide
+
+  std::size_t border(std::size_t unit, std::size_t extent) const {
+    return unit == units_ ? extent : unit * (by_columns_ ? panel : block);
+  }
+
+  const Kernels<T>& kernels_;
+  bool by_columns_;
+  std::size_t units_, workers_, each_;
+  double cycles_;
+};
+
 // One call stays with the table that it began with: another thread may choose another.
 template <class T>
 void multiply(const Kernels<T>& k, const Matrix<T>& a, const Matrix<T>& b, T* c) {
-  Product<T> p = product(a, b, c);
-  p.scratch = scratch<T>(k.gemm_scratch(p));
-  k.gemm(p);
+  const Parts<T> parts(k, product(a, b, c));
+  parts.run(scratch<T>(parts.scratch()));
 }
 
 }  // namespace
@@ -74,6 +142,70 @@ DropoutChoice dropout_choice(double rate, std::uint64_t seed, std::uint64_t stre
 }
 
 template <class T>
+void activate(const Kernels<T>& table, Pass pass, std::size_t index, const T* x,
+              const T* saved, T* y, std::size_t n, T parameter) {
+  const auto& kernel = table.elementwise[index];
+  const Info& info = Activations::infos[index];
+  const bool backward = pass == Pass::backward;
+  const bool far =
+      x != y && saved != y && beyond_cache((backward ? 3 : 2) * n * sizeof(T));
+  const bool from_output =
+      backward && saves_output(info, static_cast<double>(parameter));
+  const double cycles = cycles_of<T>(from_output ? 0.5 : info.cycles);
+  parallel_elements(n, cycles, [&](std::size_t begin, std::size_t size) {
+    fill(table, y + begin, size, far,
+         [&](std::size_t first, std::size_t count, T* to) {
+           const std::size_t at = begin + first;
+           if (backward)
+             kernel.backward(x + at, saved + at, to, count, parameter);
+           else if (pass == Pass::forward)
+             kernel.forward(x + at, to, count, parameter);
+           else
+             kernel.derivative(x + at, to, count, parameter);
+         });
+  });
+}
+
+template <class T>
+void activate_rows(const Kernels<T>& table, Pass pass, std::size_t index, const T* x,
+                   const T* saved, T* y, std::size_t rows, std::size_t cols) {
+  constexpr std::size_t unit = 16;  // that many short rows stand side by side
+  const std::size_t units = (rows + unit - 1) / unit;
+  const double cycles = cycles_of<T>(static_cast<double>(unit * cols));
+  parallel(units, cycles, workers_for(units, cycles),
+           [&](std::size_t first, std::size_t count, std::size_t) {
+             const std::size_t begin = first * unit, at = begin * cols;
+             const std::size_t size =
+                 first + count == units ? rows - begin : count * unit;
+             if (pass == Pass::backward)
+               (index == 0 ? table.softmax_backward : table.log_softmax_backward)(
+                   x + at, saved + at, y + at, size, cols);
+             else
+               (index == 0 ? table.softmax : table.log_softmax)(x + at, y + at, size,
+                                                                cols);
+           });
+}
+
+template <class T>
+void dropout(const Kernels<T>& table, const T* x, T* y, std::size_t n,
+             const DropoutBits& bits, const DropoutValues& values) {
+  parallel_elements(n, cycles_of<T>(1), [&](std::size_t begin, std::size_t size) {
+    DropoutBits own = bits;
+    own.offset += begin;
+    table.dropout(x + begin, y + begin, size, own, values);
+  });
+}
+
+template <class T>
+void dropout_masked(const T* dy, const std::uint8_t* mask, T* dx, std::size_t n,
+                    T scale) {
+  const Kernels<T>& table = kernels<T>();
+  parallel_elements(n, cycles_of<T>(0.4), [&](std::size_t begin, std::size_t size) {
+    table.dropout_masked(dy + begin, mask + begin / 8, dx + begin, size, scale);
+  });
+}
+
+template <class T>
 void matmul(const Matrix<T>& a, const Matrix<T>& b, T* c) {
   multiply(kernels<T>(), a, b, c);
 }
@@ -90,15 +222,21 @@ void dense(const Matrix<T>& x, const Matrix<T>& kernel, const T* bias,
   const bool input_saved =
       saved && !by_row &&
       !saves_output(Activations::infos[activation.index], parameter);
-  // Identity is the first of the list: it only adds the bias.
-  k.elementwise[by_row ? 0 : activation.index].epilogue(
-      y, bias, input_saved ? saved : nullptr, rows, cols, parameter);
-  if (activation.kind == ActivationChoice::Kind::softmax) k.softmax(y, y, rows, cols);
-  if (activation.kind == ActivationChoice::Kind::log_softmax)
-    k.log_softmax(y, y, rows, cols);
+  const std::size_t index = by_row ? 0 : activation.index;  // 0: identity
+  const double cycles = cycles_of<T>(0.2 + Activations::infos[index].cycles) *
+                        static_cast<double>(cols);
+  parallel(rows, cycles, workers_for(rows, cycles),
+           [&](std::size_t first, std::size_t count, std::size_t) {
+             const std::size_t at = first * cols;
+             k.elementwise[index].epilogue(y + at, bias,
+                                           input_saved ? saved + at : nullptr, count,
+                                           cols, parameter);
+           });
+  if (by_row)
+    activate_rows<T>(k, Pass::forward, row_index(activation), y, nullptr, y, rows, cols);
   if (saved && !input_saved && saved != y)
     std::memcpy(saved, y, rows * cols * sizeof(T));
-  if (dropout) k.dropout(y, y, rows * cols, dropout->bits, dropout->values);
+  if (dropout) lamina::dropout(k, y, y, rows * cols, dropout->bits, dropout->values);
 }
 
 template <class T>
@@ -111,44 +249,45 @@ void dense_backward(const T* dy, const Matrix<T>& x, const Matrix<T>& kernel,
   const bool is_identity = !by_row && activation.index == 0;
 
   const Matrix<T> shape = Matrix<T>::contiguous(nullptr, rows, cols);
-  Product<T> input_gradient = product(shape, kernel.transposed(), dx);
-  Product<T> kernel_gradient = product(x.transposed(), shape, dkernel);
-  const std::size_t for_dx = dx ? k.gemm_scratch(input_gradient) : 0;
-  const std::size_t for_dkernel = dkernel ? k.gemm_scratch(kernel_gradient) : 0;
+  const bool is_copy = is_identity && !dropout;
   // dz first, then what packing needs, both on 64-byte borders.
-  const std::size_t dz_count = is_identity && !dropout ? 0 : (count + 15) / 16 * 16;
-  T* const memory =
-      scratch<T>(dz_count + (for_dx > for_dkernel ? for_dx : for_dkernel));
-
+  const std::size_t dz_count = is_copy ? 0 : (count + 15) / 16 * 16;
+  Parts<T> input_gradient(k, product(shape, kernel.transposed(), dx));
+  Parts<T> kernel_gradient(k, product(x.transposed(), shape, dkernel));
+  const std::size_t packed = std::max(dx ? input_gradient.scratch() : 0,
+                                      dkernel ? kernel_gradient.scratch() : 0);
+  T* const memory = scratch<T>(dz_count + packed);
   const T* dz = dy;
   if (dropout) {
-    k.dropout(dy, memory, count, dropout->bits, dropout->values.gradient());
+    lamina::dropout(k, dy, memory, count, dropout->bits, dropout->values.gradient());
     dz = memory;
   }
-  if (!is_identity) {
-    if (activation.kind == ActivationChoice::Kind::softmax)
-      k.softmax_backward(dz, saved, memory, rows, cols);
-    else if (activation.kind == ActivationChoice::Kind::log_softmax)
-      k.log_softmax_backward(dz, saved, memory, rows, cols);
-    else
-      k.elementwise[activation.index].backward(dz, saved, memory, count,
-                                               static_cast<T>(activation.parameter));
-    dz = memory;
-  }
+  if (by_row)
+    activate_rows(k, Pass::backward, row_index(activation), dz, saved, memory, rows,
+                  cols);
+  else if (!is_identity)
+    activate(k, Pass::backward, activation.index, dz, saved, memory, count,
+             static_cast<T>(activation.parameter));
+  if (!is_identity) dz = memory;
   if (dx) {
-    input_gradient.a = dz;
-    input_gradient.scratch = memory + dz_count;
-    k.gemm(input_gradient);
+    input_gradient.product.a = dz;
+    input_gradient.run(memory + dz_count);
   }
   if (dkernel) {
-    kernel_gradient.b = dz;
-    kernel_gradient.scratch = memory + dz_count;
-    k.gemm(kernel_gradient);
+    kernel_gradient.product.b = dz;
+    kernel_gradient.run(memory + dz_count);
   }
   if (dbias) k.column_sums(dz, rows, cols, dbias);
 }
 
 #define LAMINA_INSTANTIATE(T)                                                          \
+  template void activate(const Kernels<T>&, Pass, std::size_t, const T*, const T*, T*, \
+                         std::size_t, T);                                              \
+  template void activate_rows(const Kernels<T>&, Pass, std::size_t, const T*,          \
+                              const T*, T*, std::size_t, std::size_t);                 \
+  template void dropout(const Kernels<T>&, const T*, T*, std::size_t,                  \
+                        const DropoutBits&, const DropoutValues&);                     \
+  template void dropout_masked(const T*, const std::uint8_t*, T*, std::size_t, T);     \
   template void matmul(const Matrix<T>&, const Matrix<T>&, T*);                        \
   template void dense(const Matrix<T>&, const Matrix<T>&, const T*,                    \
                       const ActivationChoice&, const DropoutChoice*, T*, T*);          \

@@ -6,6 +6,7 @@
 #include <atomic>
 
 #include "ops/dispatch.hpp"
+#include "ops/threads.hpp"
 
 namespace lamina {
 
@@ -70,6 +71,40 @@ void fill(const Kernels<T>& table, T* y, std::size_t n, bool far, Work work) {
   std::atomic_thread_fence(std::memory_order_seq_cst);
   if (i < n) work(i, n - i, y + i);
 }
+
+// Runs work(first, count) over n elements, on several threads if that pays; `cycles` is
+// what one takes, roughly.
+template <class Work>
+void parallel_elements(std::size_t n, double cycles, const Work& work) {
+  constexpr std::size_t unit = 256;  // parts begin at borders of cache lines
+  if (n <= unit) return work(0, n);
+  const std::size_t units = n / unit;
+  parallel(units, unit * cycles, workers_for(units, unit * cycles),
+           [&](std::size_t first, std::size_t count, std::size_t) {
+             const std::size_t end = first + count == units ? n : (first + count) * unit;
+             work(first * unit, end - first * unit);
+           });
+}
+
+// y = f(x), f'(x) or x f'(saved), of an activation on elements; y may be an input.
+enum class Pass { forward, derivative, backward };
+template <class T>
+void activate(const Kernels<T>&, Pass, std::size_t index, const T* x, const T* saved,
+              T* y, std::size_t n, T parameter);
+
+// Softmax (index 0) or log-softmax of rows, or its backward, from dy and y in x and
+// saved.
+template <class T>
+void activate_rows(const Kernels<T>&, Pass, std::size_t index, const T* x,
+                   const T* saved, T* y, std::size_t rows, std::size_t cols);
+
+// The kernels of these names, on several threads if that pays.
+template <class T>
+void dropout(const Kernels<T>&, const T* x, T* y, std::size_t n, const DropoutBits&,
+             const DropoutValues&);
+template <class T>
+void dropout_masked(const T* dy, const std::uint8_t* mask, T* dx, std::size_t n,
+                    T scale);
 
 // c = a b, c contiguous
 template <class T>

@@ -130,6 +130,14 @@ LAMINA_INLINE Vec<T> product_rest(Vec<T> a, Vec<T> b, Vec<T> near) {
   return ((ah * bh - near) + (ah * bl + al * bh)) + al * bl;
 }
 
+// a * b + c as near as fma, on every target; infinite where a * b is.
+template <class T>
+LAMINA_INLINE Vec<T> product_sum(Vec<T> a, Vec<T> b, Vec<T> c) {
+  if constexpr (fused) return fma(a, b, c);
+  const Vec<T> product = a * b, rest = product_rest(a, b, product);
+  return product + (c + select(abs(rest) < abs(product), rest, 0.0));
+}
+
 // exp(x) = 2^n (1 + q), not yet multiplied out: what is to be multiplied by an exp that
 // may be subnormal goes into `times`, because multiplying after rounding to a subnormal
 // loses bits (370 ULP in float64 silu).
@@ -409,7 +417,9 @@ LAMINA_INLINE Vec<T> mish(Vec<T> x) {
   const auto p = exponential(-min(C::saturated, finite));
   const V up = p.up(), down = p.down(), twice = up + up;
   const V g = down * (down + twice);
-  return min(abs(x), finite * g / fma(up, twice, g));
+  const V scaled = finite * down;  // exact; finite * g loses 0.9 ULP more
+  return min(abs(x), product_sum(scaled, twice, scaled * down) /
+                         product_sum(up, twice, g));
 }
 
 // t + x s (1 - t^2), t = tanh(softplus(x)) = g / (g + 2 up^2) as above, s = sigmoid(x):

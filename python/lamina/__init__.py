@@ -8,7 +8,13 @@ their backward work on plain arrays; `Sequential` trains nets of `Dense`, `Activ
 from lamina import _core, activations, initializers, losses, optimizers
 from lamina._core import *
 from lamina._core import __version__
-from lamina.config import set_target, show_config
+from lamina.config import (
+    get_num_threads,
+    set_num_threads,
+    set_target,
+    show_config,
+    threads,
+)
 from lamina.functional import (
     dense,
     dense_backward,
@@ -39,11 +45,14 @@ __all__ = [
     "dropout",
     "dropout_backward",
     "dropout_mask",
+    "get_num_threads",
     "initializers",
     "losses",
     "matmul",
     "optimizers",
+    "set_num_threads",
     "set_target",
     "show_config",
+    "threads",
 ]
 __all__ += _core.__all__
