@@ -97,8 +97,9 @@ def bounds() -> dict[str, list[Bound]]:
         if title is None:
             continue
         name = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", title[2]).lower()
-        rows = re.findall(r"^ *([0-9a-f]+):\t((?!.*nop|lea).*?) *$", block, re.MULTILINE)
-        lines = [(int(address, 16), line) for address, line in rows]
+        line = r"^ *([0-9a-f]+):\t((?!.*nop|lea).*?) *$"
+        rows = re.findall(line, block, re.MULTILINE)
+        lines = [(int(address, 16), text) for address, text in rows]
         operation = name + " backward" * (title[1] == "backward")
         found[operation] = sorted(map(bound, loops(lines)), key=lambda b: b.cycles)
     return found

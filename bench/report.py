@@ -260,13 +260,13 @@ memory traffic, / the time of Lamina. Measured: """
 CYCLES = """\
 ### Cycles an element
 
-Of calls with 16\u202f384 float32 elements, beside the least that the instructions of their
-loops need on this processor ([bench/bounds.py](../bench/bounds.py) says how it is
-counted): the unit that is busiest, or the second level cache that the elements come from.
-The operations on one element depend on each other, 60 to 100 cycles from load to store;
-the scheduler holds 64 that wait, which is three registers of elements. That waiting, and
-the call with its first misses, is what lies between; where the ratio is above 1.5 it is
-nothing else.
+Of calls with 16\u202f384 float32 elements, beside the least that the instructions of
+their loops need on this processor ([bench/bounds.py](../bench/bounds.py) says how it is
+counted): the unit that is busiest, or the second level cache that the elements come
+from. The operations on one element depend on each other, 60 to 100 cycles from load to
+store; the scheduler holds 64 that wait, which is three registers of elements. That
+waiting, and the call with its first misses, is what lies between; where the ratio is
+above 1.5 it is nothing else.
 """
 CLOCK = 32  # float32 operations in a cycle: 16 multiply-adds of AVX-512 on Zen 4
 

@@ -190,8 +190,9 @@ py::object py_dropout(py::handle x, py::handle out, py::handle rate, py::handle 
     const bool same = out.ptr() == reinterpret_cast<PyObject*>(input.array());
     Output y("out", out, is_double, shape, {same ? nullptr : &input});
     const std::size_t size = product_of(shape);
-    run(size,
-        [&] { lamina::dropout(kernels<T>(), in, y.data<T>(), size, dropout.bits, values); });
+    run(size, [&] {
+      lamina::dropout(kernels<T>(), in, y.data<T>(), size, dropout.bits, values);
+    });
     return y.result();
   });
 }

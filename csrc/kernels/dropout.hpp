@@ -34,8 +34,8 @@ LAMINA_INLINE void keep_block(std::uint64_t block, const Philox& random,
   });
 }
 
-// Calls whole(i, block, random) for the elements i ... i + 127 that make up a block, and
-// some(i, flags, count) for fewer of one, with their flags.
+// Calls whole(i, block, random) for the elements i ... i + 127 that make up a block,
+// and some(i, flags, count) for fewer of one, with their flags.
 template <class Whole, class Some>
 LAMINA_INLINE void for_blocks(std::size_t n, const DropoutBits& bits, Whole whole,
                               Some some) {

@@ -11,8 +11,8 @@ namespace lamina::LAMINA_TARGET {
 
 // y[i] = f(x[i], ...). Three vectors a turn: the chains of operations of one or two
 // leave the units idle (8 to 15 % slower), those of four need more registers than are.
-// From a border of registers on, which the arrays of NumPy lie 16 bytes beside: relu and
-// its like take 0.7 to 0.9 of the time.
+// From a border of registers on, which the arrays of NumPy lie 16 bytes beside: relu
+// and its like take 0.7 to 0.9 of the time.
 template <class T, class Function, class... In>
 LAMINA_INLINE void transform(T* y, std::size_t n, Function f, const In*... x) {
   using V = Vec<T>;
@@ -55,8 +55,7 @@ LAMINA_INLINE A with_parameter([[maybe_unused]] T parameter) {
 template <class A, class T>
 [[gnu::flatten]] void forward(const T* x, T* y, std::size_t n, T parameter) {
   const A activation = with_parameter<A>(parameter);
-  transform(
-      y, n, [=](Vec<T> v) { return activation.forward(v); }, x);
+  transform(y, n, [=](Vec<T> v) { return activation.forward(v); }, x);
 }
 
 template <class A, class T>
@@ -67,8 +66,7 @@ template <class A, class T>
         y, n, [=](Vec<T> v) { return activation.derivative(activation.forward(v)); },
         x);
   else
-    transform(
-        y, n, [=](Vec<T> v) { return activation.derivative(v); }, x);
+    transform(y, n, [=](Vec<T> v) { return activation.derivative(v); }, x);
 }
 
 template <class A, class T>

@@ -182,7 +182,8 @@ LAMINA_INLINE Lanes<T> short_row_exp_sum(ShortRows<T>& x, std::size_t cols,
                                          const Lanes<T>& top, bool keep) {
   auto sum = Lanes<T>::broadcast(0);
   for (std::size_t c = 0; c < cols; ++c) {
-    const auto e = map([](Vec<T> v, Vec<T> t) { return exp_nonpositive(v - t); }, x[c], top);
+    const auto e =
+        map([](Vec<T> v, Vec<T> t) { return exp_nonpositive(v - t); }, x[c], top);
     if (keep) x.set(c, e);
     sum = map([](Vec<T> a, Vec<T> b) { return a + b; }, sum, e);
   }

@@ -59,8 +59,8 @@ Product<T> product(const Matrix<T>& a, const Matrix<T>& b, T* c) {
 
 // A product cut into parts for threads: by columns, since each part then packs its own
 // of b, or by rows if there are fewer than two panels of columns. A part has at least a
-// unit of them, so that none takes a path for few rows or a single column that the whole
-// would not take.
+// unit of them, so that none takes a path for few rows or a single column that the
+// whole would not take.
 template <class T>
 class Parts {
  public:
@@ -153,16 +153,15 @@ void activate(const Kernels<T>& table, Pass pass, std::size_t index, const T* x,
       backward && saves_output(info, static_cast<double>(parameter));
   const double cycles = cycles_of<T>(from_output ? 0.5 : info.cycles);
   parallel_elements(n, cycles, [&](std::size_t begin, std::size_t size) {
-    fill(table, y + begin, size, far,
-         [&](std::size_t first, std::size_t count, T* to) {
-           const std::size_t at = begin + first;
-           if (backward)
-             kernel.backward(x + at, saved + at, to, count, parameter);
-           else if (pass == Pass::forward)
-             kernel.forward(x + at, to, count, parameter);
-           else
-             kernel.derivative(x + at, to, count, parameter);
-         });
+    fill(table, y + begin, size, far, [&](std::size_t first, std::size_t count, T* to) {
+      const std::size_t at = begin + first;
+      if (backward)
+        kernel.backward(x + at, saved + at, to, count, parameter);
+      else if (pass == Pass::forward)
+        kernel.forward(x + at, to, count, parameter);
+      else
+        kernel.derivative(x + at, to, count, parameter);
+    });
   });
 }
 
@@ -172,18 +171,17 @@ void activate_rows(const Kernels<T>& table, Pass pass, std::size_t index, const 
   constexpr std::size_t unit = 16;  // that many short rows stand side by side
   const std::size_t units = (rows + unit - 1) / unit;
   const double cycles = cycles_of<T>(static_cast<double>(unit * cols));
-  parallel(units, cycles, workers_for(units, cycles),
-           [&](std::size_t first, std::size_t count, std::size_t) {
-             const std::size_t begin = first * unit, at = begin * cols;
-             const std::size_t size =
-                 first + count == units ? rows - begin : count * unit;
-             if (pass == Pass::backward)
-               (index == 0 ? table.softmax_backward : table.log_softmax_backward)(
-                   x + at, saved + at, y + at, size, cols);
-             else
-               (index == 0 ? table.softmax : table.log_softmax)(x + at, y + at, size,
-                                                                cols);
-           });
+  parallel(
+      units, cycles, workers_for(units, cycles),
+      [&](std::size_t first, std::size_t count, std::size_t) {
+        const std::size_t begin = first * unit, at = begin * cols;
+        const std::size_t size = first + count == units ? rows - begin : count * unit;
+        if (pass == Pass::backward)
+          (index == 0 ? table.softmax_backward : table.log_softmax_backward)(
+              x + at, saved + at, y + at, size, cols);
+        else
+          (index == 0 ? table.softmax : table.log_softmax)(x + at, y + at, size, cols);
+      });
 }
 
 template <class T>
@@ -223,8 +221,8 @@ void dense(const Matrix<T>& x, const Matrix<T>& kernel, const T* bias,
       saved && !by_row &&
       !saves_output(Activations::infos[activation.index], parameter);
   const std::size_t index = by_row ? 0 : activation.index;  // 0: identity
-  const double cycles = cycles_of<T>(0.2 + Activations::infos[index].cycles) *
-                        static_cast<double>(cols);
+  const double cycles =
+      cycles_of<T>(0.2 + Activations::infos[index].cycles) * static_cast<double>(cols);
   parallel(rows, cycles, workers_for(rows, cycles),
            [&](std::size_t first, std::size_t count, std::size_t) {
              const std::size_t at = first * cols;
@@ -233,7 +231,8 @@ void dense(const Matrix<T>& x, const Matrix<T>& kernel, const T* bias,
                                            cols, parameter);
            });
   if (by_row)
-    activate_rows<T>(k, Pass::forward, row_index(activation), y, nullptr, y, rows, cols);
+    activate_rows<T>(k, Pass::forward, row_index(activation), y, nullptr, y, rows,
+                     cols);
   if (saved && !input_saved && saved != y)
     std::memcpy(saved, y, rows * cols * sizeof(T));
   if (dropout) lamina::dropout(k, y, y, rows * cols, dropout->bits, dropout->values);

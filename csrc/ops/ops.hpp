@@ -81,7 +81,8 @@ void parallel_elements(std::size_t n, double cycles, const Work& work) {
   const std::size_t units = n / unit;
   parallel(units, unit * cycles, workers_for(units, unit * cycles),
            [&](std::size_t first, std::size_t count, std::size_t) {
-             const std::size_t end = first + count == units ? n : (first + count) * unit;
+             const std::size_t end =
+                 first + count == units ? n : (first + count) * unit;
              work(first * unit, end - first * unit);
            });
 }

@@ -33,10 +33,11 @@ using std::chrono::milliseconds;
 constexpr double worth_waking = 400e3;
 constexpr double smallest_part = 5e3;
 constexpr double longest_part = 0.5e9;  // for an interrupt to be heard
-constexpr std::size_t parts_each = 4;   // of a thread; 8 gain nothing, 2 lose on a busy core
+constexpr std::size_t parts_each =
+    4;  // of a thread; 8 gain nothing, 2 lose on a busy core
 
-// A helper waits so long for the next call before it sleeps. OpenBLAS's threads spin for
-// 0.1 s, and take the time from whoever has work.
+// A helper waits so long for the next call before it sleeps. OpenBLAS's threads spin
+// for 0.1 s, and take the time from whoever has work.
 constexpr auto spin = microseconds(60);
 
 // Whoever waits longer than this for a helper's last part waits for a processor that
@@ -55,8 +56,9 @@ inline void relax() {
 #endif
 }
 
-// Which parts of the present call nobody has taken: front ... back - 1. In one word with
-// a number of the call, so that a compare-and-swap takes a part of that call or fails.
+// Which parts of the present call nobody has taken: front ... back - 1. In one word
+// with a number of the call, so that a compare-and-swap takes a part of that call or
+// fails.
 struct Ticket {
   std::uint64_t word;
 
@@ -144,7 +146,8 @@ class Pool {
     helpers_.store(helpers, std::memory_order_release);
     done_.store(0, std::memory_order_relaxed);
     Ticket ticket{ticket_.load(std::memory_order_relaxed)};
-    ticket = Ticket::of(ticket.number() + 1, 0, static_cast<std::uint32_t>(parts.count));
+    ticket =
+        Ticket::of(ticket.number() + 1, 0, static_cast<std::uint32_t>(parts.count));
     ticket_.store(ticket.word, std::memory_order_seq_cst);
     if (wake && sleeping_.load(std::memory_order_seq_cst) > 0) {
       bell_.fetch_add(1, std::memory_order_seq_cst);
@@ -336,8 +339,7 @@ void pool::run(std::size_t units, double cycles, std::size_t workers, Call* call
   const double most = static_cast<double>(std::min(units, most_parts));
   const Parts parts{units, static_cast<std::size_t>(std::clamp(wanted, 1.0, most))};
   const std::size_t helpers = std::min(workers, parts.count) - 1;
-  if (helpers > 0 &&
-      get_pool().share(parts, helpers, total, call, work, thread_poll))
+  if (helpers > 0 && get_pool().share(parts, helpers, total, call, work, thread_poll))
     return;
   if (total <= longest_part) return call(work, 0, units, 0);
   Poller interrupted(thread_poll);

@@ -1,10 +1,10 @@
-// Threads: one pool for the process, which shares out work that the caller would else do
-// alone. Results never depend on it: who computes a part changes no bit of it.
+// Threads: one pool for the process, which shares out work that the caller would else
+// do alone. Results never depend on it: who computes a part changes no bit of it.
 //
 // A call cuts its work into parts with fixed borders; the caller takes them from the
-// front, helpers from the back, until none is left. So a helper that comes late, or whose
-// processor is taken by someone else, costs no more than the part that it holds, and on
-// two threads each finds in its cache what it had there the last time.
+// front, helpers from the back, until none is left. So a helper that comes late, or
+// whose processor is taken by someone else, costs no more than the part that it holds,
+// and on two threads each finds in its cache what it had there the last time.
 #pragma once
 
 #include <cstddef>
@@ -19,19 +19,22 @@ void set_threads(std::size_t count);  // at least 1
 // For calls of this thread alone; 0 lifts the limit. Returns the former one.
 std::size_t limit_threads(std::size_t count);
 
-// The processors that this process may run on, or fewer if a quota of its cgroup says so.
+// The processors that this process may run on, or fewer if a quota of its cgroup says
+// so.
 std::size_t default_threads();
 
-// Called every 0.1 s or so in long work, by the thread that asked for it; true stops the
-// work at the next border. Of this thread; null for none.
+// Called every 0.1 s or so in long work, by the thread that asked for it; true stops
+// the work at the next border. Of this thread; null for none.
 using Poll = bool (*)();
 Poll set_poll(Poll poll);
-struct Interrupted {};  // thrown when it was stopped, when no thread works on it any more
+struct Interrupted {
+};  // thrown when it was stopped, when no thread works on it any more
 
 namespace pool {
 
 // In cycles, of which a core does 3 to 4 in a nanosecond: less is not worth a second
-// thread that is awake. Fork and join take 0.15 us, moving the data to and fro some more.
+// thread that is awake. Fork and join take 0.15 us, moving the data to and fro some
+// more.
 constexpr double worth_sharing = 20e3;
 
 using Call = void(const void* work, std::size_t first, std::size_t count,

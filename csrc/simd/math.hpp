@@ -27,8 +27,8 @@ struct Coefficients<float> {
   static constexpr std::int32_t upper_half = -0x1000;  // 12 bits of significand
   // log 2 = log2_high + log2_low; n * log2_high is exact.
   static constexpr double log2_high = 0x1.62e4p-1, log2_low = 0x1.7f7d1cp-20;
-  static constexpr int lift = 31;                  // of Exponential's quotient
-  static constexpr double gelu_tanh_reach = 10.885;  // u(reach) = limit there
+  static constexpr int lift = 31;                     // of Exponential's quotient
+  static constexpr double gelu_tanh_reach = 10.885;   // u(reach) = limit there
   static constexpr double gelu_tanh_saturated = 5.5;  // and gelu_tanh(this) to itself
   static constexpr double saturated = 18;             // 1 + exp(-saturated) to 1
   static constexpr double exp[] = {0x1.fffffep-2, 0x1.5554bp-3, 0x1.555714p-5,
@@ -62,11 +62,11 @@ struct Coefficients<double> {
                                    0x1.6c16c17f2b47cp-10, 0x1.a01a0180dca3ap-13,
                                    0x1.a019a6ac30536p-16, 0x1.71de6c955d24bp-19,
                                    0x1.28a285f6d50cdp-22, 0x1.ae98812e95332p-26};
-  static constexpr double log[] = {
-      0x1.5555555555535p-4,  0x1.99999999a071ap-7,  0x1.249249208f042p-9,
-      0x1.c71c741ad1f1ap-12, 0x1.745cb44283772p-14, 0x1.3b1dd55151fd7p-16,
-      0x1.10681c179bfbcp-18, 0x1.efd293749f0ddp-21, 0x1.55cb56c155f4bp-23,
-      0x1.5c5f7ef41076ap-24};
+  static constexpr double log[] = {0x1.5555555555535p-4,  0x1.99999999a071ap-7,
+                                   0x1.249249208f042p-9,  0x1.c71c741ad1f1ap-12,
+                                   0x1.745cb44283772p-14, 0x1.3b1dd55151fd7p-16,
+                                   0x1.10681c179bfbcp-18, 0x1.efd293749f0ddp-21,
+                                   0x1.55cb56c155f4bp-23, 0x1.5c5f7ef41076ap-24};
   static constexpr double tail_reach = 38.7, tail_shift = 2.5, tail_centre = 0.22265625;
   static constexpr double tail[] = {
       0x1.83d2415c5a56fp-1, 0x1.2869dc8099f9fp1,   0x1.985e38c6779b8p1,
@@ -418,8 +418,8 @@ LAMINA_INLINE Vec<T> mish(Vec<T> x) {
   const V up = p.up(), down = p.down(), twice = up + up;
   const V g = down * (down + twice);
   const V scaled = finite * down;  // exact; finite * g loses 0.9 ULP more
-  return min(abs(x), product_sum(scaled, twice, scaled * down) /
-                         product_sum(up, twice, g));
+  return min(abs(x),
+             product_sum(scaled, twice, scaled * down) / product_sum(up, twice, g));
 }
 
 // t + x s (1 - t^2), t = tanh(softplus(x)) = g / (g + 2 up^2) as above, s = sigmoid(x):

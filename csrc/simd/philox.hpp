@@ -37,8 +37,8 @@ class Philox {
   static constexpr std::size_t counters = 16;  // of a block
   static constexpr std::size_t parts = 64 / LAMINA_VECTOR_BYTES;
 
-  // Lane l of word j is word j of counter 16 block + l, a word being 64 bytes in `parts`
-  // registers.
+  // Lane l of word j is word j of counter 16 block + l, a word being 64 bytes in
+  // `parts` registers.
   struct Block {
     I32 word[4][parts];
   };
