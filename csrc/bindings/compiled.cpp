@@ -44,7 +44,8 @@ bool bind(const Compiled* f, PyObject* const* args, std::size_t count,
           PyObject* kwnames, PyObject** values) {
   if (count > f->positional) return false;
   const std::size_t parameters = f->definition.parameters;
-  std::fill(std::copy_n(args, count, values), values + parameters, nullptr);
+  for (std::size_t i = 0; i < parameters; ++i)
+    values[i] = i < count ? args[i] : nullptr;
   const Py_ssize_t named = kwnames ? PyTuple_GET_SIZE(kwnames) : 0;
   for (Py_ssize_t i = 0; i < named; ++i) {
     const std::size_t place = place_of(f, PyTuple_GET_ITEM(kwnames, i));

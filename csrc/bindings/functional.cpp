@@ -21,16 +21,13 @@ std::string shown(py::handle value) { return py::str(py::repr(value)); }
 
 double fraction(const char* name, py::handle value) {
   const double number = PyFloat_AsDouble(value.ptr());
+  if (number >= 0 && number <= 1) return number;
+  const bool is_number = !(number == -1.0 && PyErr_Occurred());
+  PyErr_Clear();
   const std::string message =
-      number >= 0 && number <= 1
-          ? ""
-          : std::string(name) + " must be a number in [0, 1], got " + shown(value);
-  if (number == -1.0 && PyErr_Occurred()) {
-    PyErr_Clear();
-    throw py::type_error(message);
-  }
-  if (!message.empty()) throw py::value_error(message);
-  return number;
+      std::string(name) + " must be a number in [0, 1], got " + shown(value);
+  if (!is_number) throw py::type_error(message);
+  throw py::value_error(message);
 }
 
 std::uint64_t unsigned64(const char* name, py::handle value) {
@@ -97,8 +94,8 @@ py::object py_matmul(py::handle a, py::handle b, py::handle out) {
   Argument left("a", a), right("b", b);
   left.require_dimensions(2, "(rows, depth)");
   right.require_dimensions(2, "(depth, columns)");
-  const std::size_t rows = left.shape()[0], depth = left.shape()[1];
-  const std::size_t cols = right.shape()[1];
+  const std::size_t rows = left.extent(0), depth = left.extent(1);
+  const std::size_t cols = right.extent(1);
   right.require_shape({depth, cols}, "as many rows as a has columns");
   const bool is_double = any_double({&left, &right});
   return in_precision(is_double, [&](auto type) {
@@ -123,8 +120,8 @@ py::object py_dense(py::handle x, py::handle kernel, py::handle bias,
   if (!bias.is_none()) shift.emplace("bias", bias);
   input.require_dimensions(2, "(batch, features)");
   weights.require_dimensions(2, "(features, units)");
-  const std::size_t rows = input.shape()[0], depth = input.shape()[1];
-  const std::size_t cols = weights.shape()[1];
+  const std::size_t rows = input.extent(0), depth = input.extent(1);
+  const std::size_t cols = weights.extent(1);
   weights.require_shape({depth, cols}, "one row per feature of x");
   if (shift) shift->require_shape({cols}, "one value per unit of kernel");
   const DropoutChoice dropout = dropout_of("dropout", rate, key, offset);
@@ -166,8 +163,8 @@ py::object py_dense_backward(py::handle dy, py::handle x, py::handle kernel,
       kept("saved", saved);
   input.require_dimensions(2, "(batch, features)");
   weights.require_dimensions(2, "(features, units)");
-  const std::size_t rows = input.shape()[0], depth = input.shape()[1];
-  const std::size_t cols = weights.shape()[1];
+  const std::size_t rows = input.extent(0), depth = input.extent(1);
+  const std::size_t cols = weights.extent(1);
   weights.require_shape({depth, cols}, "one row per feature of x");
   gradient.require_shape({rows, cols}, "that of the output");
   kept.require_shape({rows, cols}, "that of the output");
