@@ -128,7 +128,7 @@ def test_a_compiled_function_is_like_its_declaration() -> None:
     x = np.ones(3)
     out = np.empty(3)
     made = "".join(["o", "ut"])  # another object than the name in the declaration
-    assert lm.dropout(x, rate=0.5, **{made: out}) is out  # type: ignore[arg-type]
+    assert lm.dropout(x, rate=0.5, **{made: out}) is out
     bound: Any = type("Net", (), {"drop": lm.dropout})()
     assert bound.drop.__self__ is bound
 
