@@ -4,13 +4,17 @@ import doctest
 import importlib
 import importlib.metadata
 import importlib.util
+import inspect
 import os
+import pickle
 import pkgutil
+import pydoc
 import re
 import subprocess
 import sys
 import sysconfig
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -113,6 +117,34 @@ def test_code_in_the_readme_runs(tmp_path: Path) -> None:
 def test_public_names_are_documented() -> None:
     for name in lm.__all__:
         assert getattr(lm, name).__doc__, name
+
+
+def test_a_compiled_function_is_like_its_declaration() -> None:
+    assert list(inspect.signature(lm.dropout).parameters) == [
+        *("x", "rate", "seed", "offset", "mode", "out")
+    ]
+    assert "dropout(x: " in pydoc.plain(pydoc.render_doc(lm.dropout))
+    assert pickle.loads(pickle.dumps(lm.dropout)) is lm.dropout
+    x = np.ones(3)
+    out = np.empty(3)
+    made = "".join(["o", "ut"])  # another object than the name in the declaration
+    assert lm.dropout(x, rate=0.5, **{made: out}) is out
+    bound: Any = type("Net", (), {"drop": lm.dropout})()
+    assert bound.drop.__self__ is bound
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda f, x: f(x), "missing 1 required positional argument: 'rate'"),
+        (lambda f, x: f(x, 0.5, 1), "takes 2 positional arguments but 3 were given"),
+        (lambda f, x: f(x, 0.5, x=x), "multiple values for argument 'x'"),
+        (lambda f, x: f(x, 0.5, sed=1), "unexpected keyword argument 'sed'"),
+    ],
+)
+def test_calls_that_a_declaration_refuses(call: Any, message: str) -> None:
+    with pytest.raises(TypeError, match=message):
+        call(lm.dropout, np.ones(3))
 
 
 def test_cimport_of_the_kernels(tmp_path: Path) -> None:

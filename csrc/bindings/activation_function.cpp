@@ -179,9 +179,13 @@ PyMethodDef activation_methods[] = {
 
 // ---- The list
 
+// By interned names: those written in a program are the same objects.
 py::dict& known() {
   static auto* activations = new py::dict;
   return *activations;
+}
+py::object interned(const char* name) {
+  return py::reinterpret_steal<py::object>(PyUnicode_InternFromString(name));
 }
 
 std::string known_names() {
@@ -203,7 +207,7 @@ void register_activations(py::module_& module) {
       function_type());
   for (std::size_t i = 0; i < Activations::size; ++i) {
     const Info& info = Activations::infos[i];
-    known()[info.name] = make_activation(
+    known()[interned(info.name)] = make_activation(
         info, {ActivationChoice::Kind::elementwise, i, info.parameter.initial},
         elementwise_ufuncs(i));
   }
@@ -211,7 +215,8 @@ void register_activations(py::module_& module) {
                                               ActivationChoice::Kind::log_softmax};
   for (std::size_t i = 0; i < RowActivations::size; ++i) {
     const Info& info = RowActivations::infos[i];
-    known()[info.name] = make_activation(info, {kinds[i], i, 0}, row_ufuncs(i));
+    known()[interned(info.name)] =
+        make_activation(info, {kinds[i], i, 0}, row_ufuncs(i));
   }
   for (const auto& [name, activation] : known()) module.attr(name) = activation;
   module.attr("__all__") = py::list(known().attr("keys")());
@@ -222,7 +227,8 @@ void register_activations(py::module_& module) {
 py::object activation_object(py::handle value) {
   if (PyObject_TypeCheck(value.ptr(), activation_type))
     return py::reinterpret_borrow<py::object>(value);
-  if (value.is_none()) return known()["identity"];
+  static const py::handle identity = interned("identity").release();
+  if (value.is_none()) value = identity;
   if (!py::isinstance<py::str>(value))
     throw py::type_error(
         "activation must be a name, an activation of lamina's or None, got " +

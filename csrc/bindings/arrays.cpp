@@ -59,15 +59,6 @@ Shape::Shape(PyArrayObject* array)
     : size_(static_cast<std::size_t>(PyArray_NDIM(array))) {
   std::copy_n(PyArray_DIMS(array), size_, extents_);
 }
-Shape& Shape::operator=(const Shape& other) {
-  size_ = other.size_;
-  std::copy_n(other.extents_, size_, extents_);
-  return *this;
-}
-bool Shape::operator==(const Shape& other) const {
-  return std::equal(extents_, extents_ + size_, other.extents_,
-                    other.extents_ + other.size_);
-}
 
 std::string to_string(const Shape& shape) {
   std::string text = "(";
@@ -99,10 +90,9 @@ Argument::Argument(const char* name, py::handle value) : name_(name) {
 
 bool Argument::needs_double() const {
   const int type = PyArray_TYPE(array());
-  return type != NPY_FLOAT && !PyArray_CanCastSafely(type, NPY_FLOAT);
+  if (type == NPY_FLOAT || type == NPY_DOUBLE) return type == NPY_DOUBLE;
+  return !PyArray_CanCastSafely(type, NPY_FLOAT);
 }
-
-Shape Argument::shape() const { return Shape(array()); }
 
 template <class T>
 void Argument::convert(int flags) {
@@ -153,7 +143,7 @@ void Argument::require_dimensions(int count, const char* meaning) const {
 }
 
 void Argument::require_shape(const Shape& expected, const char* meaning) const {
-  if (!(shape() == expected))
+  if (!expected.is_of(array()))
     throw py::value_error(std::string(name_) + " must have shape " +
                           to_string(expected) + ", " + meaning + ", got " +
                           to_string(shape()));
@@ -169,9 +159,8 @@ Output::Output(const char* name, py::handle out, bool is_double, const Shape& sh
                std::initializer_list<const Argument*> inputs) {
   const int type = is_double ? NPY_DOUBLE : NPY_FLOAT;
   const auto make = [&] {
-    Shape dims = shape;
     PyObject* made =
-        PyArray_SimpleNew(static_cast<int>(dims.size()), dims.data(), type);
+        PyArray_SimpleNew(static_cast<int>(shape.size()), shape.data(), type);
     if (!made) throw py::error_already_set();
     memory_ = py::reinterpret_steal<py::object>(made);
   };
@@ -179,20 +168,19 @@ Output::Output(const char* name, py::handle out, bool is_double, const Shape& sh
     make();
     return;
   }
-  const std::string label(name);
+  const auto label = [name] { return std::string(name); };
   if (!PyArray_Check(out.ptr()) || is_masked(out))
-    throw py::type_error(label + " must be a NumPy array or None, got " +
+    throw py::type_error(label() + " must be a NumPy array or None, got " +
                          type_name(out));
   auto* array = reinterpret_cast<PyArrayObject*>(out.ptr());
   if (PyArray_TYPE(array) != type)
-    throw py::type_error(label + " must have dtype " +
+    throw py::type_error(label() + " must have dtype " +
                          (is_double ? "float64" : "float32") + ", got " +
                          dtype_name(array));
-  const Shape got(array);
-  if (!(got == shape))
-    throw py::value_error(label + " must have shape " + to_string(shape) + ", got " +
-                          to_string(got));
-  if (!PyArray_ISWRITEABLE(array)) throw py::value_error(label + " is read-only");
+  if (!shape.is_of(array))
+    throw py::value_error(label() + " must have shape " + to_string(shape) + ", got " +
+                          to_string(Shape(array)));
+  if (!PyArray_ISWRITEABLE(array)) throw py::value_error(label() + " is read-only");
   out_ = py::reinterpret_borrow<py::object>(out);
   bool direct = PyArray_ISCARRAY(array);
   for (const Argument* input : inputs)

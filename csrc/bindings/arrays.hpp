@@ -17,15 +17,20 @@ class Shape {
  public:
   Shape(std::initializer_list<std::size_t> extents);
   explicit Shape(PyArrayObject* array);
-  Shape(const Shape& other) { *this = other; }
-  Shape& operator=(const Shape& other);
+  Shape(const Shape&) = delete;
+  Shape& operator=(const Shape&) = delete;
 
   std::size_t size() const { return size_; }
   std::size_t operator[](std::size_t i) const {
     return static_cast<std::size_t>(extents_[i]);
   }
-  npy_intp* data() { return extents_; }
-  bool operator==(const Shape& other) const;
+  const npy_intp* data() const { return extents_; }
+  bool is_of(PyArrayObject* array) const {
+    bool same = size_ == static_cast<std::size_t>(PyArray_NDIM(array));
+    for (std::size_t i = 0; same && i < size_; ++i)
+      same = extents_[i] == PyArray_DIMS(array)[i];
+    return same;
+  }
 
  private:
   std::size_t size_;
@@ -46,7 +51,10 @@ class Argument {
     return reinterpret_cast<PyArrayObject*>(object_.ptr());
   }
   const char* name() const { return name_; }
-  Shape shape() const;
+  Shape shape() const { return Shape(array()); }
+  std::size_t extent(int dimension) const {
+    return static_cast<std::size_t>(PyArray_DIM(array(), dimension));
+  }
 
   // In T, aligned, in native byte order; C-contiguous.
   template <class T>

@@ -1,10 +1,15 @@
 // Functions on arrays of any kind: converted and checked by Argument and Output.
+#include <unistd.h>
+
+#include <map>
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include "bindings/activation_function.hpp"
 #include "bindings/arrays.hpp"
 #include "bindings/call.hpp"
+#include "bindings/compiled.hpp"
 
 namespace lamina {
 
@@ -16,16 +21,13 @@ std::string shown(py::handle value) { return py::str(py::repr(value)); }
 
 double fraction(const char* name, py::handle value) {
   const double number = PyFloat_AsDouble(value.ptr());
+  if (number >= 0 && number <= 1) return number;
+  const bool is_number = !(number == -1.0 && PyErr_Occurred());
+  PyErr_Clear();
   const std::string message =
-      number >= 0 && number <= 1
-          ? ""
-          : std::string(name) + " must be a number in [0, 1], got " + shown(value);
-  if (number == -1.0 && PyErr_Occurred()) {
-    PyErr_Clear();
-    throw py::type_error(message);
-  }
-  if (!message.empty()) throw py::value_error(message);
-  return number;
+      std::string(name) + " must be a number in [0, 1], got " + shown(value);
+  if (!is_number) throw py::type_error(message);
+  throw py::value_error(message);
 }
 
 std::uint64_t unsigned64(const char* name, py::handle value) {
@@ -42,6 +44,35 @@ std::uint64_t unsigned64(const char* name, py::handle value) {
   throw py::value_error(message);
 }
 
+// As `if value` in Python.
+bool truth(py::handle value) {
+  const int result = PyObject_IsTrue(value.ptr());
+  if (result < 0) throw py::error_already_set();
+  return result != 0;
+}
+
+std::uint64_t random_seed() {
+  std::uint64_t seed;
+  if (getentropy(&seed, sizeof seed) != 0) {
+    PyErr_SetFromErrno(PyExc_OSError);
+    throw py::error_already_set();
+  }
+  return seed;
+}
+
+// None draws a seed.
+std::uint64_t new_seed(py::handle seed) {
+  return seed.is_none() ? random_seed() : unsigned64("seed", seed);
+}
+
+// That of an earlier call, which cannot be drawn anew.
+std::uint64_t seed_again(py::handle seed, py::handle rate) {
+  if (!seed.is_none()) return unsigned64("seed", seed);
+  if (truth(rate))
+    throw py::value_error("seed must be the one that the forward call was given");
+  return 0;
+}
+
 DropoutMode dropout_mode(py::handle mode) {
   constexpr const char* names[] = {"inverted", "classic", "alpha"};
   if (PyUnicode_Check(mode.ptr()))
@@ -53,19 +84,18 @@ DropoutMode dropout_mode(py::handle mode) {
 }
 
 // `name` is what the caller's argument is called.
-DropoutChoice dropout_of(const char* name, py::handle rate, py::handle seed,
-                         py::handle offset, std::uint64_t stream = 0,
-                         DropoutMode mode = DropoutMode::inverted) {
-  return dropout_choice(fraction(name, rate), unsigned64("seed", seed), stream,
-                        unsigned64("offset", offset), mode);
+DropoutChoice dropout_of(const char* name, py::handle rate, std::uint64_t seed,
+                         py::handle offset, DropoutMode mode = DropoutMode::inverted) {
+  return dropout_choice(fraction(name, rate), seed, 0, unsigned64("offset", offset),
+                        mode);
 }
 
 py::object py_matmul(py::handle a, py::handle b, py::handle out) {
   Argument left("a", a), right("b", b);
   left.require_dimensions(2, "(rows, depth)");
   right.require_dimensions(2, "(depth, columns)");
-  const std::size_t rows = left.shape()[0], depth = left.shape()[1];
-  const std::size_t cols = right.shape()[1];
+  const std::size_t rows = left.extent(0), depth = left.extent(1);
+  const std::size_t cols = right.extent(1);
   right.require_shape({depth, cols}, "as many rows as a has columns");
   const bool is_double = any_double({&left, &right});
   return in_precision(is_double, [&](auto type) {
@@ -78,19 +108,23 @@ py::object py_matmul(py::handle a, py::handle b, py::handle out) {
 }
 
 py::object py_dense(py::handle x, py::handle kernel, py::handle bias,
-                    py::handle activation, py::handle rate, py::handle seed,
-                    py::handle offset, py::handle out, bool return_saved) {
+                    py::handle activation, py::handle out, py::handle rate,
+                    py::handle seed, py::handle offset, py::handle return_saved) {
+  const bool saves = truth(return_saved), draws = seed.is_none() && truth(rate);
+  if (saves && draws)
+    throw py::value_error("seed must be given with return_saved: backward needs it");
+  const std::uint64_t key = seed.is_none() && !draws ? 0 : new_seed(seed);
   const ActivationChoice choice = activation_choice(activation);
   Argument input("x", x), weights("kernel", kernel);
   std::optional<Argument> shift;
   if (!bias.is_none()) shift.emplace("bias", bias);
   input.require_dimensions(2, "(batch, features)");
   weights.require_dimensions(2, "(features, units)");
-  const std::size_t rows = input.shape()[0], depth = input.shape()[1];
-  const std::size_t cols = weights.shape()[1];
+  const std::size_t rows = input.extent(0), depth = input.extent(1);
+  const std::size_t cols = weights.extent(1);
   weights.require_shape({depth, cols}, "one row per feature of x");
   if (shift) shift->require_shape({cols}, "one value per unit of kernel");
-  const DropoutChoice dropout = dropout_of("dropout", rate, seed, offset);
+  const DropoutChoice dropout = dropout_of("dropout", rate, key, offset);
   const bool drops = dropout.bits.threshold > 0;
   const bool is_double = any_double({&input, &weights, shift ? &*shift : nullptr});
   return in_precision(is_double, [&](auto type) -> py::object {
@@ -103,9 +137,8 @@ py::object py_dense(py::handle x, py::handle kernel, py::handle bias,
     // overwrites y.
     const bool by_row = choice.kind != ActivationChoice::Kind::elementwise;
     const bool own_saved =
-        return_saved &&
-        (drops || (!by_row &&
-                   !saves_output(Activations::infos[choice.index], choice.parameter)));
+        saves && (drops || (!by_row && !saves_output(Activations::infos[choice.index],
+                                                     choice.parameter)));
     std::optional<Output> saved;
     if (own_saved)
       saved.emplace("saved", py::none(), is_double, Shape{rows, cols},
@@ -115,26 +148,27 @@ py::object py_dense(py::handle x, py::handle kernel, py::handle bias,
             saved ? saved->data<T>() : nullptr);
     });
     py::object result = y.result();
-    if (!return_saved) return result;
+    if (!saves) return result;
     return py::make_tuple(result, saved ? saved->result() : result);
   });
 }
 
 py::object py_dense_backward(py::handle dy, py::handle x, py::handle kernel,
                              py::handle saved, py::handle activation, py::handle rate,
-                             py::handle seed, py::handle offset, bool input_gradient,
-                             py::handle out) {
+                             py::handle seed, py::handle offset,
+                             py::handle input_gradient, py::handle out) {
+  const std::uint64_t key = seed_again(seed, rate);
   const ActivationChoice choice = activation_choice(activation);
   Argument gradient("dy", dy), input("x", x), weights("kernel", kernel),
       kept("saved", saved);
   input.require_dimensions(2, "(batch, features)");
   weights.require_dimensions(2, "(features, units)");
-  const std::size_t rows = input.shape()[0], depth = input.shape()[1];
-  const std::size_t cols = weights.shape()[1];
+  const std::size_t rows = input.extent(0), depth = input.extent(1);
+  const std::size_t cols = weights.extent(1);
   weights.require_shape({depth, cols}, "one row per feature of x");
   gradient.require_shape({rows, cols}, "that of the output");
   kept.require_shape({rows, cols}, "that of the output");
-  const DropoutChoice dropout = dropout_of("dropout", rate, seed, offset);
+  const DropoutChoice dropout = dropout_of("dropout", rate, key, offset);
   py::object outs[3] = {py::none(), py::none(), py::none()};
   if (!out.is_none()) {
     if (!py::isinstance<py::tuple>(out) || py::len(out) != 3)
@@ -151,7 +185,7 @@ py::object py_dense_backward(py::handle dy, py::handle x, py::handle kernel,
     const T* s = kept.contiguous<T>();
     const Matrix<T> in = input.matrix<T>(), w = weights.matrix<T>();
     std::optional<Output> dx;
-    if (input_gradient)
+    if (truth(input_gradient))
       dx.emplace("out[0]", outs[0], is_double, Shape{rows, depth}, all);
     Output dkernel("out[1]", outs[1], is_double, {depth, cols}, all);
     Output dbias("out[2]", outs[2], is_double, {cols}, all);
@@ -174,11 +208,8 @@ std::size_t product_of(const Shape& shape) {
   return size;
 }
 
-py::object py_dropout(py::handle x, py::handle out, py::handle rate, py::handle seed,
-                      std::uint64_t stream, py::handle offset, py::handle mode,
-                      bool gradient) {
-  const DropoutChoice dropout =
-      dropout_of("rate", rate, seed, offset, stream, dropout_mode(mode));
+py::object apply_dropout(py::handle x, py::handle out, const DropoutChoice& dropout,
+                         bool gradient) {
   const DropoutValues values = gradient ? dropout.values.gradient() : dropout.values;
   Argument input(gradient ? "dy" : "x", x);
   const Shape shape = input.shape();
@@ -197,8 +228,31 @@ py::object py_dropout(py::handle x, py::handle out, py::handle rate, py::handle 
   });
 }
 
-py::object py_dropout_masked(py::handle dy, py::handle mask, py::handle out,
-                             py::handle rate, py::handle mode) {
+py::object py_dropout(py::handle x, py::handle rate, py::handle seed, py::handle offset,
+                      py::handle mode, py::handle out) {
+  return apply_dropout(
+      x, out, dropout_of("rate", rate, new_seed(seed), offset, dropout_mode(mode)),
+      false);
+}
+
+// A layer's: each of its steps is a stream of the seed.
+py::object py_dropout_stream(py::handle x, double rate, std::uint64_t seed,
+                             std::uint64_t stream, py::handle mode, bool gradient) {
+  return apply_dropout(x, py::none(),
+                       dropout_choice(rate, seed, stream, 0, dropout_mode(mode)),
+                       gradient);
+}
+
+py::object py_dropout_backward(py::handle dy, py::handle rate, py::handle seed,
+                               py::handle offset, py::handle mask, py::handle mode,
+                               py::handle out) {
+  if (mask.is_none())
+    return apply_dropout(
+        dy, out,
+        dropout_of("rate", rate, seed_again(seed, rate), offset, dropout_mode(mode)),
+        true);
+  if (!seed.is_none())
+    throw py::value_error("give seed or mask, not both: each says what was dropped");
   const DropoutChoice dropout =
       dropout_choice(fraction("rate", rate), 0, 0, 0, dropout_mode(mode));
   Argument gradient("dy", dy), kept("mask", mask);
@@ -237,7 +291,8 @@ void* data_of(const py::object& array) {
 
 py::object py_dropout_mask(std::size_t size, py::handle rate, py::handle seed,
                            py::handle offset) {
-  const DropoutChoice dropout = dropout_of("rate", rate, seed, offset);
+  const DropoutChoice dropout =
+      dropout_of("rate", rate, unsigned64("seed", seed), offset);
   py::object mask = new_array(NPY_UINT8, size / 8 + (size % 8 != 0));
   auto* bits = static_cast<std::uint8_t*>(data_of(mask));
   run(size, [&] { active().dropout_mask(bits, size, dropout.bits); });
@@ -251,16 +306,26 @@ py::object py_random_words(std::size_t size, std::uint64_t seed, std::uint64_t s
   return words;
 }
 
+// What lamina.functional declares.
+py::object compiled(py::handle declaration) {
+  static const std::map<std::string_view, Definition> definitions = {
+      {"matmul", define<py_matmul>()},
+      {"dense", define<py_dense>()},
+      {"dense_backward", define<py_dense_backward>()},
+      {"dropout", define<py_dropout>()},
+      {"dropout_backward", define<py_dropout_backward>()}};
+  const auto name = declaration.attr("__name__").cast<std::string>();
+  return make_compiled(declaration, definitions.at(name));
+}
+
 }  // namespace
 
 void register_functions(py::module_& m) {
-  m.def("matmul", py_matmul);
-  m.def("dense", py_dense);
-  m.def("dense_backward", py_dense_backward);
-  m.def("dropout", py_dropout);
-  m.def("dropout_masked", py_dropout_masked);
+  m.def("compiled", compiled);
+  m.def("dropout", py_dropout_stream);
   m.def("dropout_mask", py_dropout_mask);
   m.def("random_words", py_random_words);
+  m.def("random_seed", random_seed);
 }
 
 }  // namespace lamina

@@ -20,8 +20,8 @@ struct LossArrays {
   LossArrays(const char* name, py::handle o, py::handle t, bool allow_labels)
       : outputs(name, o), targets("targets", t) {
     outputs.require_dimensions(2, "(batch, units)");
-    rows = outputs.shape()[0];
-    cols = outputs.shape()[1];
+    rows = outputs.extent(0);
+    cols = outputs.extent(1);
     is_double = outputs.needs_double();
     labels = allow_labels && targets.shape().size() == 1;
     if (labels)

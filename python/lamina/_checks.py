@@ -6,12 +6,13 @@ from __future__ import annotations
 import math
 import numbers
 import operator
-import os
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, TypeVar, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from lamina import _core
 
 Array = NDArray[Any]
 Mode = Literal["inverted", "classic", "alpha"]
@@ -87,11 +88,6 @@ def flag(name: str, value: Any) -> bool:
     return bool(value)
 
 
-def random_seed() -> int:
-    """64 bits from the operating system."""
-    return int.from_bytes(os.urandom(8), "little")
-
-
 def unsigned(name: str, value: Any) -> int:
     """`value` as an int of 64 bits."""
     message = f"{name} must be an integer in [0, 2**64), got {value!r}"
@@ -106,7 +102,7 @@ def unsigned(name: str, value: Any) -> int:
 
 def seed(value: Any) -> int:
     """`value` as 64 bits; None draws them."""
-    return random_seed() if value is None else unsigned("seed", value)
+    return _core.random_seed() if value is None else unsigned("seed", value)
 
 
 def float_dtype(value: Any) -> np.dtype[Any]:

@@ -1,7 +1,10 @@
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from numpy import ufunc, uint8, uint32
 from numpy.typing import ArrayLike, NDArray
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 __version__: str
 compiler: str
@@ -35,48 +38,12 @@ class ActivationFunction(Function):
     def using(self, **parameter: float) -> ActivationFunction: ...
 
 def get_activation(value: str | ActivationFunction | None) -> ActivationFunction: ...
-def matmul(a: ArrayLike, b: ArrayLike, out: NDArray[Any] | None) -> NDArray[Any]: ...
-def dense(
-    x: ArrayLike,
-    kernel: ArrayLike,
-    bias: ArrayLike | None,
-    activation: str | ActivationFunction | None,
-    rate: float,
-    seed: int,
-    offset: int,
-    out: NDArray[Any] | None,
-    return_saved: bool,
-) -> Any: ...
-def dense_backward(
-    dy: ArrayLike,
-    x: ArrayLike,
-    kernel: ArrayLike,
-    saved: ArrayLike,
-    activation: str | ActivationFunction | None,
-    rate: float,
-    seed: int,
-    offset: int,
-    input_gradient: bool,
-    out: tuple[NDArray[Any] | None, NDArray[Any] | None, NDArray[Any] | None] | None,
-) -> tuple[NDArray[Any] | None, NDArray[Any], NDArray[Any]]: ...
+def compiled(declaration: F) -> F: ...
 def dropout(
-    x: ArrayLike,
-    out: NDArray[Any] | None,
-    rate: float,
-    seed: int,
-    stream: int,
-    offset: int,
-    mode: str,
-    gradient: bool,
-) -> NDArray[Any]: ...
-def dropout_masked(
-    dy: ArrayLike,
-    mask: NDArray[uint8],
-    out: NDArray[Any] | None,
-    rate: float,
-    mode: str,
+    x: ArrayLike, rate: float, seed: int, stream: int, mode: str, gradient: bool
 ) -> NDArray[Any]: ...
 def dropout_mask(size: int, rate: float, seed: int, offset: int) -> NDArray[uint8]: ...
+def random_seed() -> int: ...
 def random_words(size: int, seed: int, stream: int) -> NDArray[uint32]: ...
 def softmax_cross_entropy(
     logits: NDArray[Any],

@@ -4,6 +4,10 @@ Arrays of float32, float16, bool and integers of up to 16 bits are computed in f
 any float64 or wider integer among the arguments makes it float64, as NumPy promotes.
 """
 
+# What is `compiled` is declared here and defined in csrc/bindings/functional.cpp: a
+# frame of Python would take longer than the kernel on a small array.
+# mypy: disable-error-code="empty-body"
+
 from __future__ import annotations
 
 import math
@@ -20,6 +24,7 @@ if TYPE_CHECKING:
     from lamina._core import ActivationFunction
 
 
+@_core.compiled
 def matmul(a: ArrayLike, b: ArrayLike, out: NDArray[Any] | None = None) -> NDArray[Any]:
     """Matrix product of two-dimensional arrays.
 
@@ -49,9 +54,9 @@ def matmul(a: ArrayLike, b: ArrayLike, out: NDArray[Any] | None = None) -> NDArr
     >>> lm.matmul([[1.0, 2.0]], [[3.0], [4.0]])
     array([[11.]])
     """
-    return _core.matmul(a, b, out)
 
 
+@_core.compiled
 def dense(
     x: ArrayLike,
     kernel: ArrayLike,
@@ -103,23 +108,9 @@ def dense(
     >>> lm.dense([[1.0, -2.0]], [[1.0, 0.0], [0.0, 1.0]], [0.5, 0.5], activation="relu")
     array([[1.5, 0. ]])
     """
-    if seed is None and dropout:
-        if return_saved:
-            raise ValueError("seed must be given with return_saved: backward needs it")
-        seed = _checks.random_seed()
-    return _core.dense(
-        x,
-        kernel,
-        bias,
-        activation,
-        dropout,
-        seed or 0,
-        offset,
-        out,
-        bool(return_saved),
-    )
 
 
+@_core.compiled
 def dense_backward(
     dy: ArrayLike,
     x: ArrayLike,
@@ -173,20 +164,9 @@ def dense_backward(
     >>> dkernel.shape
     (2, 1)
     """
-    return _core.dense_backward(
-        dy,
-        x,
-        kernel,
-        saved,
-        activation,
-        dropout,
-        _seed_again(seed, dropout),
-        offset,
-        bool(input_gradient),
-        out,
-    )
 
 
+@_core.compiled
 def dropout(
     x: ArrayLike,
     rate: float,
@@ -245,11 +225,9 @@ def dropout(
     >>> lm.dropout(np.ones(8, np.float32), 0.5, seed=7)
     array([0., 2., 0., 0., 2., 0., 0., 0.], dtype=float32)
     """
-    if seed is None:
-        seed = _checks.random_seed()
-    return _core.dropout(x, out, rate, seed, 0, offset, mode, False)
 
 
+@_core.compiled
 def dropout_backward(
     dy: ArrayLike,
     rate: float,
@@ -288,12 +266,6 @@ def dropout_backward(
     >>> lm.dropout_backward(np.ones(4), 0.5, seed=7)
     array([0., 2., 0., 0.])
     """
-    if mask is None:
-        seed = _seed_again(seed, rate)
-        return _core.dropout(dy, out, rate, seed, 0, offset, mode, True)
-    if seed is not None:
-        raise ValueError("give seed or mask, not both: each says what was dropped")
-    return _core.dropout_masked(dy, mask, out, rate, mode)
 
 
 def dropout_mask(
@@ -344,10 +316,3 @@ def dropout_mask(
         return bits
     kept = np.unpackbits(bits, count=size, bitorder="little")
     return kept.view(np.bool_).reshape(extents)
-
-
-def _seed_again(seed: int | None, rate: float) -> int:
-    """The seed of an earlier call, which cannot be drawn anew."""
-    if seed is None and rate:
-        raise ValueError("seed must be the one that the forward call was given")
-    return seed or 0

@@ -421,9 +421,7 @@ class Dropout(Layer):
         return self._drop(dy, bits, gradient=True)
 
     def _drop(self, x: Array, bits: int, gradient: bool = False) -> Array:
-        return _core.dropout(
-            x, None, self.rate, self.seed, bits, 0, self.mode, gradient
-        )
+        return _core.dropout(x, self.rate, self.seed, bits, self.mode, gradient)
 
 
 class Standardize(Layer):
