@@ -94,7 +94,17 @@ struct Parts {
     // i * units / count without overflow
     return units / count * i + units % count * i / count;
   }
+  std::size_t largest() const { return units / count + (units % count != 0); }
 };
+
+Parts parts_of(std::size_t units, double cycles, std::size_t workers) {
+  const double total = static_cast<double>(units) * cycles;
+  const double wanted = std::max(
+      std::min(total / smallest_part, static_cast<double>(workers * parts_each)),
+      total / longest_part);
+  const double most = static_cast<double>(std::min(units, most_parts));
+  return {units, static_cast<std::size_t>(std::clamp(wanted, 1.0, most))};
+}
 
 // The helpers live as long as the process; the object is never destroyed.
 class Pool {
@@ -328,16 +338,16 @@ std::size_t limit_threads(std::size_t count) {
 
 Poll set_poll(Poll poll) { return std::exchange(thread_poll, poll); }
 
+std::size_t largest_part(std::size_t units, double cycles, std::size_t workers) {
+  return parts_of(units, cycles, workers).largest();
+}
+
 void pool::run(std::size_t units, double cycles, std::size_t workers, Call* call,
                const void* work) {
   const double total = static_cast<double>(units) * cycles;
   if (workers == 1 && total <= longest_part) return call(work, 0, units, 0);
 
-  const double wanted = std::max(
-      std::min(total / smallest_part, static_cast<double>(workers * parts_each)),
-      total / longest_part);
-  const double most = static_cast<double>(std::min(units, most_parts));
-  const Parts parts{units, static_cast<std::size_t>(std::clamp(wanted, 1.0, most))};
+  const Parts parts = parts_of(units, cycles, workers);
   const std::size_t helpers = std::min(workers, parts.count) - 1;
   if (helpers > 0 && get_pool().share(parts, helpers, total, call, work, thread_poll))
     return;
