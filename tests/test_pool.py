@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import threadpoolctl
 
 import lamina as lm
 from lamina import losses
@@ -270,3 +271,15 @@ lm.matmul(a, b.T, out=y)
 print((y == 8192).all())
 """
     assert script(text, OPENBLAS_NUM_THREADS="1") == "none\nnone\nnone\nTrue"
+
+
+def test_limits_of_threadpoolctl_reach_the_pool() -> None:
+    before = lm.get_num_threads()
+    with threadpoolctl.threadpool_limits(1):
+        assert lm.get_num_threads() == 1
+    assert lm.get_num_threads() == before
+    with threadpoolctl.threadpool_limits({"lamina": 3}):
+        assert lm.get_num_threads() == 3
+    (about,) = threadpoolctl.ThreadpoolController().select(user_api="lamina").info()
+    assert about["version"] == lm.__version__
+    assert about["num_threads"] == before
