@@ -29,8 +29,10 @@ using Time = Clock::time_point;
 using std::chrono::microseconds;
 using std::chrono::milliseconds;
 
-// In cycles. Waking a helper takes 30 to 45 us, of which the caller loses 5.
-constexpr double worth_waking = 400e3;
+// In cycles. A helper that sleeps comes 50 to 300 us after it is called, and calling it
+// costs 5 to 18 us (the larger ones in a virtual machine, whose idle processors are not
+// there).
+constexpr double worth_waking = 1e6;
 constexpr double smallest_part = 5e3;
 constexpr double longest_part = 0.5e9;  // for an interrupt to be heard
 constexpr std::size_t parts_each =
@@ -39,6 +41,10 @@ constexpr std::size_t parts_each =
 // A helper waits so long for the next call before it sleeps. OpenBLAS's threads spin
 // for 0.1 s, and take the time from whoever has work.
 constexpr auto spin = microseconds(60);
+
+// Helpers that were called may still be on their way for so long: they are not called
+// again.
+constexpr auto coming = microseconds(300);
 
 // Whoever waits longer than this for a helper's last part waits for a processor that
 // someone else has: calls stay alone for a while, each time that happens for twice as
@@ -55,6 +61,32 @@ inline void relax() {
   asm volatile("isb" ::: "memory");
 #endif
 }
+
+// Linux wakes a thread where its waker runs, and may leave both there for milliseconds
+// while another processor is idle: a helper that finds itself beside its caller moves.
+#if defined(__linux__)
+int processor() { return sched_getcpu(); }
+
+class Elsewhere {
+ public:
+  Elsewhere() { known_ = sched_getaffinity(0, sizeof allowed_, &allowed_) == 0; }
+  void than(int caller) const {
+    if (!known_ || caller < 0 || processor() != caller) return;
+    cpu_set_t others = allowed_;
+    CPU_CLR(caller, &others);
+    if (CPU_COUNT(&others) > 0) sched_setaffinity(0, sizeof others, &others);
+  }
+
+ private:
+  cpu_set_t allowed_;
+  bool known_;
+};
+#else
+int processor() { return -1; }
+struct Elsewhere {
+  void than(int) const {}
+};
+#endif
 
 // Which parts of the present call nobody has taken: front ... back - 1. In one word
 // with a number of the call, so that a compare-and-swap takes a part of that call or
@@ -120,8 +152,9 @@ class Pool {
     const std::size_t awake = made_ - sleeping_.load(std::memory_order_relaxed);
     const bool shared = now >= resume_ && made_ > 0 && (wake || awake > 0);
     bool stopped = false;
-    if (shared) stopped = !fork_and_join(parts, helpers, wake, call, work, poll);
-    ended_ = Clock::now();
+    if (shared) stopped = !fork_and_join(parts, helpers, wake, call, work, poll, now);
+    ended_ = shared ? Clock::now() : now + std::chrono::nanoseconds(
+                                               static_cast<long>(cycles / 3.5));
     taken_.store(false, std::memory_order_release);
     if (stopped) throw Interrupted{};
     return shared;
@@ -145,7 +178,7 @@ class Pool {
 
   // False if it was stopped.
   bool fork_and_join(Parts parts, std::size_t helpers, bool wake, pool::Call* call,
-                     const void* work, Poll poll) {
+                     const void* work, Poll poll, Time began) {
     Poller interrupted(poll);
     // Helpers that still look at the former call cannot take a part of it any more, nor
     // of this one before they have read all of what follows.
@@ -154,16 +187,17 @@ class Pool {
     call_.store(call, std::memory_order_release);
     work_.store(work, std::memory_order_release);
     helpers_.store(helpers, std::memory_order_release);
+    caller_.store(processor(), std::memory_order_relaxed);
     done_.store(0, std::memory_order_relaxed);
     Ticket ticket{ticket_.load(std::memory_order_relaxed)};
     ticket =
         Ticket::of(ticket.number() + 1, 0, static_cast<std::uint32_t>(parts.count));
     ticket_.store(ticket.word, std::memory_order_seq_cst);
-    if (wake && sleeping_.load(std::memory_order_seq_cst) > 0) {
+    if (wake && sleeping_.load(std::memory_order_seq_cst) > 0 && began - rang_ > coming) {
+      rang_ = began;
       bell_.fetch_add(1, std::memory_order_seq_cst);
       bell_.notify_all();
     }
-    const Time began = Clock::now();
     bool stopped = false;
     while (!stopped) {
       ticket.word = ticket_.load(std::memory_order_acquire);
@@ -187,10 +221,7 @@ class Pool {
 
   // Until helpers have done that many parts. The caller did `own` since it began.
   void await(std::size_t theirs, Time began, std::size_t own) {
-    if (done_.load(std::memory_order_acquire) == theirs) {
-      pause_ = std::max<Clock::duration>(pause_ / 2, first_pause);
-      return;
-    }
+    if (done_.load(std::memory_order_acquire) == theirs) return;
     const Time start = Clock::now();
     for (unsigned turn = 1; done_.load(std::memory_order_acquire) != theirs; ++turn)
       turn % 1024 ? relax() : std::this_thread::yield();
@@ -198,14 +229,18 @@ class Pool {
     if (now - start > patience + 2 * (start - began) / static_cast<long>(own)) {
       resume_ = now + pause_;
       pause_ = std::min<Clock::duration>(2 * pause_, longest_pause);
+    } else {
+      pause_ = std::max<Clock::duration>(pause_ / 2, first_pause);
     }
   }
 
   void help(std::size_t id) {
+    const Elsewhere elsewhere;
     for (;;) {
       const std::uint32_t rung = bell_.load(std::memory_order_seq_cst);
       Time idle = Clock::now();
-      for (unsigned turn = 1; turn % 64 || Clock::now() - idle < spin; ++turn) {
+      for (unsigned turn = 0; turn % 64 || Clock::now() - idle < spin; ++turn) {
+        if (turn % 64 == 0) elsewhere.than(caller_.load(std::memory_order_relaxed));
         if (take_parts(id))
           idle = Clock::now();
         else
@@ -240,7 +275,7 @@ class Pool {
   // Written by whoever has the pool.
   std::atomic<bool> taken_{false};
   std::size_t made_ = 0;
-  Time ended_{}, retry_{}, resume_{};
+  Time ended_{}, rang_{}, retry_{}, resume_{};
   Clock::duration pause_ = first_pause;
 
   // The present call.
@@ -248,6 +283,8 @@ class Pool {
   std::atomic<std::size_t> parts_units_{0}, parts_count_{1}, helpers_{0};
   std::atomic<pool::Call*> call_{nullptr};
   std::atomic<const void*> work_{nullptr};
+
+  std::atomic<int> caller_{-1};  // its processor
 
   alignas(64) std::atomic<std::size_t> done_{0};  // parts, by helpers
 
