@@ -18,6 +18,7 @@ constexpr std::size_t tile_rows(std::size_t vectors) {
   return vectors >= 3 ? 2 : vectors == 2 ? 6 : 12;
 }
 constexpr std::size_t most_vectors = 4;
+constexpr std::size_t most_rows = 12;
 
 // A panel of at most half a vector is computed in half vectors, and such an end is cut
 // off a wider panel: 49 -> 60 % at (33,65,17), 86 -> 90 % at (100,100,100). Tiles that
@@ -26,7 +27,6 @@ template <class T>
 constexpr bool fits_half(std::size_t cols) {
   return half_registers && cols <= Vec<T>::lanes / 2;
 }
-constexpr std::size_t most_rows = 12;
 
 template <class T>
 struct Tile {

@@ -67,6 +67,7 @@ LAMINA_INLINE void transpose_blocks(Native (&square)[lanes]) {
 }
 // Transposes a square of lanes x lanes elements, in log2(lanes) steps: first within 16
 // bytes, then the blocks of 16 bytes, since x86 has an instruction for each such step.
+// 80 -> 85 % for the product dz w^T of (32,64,64).
 // Template recursion, since GCC 12 keeps the square in memory if a loop doubles
 // `distance`.
 template <std::size_t lanes, class Native>
