@@ -22,7 +22,8 @@ constexpr std::size_t most_rows = 12;
 
 // A panel of at most half a vector is computed in half vectors, and such an end is cut
 // off a wider panel: 49 -> 60 % at (33,65,17), 86 -> 90 % at (100,100,100). Tiles that
-// end in a half vector instead reach 64 % and 85 %, with three times as many kernels.
+// end in a half vector instead, as lower halves of whole registers, reached 64 and 85
+// %.
 template <class T>
 constexpr bool fits_half(std::size_t cols) {
   return half_registers && cols <= Vec<T>::lanes / 2;
