@@ -15,6 +15,7 @@
 #include <system_error>
 #include <thread>
 #include <utility>
+#include <vector>
 
 #if defined(__linux__)
 #include <sched.h>
@@ -61,32 +62,6 @@ inline void relax() {
   asm volatile("isb" ::: "memory");
 #endif
 }
-
-// Linux wakes a thread where its waker runs, and may leave both there for milliseconds
-// while another processor is idle: a helper that finds itself beside its caller moves.
-#if defined(__linux__)
-int processor() { return sched_getcpu(); }
-
-class Elsewhere {
- public:
-  Elsewhere() { known_ = sched_getaffinity(0, sizeof allowed_, &allowed_) == 0; }
-  void than(int caller) const {
-    if (!known_ || caller < 0 || processor() != caller) return;
-    cpu_set_t others = allowed_;
-    CPU_CLR(caller, &others);
-    if (CPU_COUNT(&others) > 0) sched_setaffinity(0, sizeof others, &others);
-  }
-
- private:
-  cpu_set_t allowed_;
-  bool known_;
-};
-#else
-int processor() { return -1; }
-struct Elsewhere {
-  void than(int) const {}
-};
-#endif
 
 // Which parts of the present call nobody has taken: front ... back - 1. In one word
 // with a number of the call, so that a compare-and-swap takes a part of that call or
@@ -153,8 +128,8 @@ class Pool {
     const bool shared = now >= resume_ && made_ > 0 && (wake || awake > 0);
     bool stopped = false;
     if (shared) stopped = !fork_and_join(parts, helpers, wake, call, work, poll, now);
-    ended_ = shared ? Clock::now() : now + std::chrono::nanoseconds(
-                                               static_cast<long>(cycles / 3.5));
+    ended_ = shared ? Clock::now()
+                    : now + std::chrono::nanoseconds(static_cast<long>(cycles / 3.5));
     taken_.store(false, std::memory_order_release);
     if (stopped) throw Interrupted{};
     return shared;
@@ -168,18 +143,39 @@ class Pool {
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &former);
     try {
-      for (; made_ < wanted; ++made_)
-        std::thread([this, id = made_] { help(id); }).detach();
+      for (; made_ < wanted; ++made_) {
+        std::thread helper([this, id = made_] { help(id); });
+        threads_.push_back(helper.native_handle());
+        helper.detach();
+      }
     } catch (const std::system_error&) {  // the system has no more; it may have later
       retry_ = now + std::chrono::seconds(1);
     }
     pthread_sigmask(SIG_SETMASK, &former, nullptr);
+    avoided_ = -1;
+  }
+
+  // Linux starts and wakes threads where their caller runs, moves callers to where a
+  // helper spins, and leaves both there for milliseconds while another processor is
+  // idle.
+  void keep_away() {
+#if defined(__linux__)
+    const int here = sched_getcpu();
+    cpu_set_t others;
+    if (here == avoided_ || sched_getaffinity(0, sizeof others, &others) != 0) return;
+    avoided_ = here;
+    CPU_CLR(here, &others);
+    if (CPU_COUNT(&others) == 0) return;
+    for (const pthread_t helper : threads_)
+      pthread_setaffinity_np(helper, sizeof others, &others);
+#endif
   }
 
   // False if it was stopped.
   bool fork_and_join(Parts parts, std::size_t helpers, bool wake, pool::Call* call,
                      const void* work, Poll poll, Time began) {
     Poller interrupted(poll);
+    keep_away();
     // Helpers that still look at the former call cannot take a part of it any more, nor
     // of this one before they have read all of what follows.
     parts_units_.store(parts.units, std::memory_order_release);
@@ -187,13 +183,13 @@ class Pool {
     call_.store(call, std::memory_order_release);
     work_.store(work, std::memory_order_release);
     helpers_.store(helpers, std::memory_order_release);
-    caller_.store(processor(), std::memory_order_relaxed);
     done_.store(0, std::memory_order_relaxed);
     Ticket ticket{ticket_.load(std::memory_order_relaxed)};
     ticket =
         Ticket::of(ticket.number() + 1, 0, static_cast<std::uint32_t>(parts.count));
     ticket_.store(ticket.word, std::memory_order_seq_cst);
-    if (wake && sleeping_.load(std::memory_order_seq_cst) > 0 && began - rang_ > coming) {
+    if (wake && sleeping_.load(std::memory_order_seq_cst) > 0 &&
+        began - rang_ > coming) {
       rang_ = began;
       bell_.fetch_add(1, std::memory_order_seq_cst);
       bell_.notify_all();
@@ -235,12 +231,10 @@ class Pool {
   }
 
   void help(std::size_t id) {
-    const Elsewhere elsewhere;
     for (;;) {
       const std::uint32_t rung = bell_.load(std::memory_order_seq_cst);
       Time idle = Clock::now();
-      for (unsigned turn = 0; turn % 64 || Clock::now() - idle < spin; ++turn) {
-        if (turn % 64 == 0) elsewhere.than(caller_.load(std::memory_order_relaxed));
+      for (unsigned turn = 1; turn % 64 || Clock::now() - idle < spin; ++turn) {
         if (take_parts(id))
           idle = Clock::now();
         else
@@ -275,6 +269,8 @@ class Pool {
   // Written by whoever has the pool.
   std::atomic<bool> taken_{false};
   std::size_t made_ = 0;
+  std::vector<pthread_t> threads_;
+  int avoided_ = -1;  // the processor that they leave to the caller
   Time ended_{}, rang_{}, retry_{}, resume_{};
   Clock::duration pause_ = first_pause;
 
@@ -283,8 +279,6 @@ class Pool {
   std::atomic<std::size_t> parts_units_{0}, parts_count_{1}, helpers_{0};
   std::atomic<pool::Call*> call_{nullptr};
   std::atomic<const void*> work_{nullptr};
-
-  std::atomic<int> caller_{-1};  // its processor
 
   alignas(64) std::atomic<std::size_t> done_{0};  // parts, by helpers
 
