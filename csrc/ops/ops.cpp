@@ -163,7 +163,7 @@ void activate(const Kernels<T>& table, Pass pass, std::size_t index, const T* x,
       x != y && saved != y && beyond_cache((backward ? 3 : 2) * n * sizeof(T));
   const bool from_output =
       backward && saves_output(info, static_cast<double>(parameter));
-  const double cycles = cycles_of<T>(from_output ? 0.05 : info.cycles);
+  const double cycles = cycles_of<T>(from_output ? 0.07 : info.cycles);
   parallel_elements(n, cycles, [&](std::size_t begin, std::size_t size) {
     fill(table, y + begin, size, far, [&](std::size_t first, std::size_t count, T* to) {
       const std::size_t at = begin + first;
@@ -210,7 +210,7 @@ template <class T>
 void dropout_masked(const T* dy, const std::uint8_t* mask, T* dx, std::size_t n,
                     T scale) {
   const Kernels<T>& table = kernels<T>();
-  parallel_elements(n, cycles_of<T>(0.1), [&](std::size_t begin, std::size_t size) {
+  parallel_elements(n, cycles_of<T>(0.07), [&](std::size_t begin, std::size_t size) {
     table.dropout_masked(dy + begin, mask + begin / 8, dx + begin, size, scale);
   });
 }
