@@ -27,7 +27,7 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
-from threadpoolctl import threadpool_info  # type: ignore[import-untyped]
+from threadpoolctl import threadpool_info
 
 LONG = 0.01  # seconds
 MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None  # a file system in memory

@@ -1,12 +1,11 @@
 // Elementary functions on Vec<float> and Vec<double>.
 //
 // One formula for both types; the coefficients, weighted minimax fits, are printed by
-// tools/fit_math.py. "Error" is the largest in ULP: over all float inputs on AVX-512
-// (for exp and those below that activations.hpp promises), and over some thousand
-// doubles. AVX2 and AVX-512 give the same bits for every input. SSE2 has no fused
-// multiply-add, so nothing relies on one: products that must be exact have short
-// factors, or go through product_rest. NaN in, NaN out; subnormal results are rounded
-// once.
+// tools/fit_math.py with their errors. "Error" is the largest in ULP: over all float
+// inputs on AVX-512, and over some thousand doubles (docs/accuracy.md). AVX2 and
+// AVX-512 give the same bits for every input. SSE2 has no fused multiply-add, so
+// nothing relies on one: products that must be exact have short factors, or go through
+// product_rest. NaN in, NaN out; subnormal results are rounded once.
 #pragma once
 
 #include "simd/vec.hpp"
@@ -240,8 +239,10 @@ LAMINA_INLINE Vec<T> expm1(Vec<T> x) {
   return addend_exponential(clamp(x, -Coefficients<T>::saturated, 0)).minus_one();
 }
 
-// log(1 + e) = 2 atanh(u / 2) for u = 2 e / (2 + e), 0 <= e <= 1: u + u^3 R(u^2), R of
-// degree 3 (float) or 9 (double).
+// log(1 + e) = 2 atanh(u / 2) for u = 2 e / (2 + e), 0 <= e <= 1, so 0 <= u <= 2 / 3: u
+// + u^3 R(u^2), R of degree 3 (float) or 9 (double), fitted for the relative error of
+// all: 2^-27.7 or 2^-59.4. log(1 + e) = f + f^2 Q(f) on both sides of sqrt 2 needs
+// degree 8 or 19 and two selections for the division.
 template <class T>
 LAMINA_INLINE Vec<T> log1p_of(Vec<T> u) {
   const Vec<T> square = u * u;
@@ -249,7 +250,7 @@ LAMINA_INLINE Vec<T> log1p_of(Vec<T> u) {
 }
 
 // log(1 + exp(-|x|)), the curved part of softplus(x) = max(0, x) + this. With exp(|x|)
-// = p, u = 2 / (2 p + 1).
+// = p, u = 2 / (2 p + 1). Error of softplus 2.49 (float), 1.77 (double).
 template <class T>
 LAMINA_INLINE Vec<T> softplus_excess(Vec<T> x) {
   const auto p = exponential(min(Coefficients<T>::limit, abs(x)));
@@ -261,7 +262,7 @@ LAMINA_INLINE Vec<T> softplus(Vec<T> x) {
   return max(0.0, x) + softplus_excess(x);
 }
 
-// 1 / (1 + exp(-x))
+// 1 / (1 + exp(-x)). Error 2.44 (float), 1.78 (double).
 template <class T>
 LAMINA_INLINE Vec<T> sigmoid(Vec<T> x) {
   using C = Coefficients<T>;
@@ -271,7 +272,8 @@ LAMINA_INLINE Vec<T> sigmoid(Vec<T> x) {
 
 // -t / (t + 2), t = expm1(-2 |x|). A float rational of degree 9/8 in x takes 0.76
 // cycles on AVX-512; but its two Horner chains alone lose 4 ULP near |x| = 7, and a
-// search over rounded coefficients did not get it under 5.1.
+// search over rounded coefficients did not get it under 5.1. Error 2.50 (float), 2.32
+// (double).
 template <class T>
 LAMINA_INLINE Vec<T> tanh(Vec<T> x) {
   const Vec<T> a = max(-Coefficients<T>::saturated / 2, minus_abs(x));
@@ -286,7 +288,7 @@ LAMINA_INLINE Vec<T> times_sigmoid(Vec<T> x, Vec<T> finite, Exponential<T> p) {
   return min(abs(x), finite * p.down() / p.up_plus(p.down()));
 }
 
-// x * sigmoid(x)
+// x * sigmoid(x). Error 2.40 (float), 1.82 (double).
 template <class T>
 LAMINA_INLINE Vec<T> silu(Vec<T> x) {
   using C = Coefficients<T>;
@@ -295,7 +297,7 @@ LAMINA_INLINE Vec<T> silu(Vec<T> x) {
 }
 
 // x * sigmoid(1.702 x), 1.702 being the double. A once rounded argument would cost 77
-// ULP (float) or 500 (double) in the tail.
+// ULP (float) or 500 (double) in the tail. Error 2.70 (float), 1.80 (double).
 template <class T>
 LAMINA_INLINE Vec<T> quick_gelu(Vec<T> x) {
   using V = Vec<T>;
@@ -310,7 +312,7 @@ LAMINA_INLINE Vec<T> quick_gelu(Vec<T> x) {
 
 // x * sigmoid(u), u = x (linear + cubic x^2), the tanh form of gelu, 0.044715 being the
 // double. A once rounded u would cost 215 ULP (float) or 890 (double) in the tail and
-// save 14 % of the time.
+// save 14 % of the time. Error 2.74 (float), 1.84 (double).
 template <class T>
 LAMINA_INLINE Vec<T> gelu_tanh(Vec<T> x) {
   using V = Vec<T>;
@@ -346,7 +348,8 @@ LAMINA_INLINE Vec<T> times_sigmoid_derivative(Vec<T> w, Vec<T> u) {
 // 1 - Phi(a) = exp(-a^2 / 2) * ratio, the ratio (Mills', over sqrt(2 pi)) being
 // r P(r - centre), r = 1 / (a + 2.5), P of degree 10 (float) or 26 (double). A rational
 // P(a) / Q(a) of degree 4/5 or 10/11 is 0.3 cycles faster, but its Horner chains lose
-// 3 ULP where their highest powers dominate.
+// 3 ULP where their highest powers dominate. Fitted up to a = 14.3 or 38.7, for
+// relative errors of 2^-27.4 and 2^-55.9.
 template <class T>
 struct NormalTail {
   Vec<T> a;
@@ -369,7 +372,8 @@ LAMINA_INLINE NormalTail<T> normal_tail(Vec<T> x) {
           product_rest(r, p, ratio), fma(r, sum_rest, product_rest(r, sum, V(1.0)))};
 }
 
-// x - tanh(x): x^3 S(x^2) below 1, S of degree 7 (float) or 15 (double).
+// x - tanh(x): x^3 S(x^2) below 1, S of degree 7 (float) or 15 (double), fitted to
+// 2^-25.0 or 2^-54.0. Error 3.77 (float), 2.27 (double).
 template <class T>
 LAMINA_INLINE Vec<T> tanh_shrink(Vec<T> x) {
   using V = Vec<T>;
@@ -385,7 +389,8 @@ LAMINA_INLINE Vec<T> tanh_shrink(Vec<T> x) {
 }
 
 // x * Phi(x), Phi by its tail, whose relative error stays small: for x < 0 nothing
-// cancels, and for x > 0 the tail is at most half of x.
+// cancels, and for x > 0 the tail is at most half of x. Error 3.87 (float), 2.63
+// (double).
 template <class T>
 LAMINA_INLINE Vec<T> gelu(Vec<T> x) {
   auto tail = normal_tail(abs(x));
@@ -408,7 +413,7 @@ LAMINA_INLINE Vec<T> gelu_derivative(Vec<T> x) {
 }
 
 // x * tanh(softplus(x)), one exp and one division. With exp(-x) = up / down and
-// g = down (down + 2 up): x g / (g + 2 up^2).
+// g = down (down + 2 up): x g / (g + 2 up^2). Error 3.32 (float), 2.15 (double).
 template <class T>
 LAMINA_INLINE Vec<T> mish(Vec<T> x) {
   using V = Vec<T>;
