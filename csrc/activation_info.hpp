@@ -32,7 +32,9 @@ struct Info {
   double max_ulp[2];
   // Promise for the derivative: largest absolute error, in units of 2^-24 or 2^-53.
   double max_derivative_error[2];
-  // What an element of float32 takes with AVX-512, roughly: threads go by it.
+  // What computing an element of float32 takes with AVX-512, roughly: threads go by it.
+  // Where the time goes into moving it, a second thread gains nothing within the
+  // caches.
   double cycles = 1;
   const char* initializer = "glorot_uniform";  // what "auto" means for a layer with it
   const char* loss = nullptr;                  // what it implies as a last activation

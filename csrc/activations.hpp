@@ -17,7 +17,7 @@ struct Identity {
                              .saves = Saves::output,
                              .max_ulp = {0, 0},
                              .max_derivative_error = {0, 0},
-                             .cycles = 0.3,
+                             .cycles = 0.07,
                              .loss = "mean_squared_error"};
   static auto forward(auto x) { return x; }
   static auto derivative(auto y) { return keep_nan(y, 1.0); }
@@ -60,7 +60,7 @@ struct Relu {
                              .saves = Saves::output,
                              .max_ulp = {0, 0},
                              .max_derivative_error = {0, 0},
-                             .cycles = 0.3,
+                             .cycles = 0.07,
                              .initializer = "he_normal"};
   // relu(-0.0) is 0.0, which max(0.0, x) would not give.
   static auto forward(auto x) { return select(x <= 0.0, 0.0, x); }
@@ -73,7 +73,7 @@ struct Relu6 {
                              .saves = Saves::output,
                              .max_ulp = {0, 0},
                              .max_derivative_error = {0, 0},
-                             .cycles = 0.3,
+                             .cycles = 0.07,
                              .initializer = "he_normal"};
   static auto forward(auto x) { return min(6.0, Relu::forward(x)); }
   static auto derivative(auto y) {
@@ -88,7 +88,7 @@ struct LeakyRelu {
                              .parameter = {"negative_slope", 0.01},
                              .max_ulp = {1, 1},
                              .max_derivative_error = {1, 1},
-                             .cycles = 0.3,
+                             .cycles = 0.07,
                              .initializer = "he_normal"};
   double negative_slope = info.parameter.initial;
   auto forward(auto x) const {
@@ -174,7 +174,7 @@ struct Softsign {
                              .saves = Saves::output,
                              .max_ulp = {2, 2},
                              .max_derivative_error = {3, 3},
-                             .cycles = 0.3};
+                             .cycles = 0.07};
   static auto forward(auto x) {
     const auto finite = clamp(x, -1e30, 1e30);
     return finite / (1.0 + abs(finite));
@@ -262,7 +262,7 @@ struct HardSigmoid {
                              .saves = Saves::input,
                              .max_ulp = {2, 2},
                              .max_derivative_error = {1, 1},
-                             .cycles = 0.3};
+                             .cycles = 0.07};
   // x * (1 / 6) + 1 / 2 would be wrong in every digit just above -3.
   static auto forward(auto x) { return clamp(x + 3.0, 0.0, 6.0) * (1.0 / 6); }
   static auto derivative(auto x) {
@@ -276,7 +276,7 @@ struct HardSwish {
                              .saves = Saves::input,
                              .max_ulp = {3, 3},
                              .max_derivative_error = {2, 2},
-                             .cycles = 0.3,
+                             .cycles = 0.07,
                              .initializer = "he_normal"};
   static auto forward(auto x) {
     const auto c = max(-3.0, x);
@@ -294,7 +294,7 @@ struct HardTanh {
                              .saves = Saves::output,
                              .max_ulp = {0, 0},
                              .max_derivative_error = {0, 0},
-                             .cycles = 0.3};
+                             .cycles = 0.07};
   static auto forward(auto x) { return clamp(x, -1.0, 1.0); }
   static auto derivative(auto y) {
     return keep_nan(y, select((y > -1.0) & (y < 1.0), 1.0, 0.0));
@@ -321,7 +321,7 @@ struct SoftShrink {
                              .parameter = {"threshold", 0.5, Range::nonnegative},
                              .max_ulp = {1, 1},
                              .max_derivative_error = {0, 0},
-                             .cycles = 0.3};
+                             .cycles = 0.07};
   double threshold = info.parameter.initial;
   auto forward(auto x) const { return x - clamp(x, -threshold, threshold); }
   auto derivative(auto y) const { return keep_nan(y, select(y != 0.0, 1.0, 0.0)); }
@@ -334,7 +334,7 @@ struct HardShrink {
                              .parameter = {"threshold", 0.5, Range::nonnegative},
                              .max_ulp = {0, 0},
                              .max_derivative_error = {0, 0},
-                             .cycles = 0.3};
+                             .cycles = 0.07};
   double threshold = info.parameter.initial;
   auto forward(auto x) const { return select(abs(x) <= threshold, 0.0, x); }
   auto derivative(auto y) const { return keep_nan(y, select(y != 0.0, 1.0, 0.0)); }

@@ -51,6 +51,11 @@ void threads_from_environment() {
 
 }  // namespace lamina
 
+// By this name threadpoolctl finds the module among the libraries that are loaded.
+extern "C" __attribute__((visibility("default"))) int lamina_threads() {
+  return static_cast<int>(lamina::get_threads());
+}
+
 PYBIND11_MODULE(_core, m, pybind11::mod_gil_not_used()) {
   using namespace lamina;
   namespace py = pybind11;

@@ -57,6 +57,8 @@ LAMINA_INLINE void dot_group(const Product<T>& p, const T* b,
   });
 }
 
+// Measured and lost at (1,1024,1024): the next columns prefetched (-10 %), the same
+// ones further on (-5 %), groups of eight (-18 %).
 template <class T, std::size_t rows>
 void dot_product(const Product<T>& p) {
   using V = Vec<T>;

@@ -18,7 +18,8 @@
 // depend neither on the register width nor on how the caller cuts rows and columns
 // between threads. The one exception is `dot_product` (few rows, b by columns), which
 // runs in the virtual lanes of Lanes<T>; it is chosen by shape and strides alone, never
-// by target, so cut rows at fixed borders.
+// by target, so cut rows at fixed borders. A transposed product (below) makes the same
+// chains.
 //
 // Bias, activation, column sums and updates are passes of their own: in the tile's
 // epilogue they were measured to gain nothing, and Adam to lose.
@@ -31,24 +32,13 @@
 
 #include "kernels/dot_product.hpp"
 #include "kernels/kernel_table.hpp"
+#include "kernels/micro_kernel.hpp"
 #include "kernels/packing.hpp"
 #include "simd/registers.hpp"
 
 namespace lamina::LAMINA_TARGET {
-namespace {  // internal linkage: tables of function pointers must not leave the target
+namespace {  // as in micro_kernel.hpp
 namespace matrix_product {
-
-// MR, the rows of a tile NR = `vectors` wide: as many as the registers hold. Measured
-// and lost: 12 or 14 rows by two vectors for every shape (rows a multiple of 4096 bytes
-// long share one set of the 8-way L1: 60 %), 24 rows by one vector (the same), 4 x 3 on
-// sixteen registers (one too few, -25 %), software prefetch of b and c (nothing), a
-// packed everywhere (+2 % at most, -5 to -25 % on small shapes).
-constexpr std::size_t tile_rows(std::size_t vectors) {
-  if (many_registers) return vectors == 4 ? 6 : vectors == 3 ? 8 : 12;
-  return vectors >= 3 ? 2 : vectors == 2 ? 6 : 12;
-}
-constexpr std::size_t most_vectors = 4;
-constexpr std::size_t most_rows = 12;
 
 // Blocks, in elements, for either type and every target: half of KC or of MC gained
 // nothing with AVX2 or double, and KC = 256 loses 3 to 5 % at (512,1024,1024).
@@ -73,100 +63,21 @@ struct EqualParts {
   }
 };
 
-// ---------------------------------------------------------------- micro-kernel
-
-template <class T>
-struct Tile {
-  std::size_t depth;
-  const T* a;
-  std::size_t a_row_stride, a_depth_stride;
-  const T* b;
-  std::size_t b_stride;
-  T* c;
-  std::size_t c_stride;
-  std::size_t last;  // columns in the last vector of a ragged tile
-  bool from_c;       // start from c instead of zero
-};
-
-template <class T, std::size_t rows, std::size_t vectors, bool ragged>
-void micro_kernel(const Tile<T>& t) {
-  using V = Vec<T>;
-  using Native = typename V::Native;
-  // Copies, since a store to c might change t.
-  const std::size_t a_row_stride = t.a_row_stride, a_depth_stride = t.a_depth_stride;
-  const std::size_t b_stride = t.b_stride, c_stride = t.c_stride, last = t.last;
-  const T* a = t.a;
-  const T* b = t.b;
-  T* const c = t.c;
-  const auto load = [last](const T* p, std::size_t v) __attribute__((always_inline)) {
-    if (ragged && v == vectors - 1) return V::load_first(p + v * V::lanes, last).value;
-    return V::load(p + v * V::lanes).value;
-  };
-  const auto each = [](auto f) __attribute__((always_inline)) {
-    repeat<rows>([f](std::size_t r) __attribute__((always_inline)) {
-      repeat<vectors>([f, r](std::size_t v)
-                          __attribute__((always_inline)) { f(r, v); });
-    });
-  };
-  Native sum[rows][vectors];  // an array of V would be zeroed in memory, by a loop
-  if (t.from_c)
-    each([&](std::size_t r, std::size_t v)
-             __attribute__((always_inline)) { sum[r][v] = load(c + r * c_stride, v); });
-  else
-    each([&](std::size_t r, std::size_t v)
-             __attribute__((always_inline)) { sum[r][v] = Native{}; });
-  for (std::size_t k = t.depth; k > 0; --k) {
-    Native b_k[vectors];
-    repeat<vectors>([&](std::size_t v)
-                        __attribute__((always_inline)) { b_k[v] = load(b, v); });
-    repeat<rows>([&](std::size_t r) __attribute__((always_inline)) {
-      const V a_rk(a[r * a_row_stride]);
-      repeat<vectors>([&](std::size_t v) __attribute__((always_inline)) {
-        sum[r][v] = fma(a_rk, V(b_k[v]), V(sum[r][v])).value;
-      });
-    });
-    a += a_depth_stride;
-    b += b_stride;
-  }
-  each([&](std::size_t r, std::size_t v) __attribute__((always_inline)) {
-    T* to = c + r * c_stride + v * V::lanes;
-    if (ragged && v == vectors - 1)
-      V(sum[r][v]).store_first(to, last);
-    else
-      V(sum[r][v]).store(to);
-  });
-}
-
-template <class T>
-struct MicroKernels {
-  using Function = void (*)(const Tile<T>&);
-  Function of[most_vectors + 1][most_rows + 1][2] = {};  // [vectors][rows][ragged]
-
-  template <std::size_t vectors, std::size_t rows>
-  constexpr void fill() {
-    if constexpr (rows > 0) {
-      of[vectors][rows][0] = micro_kernel<T, rows, vectors, false>;
-      of[vectors][rows][1] = micro_kernel<T, rows, vectors, true>;
-      fill<vectors, rows - 1>();
-    }
-  }
-  constexpr MicroKernels() {
-    fill<1, tile_rows(1)>();
-    fill<2, tile_rows(2)>();
-    fill<3, tile_rows(3)>();
-    fill<4, tile_rows(4)>();
-  }
-};
-template <class T>
-constexpr MicroKernels<T> micro_kernels{};
-
 // ---------------------------------------------------------------- blocks
+
+// An odd number of cache lines, so that columns spread over all sets of the cache.
+template <class T>
+constexpr std::size_t odd_lines(std::size_t count) {
+  constexpr std::size_t line = 64 / sizeof(T);
+  return (parts(count, line) | 1) * line;
+}
 
 // Which blocks, and what is copied. Nothing here changes a bit of the result.
 template <class T>
 struct Blocking {
   std::size_t vectors;  // NR: width of a panel
   std::size_t kc, mc, nc;
+  std::size_t most_tile_rows;
   bool by_columns;  // b: transposed into panels
   bool packed;      // b: in panels, transposed or merely copied
   bool copies_a;
@@ -195,8 +106,12 @@ struct Blocking {
     // like it. 25 -> 31 % at (1,1024,1024); within L2 it loses 15 %.
     kc = p.rows == 1 && !by_columns && bytes_of_b > L2 ? 8 : KC;
 
+    // More rows would share one set of the 8-way L1: 89 -> 99 % at (128,1024,32).
+    most_tile_rows = p.a_row_stride * sizeof(T) % 4096 == 0 ? 6 : most_rows;
+
     // With hardly any depth the time goes into writing c: rows outside, columns inside.
-    // 11 -> 22 % at (1024,1,1024); a c within L2 loses 5 %.
+    // 11 -> 22 % at (1024,1,1024); a c within L2 loses 5 %. Three or four rows instead
+    // of six are alike, one or two lose 25 %, eight 12 %.
     mc = p.depth <= 8 && p.rows * p.cols * sizeof(T) > L2 ? tile_rows(vectors) : MC;
 
     // The columns of a large matrix collide in L1 and L2 if its stride is near a power
@@ -207,14 +122,9 @@ struct Blocking {
   }
   // A single block of rows uses each panel only once: one is kept, else NC columns.
   bool keeps_panels(const Product<T>& p) const { return p.rows > mc; }
-  // An odd number of cache lines, so that columns spread over all sets of the cache.
-  static std::size_t copy_stride(std::size_t rows) {
-    constexpr std::size_t line = 64 / sizeof(T);
-    return (parts(rows, line) | 1) * line;
-  }
   // Elements of scratch: first the block of a, then the panels of b.
   std::size_t scratch_of_a(const Product<T>& p) const {
-    return copies_a ? smaller(p.depth, kc) * copy_stride(smaller(p.rows, mc)) : 0;
+    return copies_a ? smaller(p.depth, kc) * odd_lines<T>(smaller(p.rows, mc)) : 0;
   }
   std::size_t scratch(const Product<T>& p) const {
     constexpr std::size_t lanes = Vec<T>::lanes;
@@ -244,29 +154,33 @@ void blocked_product(const Product<T>& p) {
         const T* a = p.a + row * p.a_row_stride + k * p.a_depth_stride;
         t.a_depth_stride = p.a_depth_stride;
         if (blocking.copies_a) {
-          t.a_depth_stride = blocking.copy_stride(heights[ic]);
+          t.a_depth_stride = odd_lines<T>(heights[ic]);
           pack_rows(a, p.a_depth_stride, t.depth, heights[ic], p.scratch,
                     t.a_depth_stride);
           a = p.scratch;
         }
         T* panel = p.scratch + blocking.scratch_of_a(p);
         for (std::size_t j = jc; j < cols_end;) {
-          const std::size_t cols = smaller(cols_end - j, blocking.vectors * lanes);
-          const std::size_t vectors = smaller(parts(cols, lanes), most_vectors);
-          t.last = cols - (vectors - 1) * lanes;
+          std::size_t cols = smaller(cols_end - j, blocking.vectors * lanes);
+          const std::size_t end = cols % lanes;
+          if (end > 0 && fits_half<T>(end) && end < cols) cols -= end;
+          const std::size_t width = parts(cols, lanes) * lanes;
+          const std::size_t vectors = fits_half<T>(cols) ? 0 : width / lanes;
+          t.last = cols - (width - lanes);
           const T* b = p.b + k * p.b_depth_stride + j * p.b_col_stride;
           t.b = b;
           t.b_stride = p.b_depth_stride;
           if (blocking.packed) {
             t.b = panel;
-            t.b_stride = vectors * lanes;
+            t.b_stride = width;
             if (ic == 0 && blocking.by_columns)
-              pack_columns(b, p.b_col_stride, t.depth, cols, panel);
+              transpose_into(b, p.b_col_stride, cols, t.depth, panel, t.b_stride);
             else if (ic == 0)
               pack_rows(b, p.b_depth_stride, t.depth, cols, panel, t.b_stride);
             if (keeps_panels) panel += t.depth * t.b_stride;
           }
-          const EqualParts tiles(heights[ic], tile_rows(vectors));
+          const EqualParts tiles(heights[ic],
+                                 smaller(tile_rows(vectors), blocking.most_tile_rows));
           const auto& kernels = micro_kernels<T>.of[vectors];
           const bool ragged = t.last < lanes;
           t.a = a;
@@ -284,25 +198,89 @@ void blocked_product(const Product<T>& p) {
   }
 }
 
-// ---------------------------------------------------------------- single columns
+// ---------------------------------------------------------------- transposed products
+
+// c^T = b^T a^T.
+template <class T>
+LAMINA_INLINE Product<T> transposed(const Product<T>& p) {
+  Product<T> t = p;
+  t.rows = p.cols;
+  t.cols = p.rows;
+  t.a = p.b;
+  t.a_row_stride = p.b_col_stride;
+  t.a_depth_stride = p.b_depth_stride;
+  t.b = p.a;
+  t.b_depth_stride = p.a_depth_stride;
+  t.b_col_stride = p.a_row_stride;
+  return t;
+}
 
 // A single column, contiguous in b and c, is a single row of the transposed product:
 // eight times as fast as tiles with one lane in use (a layer with one output).
 template <class T>
-Product<T> as_row(Product<T> p) {
+Product<T> as_row(const Product<T>& p) {
   if (p.cols != 1 || p.c_row_stride != 1 || p.b_depth_stride != 1) return p;
-  Product<T> t = p;
-  t.rows = 1;
-  t.cols = p.rows;
-  t.a = p.b;
+  Product<T> t = transposed(p);
   t.a_row_stride = p.depth;
-  t.a_depth_stride = 1;
-  t.b = p.a;
-  t.b_depth_stride = p.a_depth_stride;
-  t.b_col_stride = p.a_row_stride;
   t.c_row_stride = p.rows;
   return t;
 }
+
+// How many of the last columns are computed as rows of the transposed product, which is
+// left in scratch and transposed from there into c.
+template <class T>
+LAMINA_INLINE std::size_t transposed_columns(const Product<T>& p) {
+  constexpr std::size_t lanes = Vec<T>::lanes;
+  if (p.accumulate) return 0;
+  // Both matrices along the depth, as for the gradient of a layer's input: a and c are
+  // transposed instead of b where that is half the work and their rows fill vectors.
+  // 83 -> 96 % at (32,512,784), 74 -> 95 % at (16,256,256); with more idle lanes it
+  // loses, 10 % at (20,256,256).
+  if (p.a_depth_stride == 1 && p.b_depth_stride == 1) {
+    constexpr std::size_t unit = lanes / (half_registers ? 2 : 1);
+    const std::size_t idle = parts(p.rows, unit) * unit - p.rows;
+    return idle <= 2 && 2 * p.rows * (p.depth + p.cols) <= p.depth * p.cols ? p.cols
+                                                                            : 0;
+  }
+  // Both across the depth, as for the gradient of a kernel: the columns that would
+  // leave a vector a quarter empty. 57 -> 89 % at (512,128,10), 86 -> 95 % at
+  // (100,100,100), 89 -> 93 % at (100,64,106). Sixteen rows lose 10 %; less depth
+  // was not measured.
+  if (p.a_row_stride == 1 && p.b_col_stride == 1 && p.depth >= 16 &&
+      p.rows >= 2 * lanes && p.cols < 8 * lanes && p.cols % lanes <= lanes / 4 * 3)
+    return p.cols % lanes;
+  return 0;
+}
+
+// A product in two parts, of which the first may be empty.
+template <class T>
+struct Parts {
+  Product<T> first;  // columns
+  Product<T> last;   // the other columns, as rows
+
+  Parts(const Product<T>& p, std::size_t transposed_columns) : first(p), last(p) {
+    first.cols -= transposed_columns;
+    last.cols = transposed_columns;
+    last.b += first.cols * p.b_col_stride;
+    last = transposed(last);
+    last.c_row_stride = odd_lines<T>(p.rows);
+  }
+  std::size_t scratch_of_last() const { return last.rows * last.c_row_stride; }
+  std::size_t scratch() const {
+    const std::size_t for_last = scratch_of_last() + Blocking<T>(last).scratch(last);
+    if (first.cols == 0) return for_last;
+    const std::size_t for_first = Blocking<T>(first).scratch(first);
+    return for_first > for_last ? for_first : for_last;
+  }
+  void compute() {
+    if (first.cols > 0) blocked_product(first);
+    last.c = first.scratch;
+    last.scratch = first.scratch + scratch_of_last();
+    blocked_product(last);
+    transpose_into(last.c, last.c_row_stride, last.rows, last.cols,
+                   first.c + first.cols, first.c_row_stride);
+  }
+};
 
 // ---------------------------------------------------------------- column sums
 
@@ -331,6 +309,8 @@ template <class T>
 std::size_t gemm_scratch(const Product<T>& product) {
   const Product<T> p = matrix_product::as_row(product);
   if (p.rows == 0 || p.cols == 0 || p.depth == 0 || is_dot_product(p)) return 0;
+  const std::size_t count = matrix_product::transposed_columns(p);
+  if (count > 0) return matrix_product::Parts<T>(p, count).scratch();
   return matrix_product::Blocking<T>(p).scratch(p);
 }
 
@@ -342,7 +322,11 @@ void gemm(const Product<T>& product) {
     for (std::size_t i = 0; i < p.rows && !p.accumulate; ++i)
       for (std::size_t j = 0; j < p.cols; ++j) p.c[i * p.c_row_stride + j] = 0;
   } else if (!is_dot_product(p)) {
-    matrix_product::blocked_product(p);
+    const std::size_t count = matrix_product::transposed_columns(p);
+    if (count > 0)
+      matrix_product::Parts<T>(p, count).compute();
+    else
+      matrix_product::blocked_product(p);
   } else if (p.rows == 1) {
     dot_product<T, 1>(p);
   } else if (p.rows == 2) {

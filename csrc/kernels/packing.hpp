@@ -17,39 +17,53 @@ void pack_rows(const T* from, std::size_t stride, std::size_t rows, std::size_t 
   }
 }
 
-// b by columns, b_stride apart: transposed in registers, a square at a time.
+// The asm keeps GCC from holding sixteen multiples of the stride, on the stack.
+template <class Pointer>
+LAMINA_INLINE void next(Pointer& row, std::size_t stride) {
+  row += stride;
+  asm("" : "+r"(row));
+}
+
+// to[j, i] = from[i, j], transposed in registers, a square at a time.
 template <class T>
-void pack_columns(const T* b, std::size_t b_stride, std::size_t depth, std::size_t cols,
-                  T* panel) {
+void transpose_into(const T* from, std::size_t from_stride, std::size_t rows,
+                    std::size_t cols, T* to, std::size_t to_stride) {
   using V = Vec<T>;
   constexpr std::size_t lanes = V::lanes;
-  const std::size_t width = parts(cols, lanes) * lanes;
-  for (std::size_t j = 0; j < cols; j += lanes, b += lanes * b_stride) {
-    const std::size_t count = smaller(cols - j, lanes);
-    T* to = panel + j;
-    for (std::size_t k = 0; k < depth; k += lanes, to += lanes * width) {
-      const std::size_t length = smaller(depth - k, lanes);
-      const T* from = b + k;
+  for (; rows > 0; from += lanes * from_stride, to += lanes) {
+    const std::size_t count = smaller(rows, lanes);
+    rows -= count;
+    T* below = to;
+    for (std::size_t j = 0; j < cols; j += lanes) {
+      const std::size_t length = smaller(cols - j, lanes);
+      const T* row = from + j;
       typename V::Native square[lanes];
       if (count == lanes && length == lanes) {
         repeat<lanes>([&](std::size_t i) __attribute__((always_inline)) {
-          square[i] = V::load(from + i * b_stride).value;
+          square[i] = V::load(row).value;
+          next(row, from_stride);
         });
-        transpose<lanes / 2>(square);
+        transpose(square);
         repeat<lanes>([&](std::size_t i) __attribute__((always_inline)) {
-          V(square[i]).store(to + i * width);
+          V(square[i]).store(below);
+          next(below, to_stride);
         });
       } else {
         repeat<lanes>([&](std::size_t i) __attribute__((always_inline)) {
           square[i] = V().value;
           if (i >= count) return;
-          square[i] = (length == lanes ? V::load(from + i * b_stride)
-                                       : V::load_first(from + i * b_stride, length))
-                          .value;
+          square[i] =
+              (length == lanes ? V::load(row) : V::load_first(row, length)).value;
+          next(row, from_stride);
         });
-        transpose<lanes / 2>(square);
+        transpose(square);
         repeat<lanes>([&](std::size_t i) __attribute__((always_inline)) {
-          if (i < length) V(square[i]).store(to + i * width);
+          if (i >= length) return;
+          if (count == lanes)
+            V(square[i]).store(below);
+          else
+            V(square[i]).store_first(below, count);
+          next(below, to_stride);
         });
       }
     }

@@ -151,7 +151,7 @@ class ShortRows {
     repeat<side>([&](std::size_t i) __attribute__((always_inline)) {
       __builtin_memcpy(&square[i], from + i * from_stride, sizeof square[i]);
     });
-    transpose<side / 2>(square);
+    transpose(square);
     repeat<side>([&](std::size_t i) __attribute__((always_inline)) {
       __builtin_memcpy(to + i * to_stride, &square[i], sizeof square[i]);
     });

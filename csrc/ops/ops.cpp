@@ -75,16 +75,26 @@ class Parts {
     const auto size = static_cast<double>(product.rows * product.cols * product.depth);
     cycles_ = cycles_of<T>(size / 16) / static_cast<double>(units_);
     workers_ = workers_for(units_, cycles_);
-    // Enough for a part too: less is never more.
-    each_ = (kernels.gemm_scratch(product) + 15) / 16 * 16;
+    whole_ = rounded(kernels.gemm_scratch(product));
+    if (workers_ > 1) {
+      // Of a part with a unit to spare, as the last one may have.
+      Product<T> part = product;
+      const std::size_t units = largest_part(units_, cycles_, workers_) + 1;
+      if (by_columns_)
+        part.cols = std::min(part.cols, units * panel);
+      else
+        part.rows = std::min(part.rows, units * block);
+      part_ = rounded(kernels.gemm_scratch(part));
+    }
   }
-  std::size_t scratch() const { return workers_ * each_; }
+  std::size_t scratch() const { return whole_ + (workers_ - 1) * part_; }
 
   void run(T* scratch) const {
     parallel(units_, cycles_, workers_,
              [&](std::size_t first, std::size_t count, std::size_t worker) {
                Product<T> p = product;
-               p.scratch = scratch + worker * each_;
+               p.scratch =
+                   worker == 0 ? scratch : scratch + whole_ + (worker - 1) * part_;
                const std::size_t extent = by_columns_ ? p.cols : p.rows;
                const std::size_t begin = border(first, extent);
                const std::size_t size = border(first + count, extent) - begin;
@@ -104,13 +114,15 @@ class Parts {
  private:
   static constexpr std::size_t panel = 64, block = 48;  // widths that tiles divide
 
+  static std::size_t rounded(std::size_t elements) { return (elements + 15) / 16 * 16; }
+
   std::size_t border(std::size_t unit, std::size_t extent) const {
     return unit == units_ ? extent : unit * (by_columns_ ? panel : block);
   }
 
   const Kernels<T>& kernels_;
   bool by_columns_;
-  std::size_t units_, workers_, each_;
+  std::size_t units_, workers_, whole_, part_ = 0;
   double cycles_;
 };
 
@@ -151,7 +163,7 @@ void activate(const Kernels<T>& table, Pass pass, std::size_t index, const T* x,
       x != y && saved != y && beyond_cache((backward ? 3 : 2) * n * sizeof(T));
   const bool from_output =
       backward && saves_output(info, static_cast<double>(parameter));
-  const double cycles = cycles_of<T>(from_output ? 0.5 : info.cycles);
+  const double cycles = cycles_of<T>(from_output ? 0.07 : info.cycles);
   parallel_elements(n, cycles, [&](std::size_t begin, std::size_t size) {
     fill(table, y + begin, size, far, [&](std::size_t first, std::size_t count, T* to) {
       const std::size_t at = begin + first;
@@ -198,7 +210,7 @@ template <class T>
 void dropout_masked(const T* dy, const std::uint8_t* mask, T* dx, std::size_t n,
                     T scale) {
   const Kernels<T>& table = kernels<T>();
-  parallel_elements(n, cycles_of<T>(0.4), [&](std::size_t begin, std::size_t size) {
+  parallel_elements(n, cycles_of<T>(0.07), [&](std::size_t begin, std::size_t size) {
     table.dropout_masked(dy + begin, mask + begin / 8, dx + begin, size, scale);
   });
 }

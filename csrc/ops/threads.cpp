@@ -15,6 +15,7 @@
 #include <system_error>
 #include <thread>
 #include <utility>
+#include <vector>
 
 #if defined(__linux__)
 #include <sched.h>
@@ -29,8 +30,10 @@ using Time = Clock::time_point;
 using std::chrono::microseconds;
 using std::chrono::milliseconds;
 
-// In cycles. Waking a helper takes 30 to 45 us, of which the caller loses 5.
-constexpr double worth_waking = 400e3;
+// In cycles. A helper that sleeps comes 50 to 300 us after it is called, and calling it
+// costs 5 to 18 us (the larger ones in a virtual machine, whose idle processors are not
+// there).
+constexpr double worth_waking = 1e6;
 constexpr double smallest_part = 5e3;
 constexpr double longest_part = 0.5e9;  // for an interrupt to be heard
 constexpr std::size_t parts_each =
@@ -39,6 +42,10 @@ constexpr std::size_t parts_each =
 // A helper waits so long for the next call before it sleeps. OpenBLAS's threads spin
 // for 0.1 s, and take the time from whoever has work.
 constexpr auto spin = microseconds(60);
+
+// Helpers that were called may still be on their way for so long: they are not called
+// again.
+constexpr auto coming = microseconds(300);
 
 // Whoever waits longer than this for a helper's last part waits for a processor that
 // someone else has: calls stay alone for a while, each time that happens for twice as
@@ -94,7 +101,17 @@ struct Parts {
     // i * units / count without overflow
     return units / count * i + units % count * i / count;
   }
+  std::size_t largest() const { return units / count + (units % count != 0); }
 };
+
+Parts parts_of(std::size_t units, double cycles, std::size_t workers) {
+  const double total = static_cast<double>(units) * cycles;
+  const double wanted = std::max(
+      std::min(total / smallest_part, static_cast<double>(workers * parts_each)),
+      total / longest_part);
+  const double most = static_cast<double>(std::min(units, most_parts));
+  return {units, static_cast<std::size_t>(std::clamp(wanted, 1.0, most))};
+}
 
 // The helpers live as long as the process; the object is never destroyed.
 class Pool {
@@ -110,8 +127,9 @@ class Pool {
     const std::size_t awake = made_ - sleeping_.load(std::memory_order_relaxed);
     const bool shared = now >= resume_ && made_ > 0 && (wake || awake > 0);
     bool stopped = false;
-    if (shared) stopped = !fork_and_join(parts, helpers, wake, call, work, poll);
-    ended_ = Clock::now();
+    if (shared) stopped = !fork_and_join(parts, helpers, wake, call, work, poll, now);
+    ended_ = shared ? Clock::now()
+                    : now + std::chrono::nanoseconds(static_cast<long>(cycles / 3.5));
     taken_.store(false, std::memory_order_release);
     if (stopped) throw Interrupted{};
     return shared;
@@ -125,18 +143,39 @@ class Pool {
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &former);
     try {
-      for (; made_ < wanted; ++made_)
-        std::thread([this, id = made_] { help(id); }).detach();
+      for (; made_ < wanted; ++made_) {
+        std::thread helper([this, id = made_] { help(id); });
+        threads_.push_back(helper.native_handle());
+        helper.detach();
+      }
     } catch (const std::system_error&) {  // the system has no more; it may have later
       retry_ = now + std::chrono::seconds(1);
     }
     pthread_sigmask(SIG_SETMASK, &former, nullptr);
+    avoided_ = -1;
+  }
+
+  // Linux starts and wakes threads where their caller runs, moves callers to where a
+  // helper spins, and leaves both there for milliseconds while another processor is
+  // idle.
+  void keep_away() {
+#if defined(__linux__)
+    const int here = sched_getcpu();
+    cpu_set_t others;
+    if (here == avoided_ || sched_getaffinity(0, sizeof others, &others) != 0) return;
+    avoided_ = here;
+    CPU_CLR(here, &others);
+    if (CPU_COUNT(&others) == 0) return;
+    for (const pthread_t helper : threads_)
+      pthread_setaffinity_np(helper, sizeof others, &others);
+#endif
   }
 
   // False if it was stopped.
   bool fork_and_join(Parts parts, std::size_t helpers, bool wake, pool::Call* call,
-                     const void* work, Poll poll) {
+                     const void* work, Poll poll, Time began) {
     Poller interrupted(poll);
+    keep_away();
     // Helpers that still look at the former call cannot take a part of it any more, nor
     // of this one before they have read all of what follows.
     parts_units_.store(parts.units, std::memory_order_release);
@@ -149,11 +188,12 @@ class Pool {
     ticket =
         Ticket::of(ticket.number() + 1, 0, static_cast<std::uint32_t>(parts.count));
     ticket_.store(ticket.word, std::memory_order_seq_cst);
-    if (wake && sleeping_.load(std::memory_order_seq_cst) > 0) {
+    if (wake && sleeping_.load(std::memory_order_seq_cst) > 0 &&
+        began - rang_ > coming) {
+      rang_ = began;
       bell_.fetch_add(1, std::memory_order_seq_cst);
       bell_.notify_all();
     }
-    const Time began = Clock::now();
     bool stopped = false;
     while (!stopped) {
       ticket.word = ticket_.load(std::memory_order_acquire);
@@ -177,10 +217,7 @@ class Pool {
 
   // Until helpers have done that many parts. The caller did `own` since it began.
   void await(std::size_t theirs, Time began, std::size_t own) {
-    if (done_.load(std::memory_order_acquire) == theirs) {
-      pause_ = std::max<Clock::duration>(pause_ / 2, first_pause);
-      return;
-    }
+    if (done_.load(std::memory_order_acquire) == theirs) return;
     const Time start = Clock::now();
     for (unsigned turn = 1; done_.load(std::memory_order_acquire) != theirs; ++turn)
       turn % 1024 ? relax() : std::this_thread::yield();
@@ -188,6 +225,8 @@ class Pool {
     if (now - start > patience + 2 * (start - began) / static_cast<long>(own)) {
       resume_ = now + pause_;
       pause_ = std::min<Clock::duration>(2 * pause_, longest_pause);
+    } else {
+      pause_ = std::max<Clock::duration>(pause_ / 2, first_pause);
     }
   }
 
@@ -230,7 +269,9 @@ class Pool {
   // Written by whoever has the pool.
   std::atomic<bool> taken_{false};
   std::size_t made_ = 0;
-  Time ended_{}, retry_{}, resume_{};
+  std::vector<pthread_t> threads_;
+  int avoided_ = -1;  // the processor that they leave to the caller
+  Time ended_{}, rang_{}, retry_{}, resume_{};
   Clock::duration pause_ = first_pause;
 
   // The present call.
@@ -328,16 +369,16 @@ std::size_t limit_threads(std::size_t count) {
 
 Poll set_poll(Poll poll) { return std::exchange(thread_poll, poll); }
 
+std::size_t largest_part(std::size_t units, double cycles, std::size_t workers) {
+  return parts_of(units, cycles, workers).largest();
+}
+
 void pool::run(std::size_t units, double cycles, std::size_t workers, Call* call,
                const void* work) {
   const double total = static_cast<double>(units) * cycles;
   if (workers == 1 && total <= longest_part) return call(work, 0, units, 0);
 
-  const double wanted = std::max(
-      std::min(total / smallest_part, static_cast<double>(workers * parts_each)),
-      total / longest_part);
-  const double most = static_cast<double>(std::min(units, most_parts));
-  const Parts parts{units, static_cast<std::size_t>(std::clamp(wanted, 1.0, most))};
+  const Parts parts = parts_of(units, cycles, workers);
   const std::size_t helpers = std::min(workers, parts.count) - 1;
   if (helpers > 0 && get_pool().share(parts, helpers, total, call, work, thread_poll))
     return;

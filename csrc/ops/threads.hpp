@@ -50,10 +50,13 @@ inline std::size_t workers_for(std::size_t units, double cycles) {
   return small ? 1 : get_threads();
 }
 
+// The most units that a worker but the first gets at a time.
+std::size_t largest_part(std::size_t units, double cycles, std::size_t workers);
+
 // Runs work(first, count, worker) over all of 0 ... units - 1, parts of it at the same
 // time on several threads if that pays; `cycles` is what a unit takes, roughly. Each of
 // the `workers`, numbered from 0, does one part at a time. Work within work, or while
-// another thread has the pool, stays with its thread. `work` must not throw.
+// another thread has the pool, stays with its thread, whole. `work` must not throw.
 template <class Work>
 void parallel(std::size_t units, double cycles, std::size_t workers, const Work& work) {
   if (static_cast<double>(units) * cycles < pool::worth_sharing) {

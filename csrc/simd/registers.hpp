@@ -40,34 +40,41 @@ LAMINA_INLINE Native shuffle(Native x, Native y, Indices<I...>) {
   return __builtin_shufflevector(x, y, Pattern::at(I)...);
 }
 
-// Blocks of `size` lanes, the even (odd) ones of x and of y in turn.
-template <std::size_t size, std::size_t lanes, bool odd>
-struct AlternateBlocks {
-  static constexpr int at(std::size_t i) {
-    const bool from_y = i / size % 2 == 1;
-    return static_cast<int>(i + (from_y ? lanes - size : 0) + (odd ? size : 0));
-  }
-};
-// Blocks of `size` lanes, all even (odd) ones of x and then of y.
-template <std::size_t size, bool odd>
+// In each group of lanes: its even (odd) blocks of `size` lanes of x, then those of y.
+template <std::size_t size, std::size_t group, std::size_t lanes, bool odd>
 struct GatherBlocks {
   static constexpr int at(std::size_t i) {
-    return static_cast<int>(i / size * 2 * size + i % size + (odd ? size : 0));
+    const std::size_t in_group = i % group, block = in_group / size * 2 * size;
+    const std::size_t from = block < group ? block : block - group + lanes;
+    return static_cast<int>(from + i - in_group + in_group % size + (odd ? size : 0));
   }
 };
 
-// Transposes a square of lanes x lanes elements, in log2(lanes) steps. Template
-// recursion, since GCC 12 keeps the square in memory if a loop halves `size`.
-template <std::size_t size, std::size_t lanes, class Native>
+template <std::size_t size, std::size_t group, std::size_t distance, std::size_t lanes,
+          class Native>
+LAMINA_INLINE void transpose_blocks(Native (&square)[lanes]) {
+  if constexpr (distance < group) {
+    using All = typename FirstIndices<lanes>::type;
+    repeat<lanes>([&](std::size_t i) __attribute__((always_inline)) {
+      if (i & distance) return;
+      const Native x = square[i], y = square[i + distance];
+      square[i] = shuffle<GatherBlocks<size, group, lanes, false>>(x, y, All{});
+      square[i + distance] =
+          shuffle<GatherBlocks<size, group, lanes, true>>(x, y, All{});
+    });
+    transpose_blocks<size, group, 2 * distance>(square);
+  }
+}
+// Transposes a square of lanes x lanes elements, in log2(lanes) steps: first within 16
+// bytes, then the blocks of 16 bytes, since x86 has an instruction for each such step.
+// 80 -> 85 % for the product dz w^T of (32,64,64).
+// Template recursion, since GCC 12 keeps the square in memory if a loop doubles
+// `distance`.
+template <std::size_t lanes, class Native>
 LAMINA_INLINE void transpose(Native (&square)[lanes]) {
-  using All = typename FirstIndices<lanes>::type;
-  repeat<lanes>([&](std::size_t i) __attribute__((always_inline)) {
-    if (i & size) return;
-    const Native x = square[i], y = square[i + size];
-    square[i] = shuffle<AlternateBlocks<size, lanes, false>>(x, y, All{});
-    square[i + size] = shuffle<AlternateBlocks<size, lanes, true>>(x, y, All{});
-  });
-  if constexpr (size > 1) transpose<size / 2>(square);
+  constexpr std::size_t block = 16 * lanes / sizeof(Native);
+  transpose_blocks<1, block, 1>(square);
+  transpose_blocks<block, lanes, block>(square);
 }
 
 // Folds lane i with lane i + half, halving: v op its upper half, down to one number.
@@ -102,8 +109,8 @@ LAMINA_INLINE Native fold_each(const Native* vector) {
   Native half[size];
   repeat<size>([&](std::size_t i) __attribute__((always_inline)) {
     const Native x = vector[2 * i], y = vector[2 * i + 1];
-    half[i] = shuffle<GatherBlocks<size, false>>(x, y, All{}) +
-              shuffle<GatherBlocks<size, true>>(x, y, All{});
+    half[i] = shuffle<GatherBlocks<size, lanes, lanes, false>>(x, y, All{}) +
+              shuffle<GatherBlocks<size, lanes, lanes, true>>(x, y, All{});
   });
   if constexpr (size > 1)
     return fold_each<size, lanes>(half);

@@ -5,6 +5,8 @@ their backward work on plain arrays; `Sequential` trains nets of `Dense`, `Activ
 `Dropout` and `Standardize` layers.
 """
 
+import contextlib
+
 from lamina import _core, activations, initializers, losses, optimizers
 from lamina._core import *
 from lamina._core import __version__
@@ -27,6 +29,9 @@ from lamina.history import History
 from lamina.layers import Activation, Dense, Dropout, Layer, Standardize
 from lamina.model import Sequential
 from lamina.optimizers import SGD, Adam
+
+with contextlib.suppress(ImportError):  # threadpoolctl is not installed
+    from lamina import _threadpool as _threadpool
 
 __all__ = [
     "SGD",
