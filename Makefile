@@ -8,7 +8,7 @@ SOURCES := $(shell find csrc -type f) CMakeLists.txt pyproject.toml \
 # An editable install redirects imports to the files it knew: new ones need a new install.
 MODULES := $(sort $(wildcard python/lamina/*.py))
 
-.PHONY: demo test test-arm64 accuracy bench bench-full bench-peers bench-check bench-counts lint format generate wheel clean
+.PHONY: demo test test-arm64 sanitize accuracy bench bench-full bench-peers bench-check bench-counts lint format generate wheel clean
 
 demo: $(VENV)/installed
 	$(BIN)/python examples/digits.py
@@ -19,6 +19,11 @@ test: $(VENV)/installed
 # On an emulated arm64 processor; tools/arm64.sh says what to install. Half an hour.
 test-arm64: $(VENV)/environment
 	tools/arm64.sh
+
+# Memory errors and undefined behaviour, then data races; tools/sanitize.sh says how.
+sanitize: $(VENV)/environment
+	tools/sanitize.sh address,undefined
+	tools/sanitize.sh thread
 
 # Against NumPy and Cython, what says most: two minutes.
 bench: $(VENV)/installed

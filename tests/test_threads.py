@@ -75,6 +75,26 @@ def keep(seed):
 together(*[lambda seed=seed: keep(seed) for seed in range(8)])
 assert all((found[seed] == alone[seed]).all() for seed in range(8))
 """,
+    # One call has the pool, others do their work themselves: for no one another result.
+    "calls that want the pool at once": """
+import lamina as lm
+lm.set_num_threads(4)
+rng = np.random.default_rng(0)
+x = rng.normal(size=(400, 400)).astype(np.float32)
+z = rng.normal(size=(1000, 400)).astype(np.float32)
+calls = [lambda: lm.matmul(x, x), lambda: lm.tanh(z), lambda: lm.softmax(z),
+         lambda: lm.dense_backward(z, z, x, z, "tanh", dropout=0.5, seed=1)[1]]
+with lm.threads(1):
+    alone = [call().tobytes() for call in calls]
+right = []
+def repeat(first):
+    for i in range(first, first + 12):
+        with lm.threads(1 + i % 5):
+            right.append(calls[i % 4]().tobytes() == alone[i % 4])
+        right.append(calls[i % 4]().tobytes() == alone[i % 4])
+together(*[lambda first=first: repeat(first) for first in range(4)])
+assert right == [True] * 96, right
+""",
 }
 
 
