@@ -154,6 +154,21 @@ def test_any_number_of_threads_gives_the_same_bits(
                 np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(
+    ("rows", "depth", "columns", "left", "right"),
+    [(4096, 300, 140, "F", "C"), (32, 4096, 130, "C", "F"), (96, 3000, 100, "C", "F")],
+)
+def test_parts_that_need_more_memory_than_the_whole(
+    rows: int, depth: int, columns: int, left: Any, right: Any, dtype: Any, target: str
+) -> None:
+    a = np.asarray(np.round(numbers(rows, depth)), dtype, order=left)
+    b = np.asarray(np.round(numbers(depth, columns)), dtype, order=right)
+    with lm.threads(2):
+        for _ in range(5):
+            np.testing.assert_array_equal(lm.matmul(a, b), a @ b)  # exact: integers
+
+
 def test_many_python_threads_share_the_pool() -> None:
     x = numbers(400, 400, dtype=np.float32)
     with lm.threads(1):

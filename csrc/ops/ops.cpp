@@ -75,17 +75,21 @@ class Parts {
     const auto size = static_cast<double>(product.rows * product.cols * product.depth);
     cycles_ = cycles_of<T>(size / 16) / static_cast<double>(units_);
     workers_ = workers_for(units_, cycles_);
-    whole_ = rounded(kernels.gemm_scratch(product));
+    // Smaller products may need more: every size that a part can have is asked for.
+    whole_ = kernels.gemm_scratch(product);
     if (workers_ > 1) {
-      // Of a part with a unit to spare, as the last one may have.
-      Product<T> part = product;
-      const std::size_t units = largest_part(units_, cycles_, workers_) + 1;
-      if (by_columns_)
-        part.cols = std::min(part.cols, units * panel);
-      else
-        part.rows = std::min(part.rows, units * block);
-      part_ = rounded(kernels.gemm_scratch(part));
+      const std::size_t most = largest_part(units_, cycles_, workers_);
+      const std::size_t unit = by_columns_ ? panel : block;
+      const std::size_t extent = by_columns_ ? product.cols : product.rows;
+      for (const std::size_t units : {most, most - 1})
+        for (const std::size_t rest : {std::size_t{0}, extent - units_ * unit}) {
+          Product<T> part = product;
+          (by_columns_ ? part.cols : part.rows) = units * unit + rest;
+          if (units > 0) part_ = std::max(part_, kernels.gemm_scratch(part));
+        }
     }
+    part_ = rounded(part_);
+    whole_ = std::max(rounded(whole_), part_);
   }
   std::size_t scratch() const { return whole_ + (workers_ - 1) * part_; }
 

@@ -53,6 +53,8 @@ constexpr auto coming = microseconds(300);
 constexpr auto patience = microseconds(100);
 constexpr auto first_pause = milliseconds(10), longest_pause = milliseconds(640);
 
+constexpr std::size_t most_threads = 1024;
+
 constexpr auto between_polls = milliseconds(100);
 
 inline void relax() {
@@ -141,14 +143,16 @@ class Pool {
     // Signals are for the threads of the program.
     sigset_t all, former;
     sigfillset(&all);
+    for (const int fault : {SIGSEGV, SIGBUS, SIGFPE, SIGILL}) sigdelset(&all, fault);
     pthread_sigmask(SIG_SETMASK, &all, &former);
     try {
+      threads_.reserve(wanted);
       for (; made_ < wanted; ++made_) {
         std::thread helper([this, id = made_] { help(id); });
         threads_.push_back(helper.native_handle());
         helper.detach();
       }
-    } catch (const std::system_error&) {  // the system has no more; it may have later
+    } catch (const std::exception&) {  // the system has no more; it may have later
       retry_ = now + std::chrono::seconds(1);
     }
     pthread_sigmask(SIG_SETMASK, &former, nullptr);
@@ -195,18 +199,16 @@ class Pool {
       bell_.notify_all();
     }
     bool stopped = false;
-    while (!stopped) {
+    for (;;) {
       ticket.word = ticket_.load(std::memory_order_acquire);
       if (!ticket.open()) break;
       const std::size_t i = ticket.front();
-      stopped = i > 0 && interrupted();
+      stopped = stopped || (i > 0 && interrupted());
       const Ticket next = Ticket::of(
           ticket.number(), stopped ? ticket.back() : ticket.front() + 1, ticket.back());
       if (!ticket_.compare_exchange_strong(ticket.word, next.word,
-                                           std::memory_order_acq_rel)) {
-        stopped = false;
+                                           std::memory_order_acq_rel))
         continue;
-      }
       if (!stopped)
         call(work, parts.border(i), parts.border(i + 1) - parts.border(i), 0);
     }
@@ -326,7 +328,8 @@ double quota_of_cgroups() {
       const double share =
           std::strtod(quota.c_str(), nullptr) / std::strtod(period.c_str(), nullptr);
       if (share > 0) least = std::min(least, share);  // not "max", -1 or nothing
-      if (!root) group.resize(group.rfind('/'));
+      const auto slash = group.rfind('/');
+      if (!root) group.resize(slash == std::string::npos ? 0 : slash);
     }
   }
   return least;
@@ -360,11 +363,11 @@ std::size_t get_threads() {
 }
 
 void set_threads(std::size_t count) {
-  process_threads.store(count, std::memory_order_relaxed);
+  process_threads.store(std::min(count, most_threads), std::memory_order_relaxed);
 }
 
 std::size_t limit_threads(std::size_t count) {
-  return std::exchange(thread_limit, count);
+  return std::exchange(thread_limit, std::min(count, most_threads));
 }
 
 Poll set_poll(Poll poll) { return std::exchange(thread_poll, poll); }

@@ -14,7 +14,7 @@ namespace lamina {
 // How many threads a call may use, the caller's included: what limit_threads() says for
 // this thread, else what set_threads() says, else default_threads().
 std::size_t get_threads();
-void set_threads(std::size_t count);  // at least 1
+void set_threads(std::size_t count);  // at least 1; 1024 at most are used
 
 // For calls of this thread alone; 0 lifts the limit. Returns the former one.
 std::size_t limit_threads(std::size_t count);
@@ -47,7 +47,8 @@ void run(std::size_t units, double cycles, std::size_t workers, Call* call,
 // How many workers such work can get: each needs scratch memory of its own.
 inline std::size_t workers_for(std::size_t units, double cycles) {
   const bool small = static_cast<double>(units) * cycles < pool::worth_sharing;
-  return small ? 1 : get_threads();
+  const std::size_t threads = small ? 1 : get_threads();
+  return threads < units ? threads : units > 0 ? units : 1;
 }
 
 // The most units that a worker but the first gets at a time.
