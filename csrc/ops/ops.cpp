@@ -5,29 +5,50 @@
 #include <cstring>
 #include <memory>
 #include <new>
+#include <utility>
 
 namespace lamina {
 
 namespace {
 
-// 64-byte aligned scratch of one thread, grown to the largest request and kept until
-// the thread ends, so that a loop of layers allocates once.
-template <class T>
-T* scratch(std::size_t count) {
+// 64-byte aligned memory of one thread, grown to the largest request and kept until the
+// thread ends, so that a loop of layers allocates once. A call within a call, from the
+// handler of a signal, gets memory of its own.
+class Kept {
+ public:
+  explicit Kept(std::size_t bytes) : block_(std::move(kept_)) {
+    if (bytes <= block_.bytes) return;
+    block_ = {};
+    block_.memory.reset(::operator new(bytes, std::align_val_t(64)));
+    block_.bytes = bytes;
+  }
+  ~Kept() {
+    if (block_.bytes > kept_.bytes) std::swap(block_, kept_);
+  }
+  Kept(const Kept&) = delete;
+  Kept& operator=(const Kept&) = delete;
+  void* get() const { return block_.memory.get(); }
+
+ private:
   struct Free {
     void operator()(void* p) const { ::operator delete(p, std::align_val_t(64)); }
   };
-  thread_local std::unique_ptr<void, Free> memory;
-  thread_local std::size_t capacity = 0;
-  const std::size_t bytes = count * sizeof(T);
-  if (bytes > capacity) {
-    memory.reset();
-    capacity = 0;
-    memory.reset(::operator new(bytes, std::align_val_t(64)));
-    capacity = bytes;
-  }
-  return static_cast<T*>(memory.get());
-}
+  struct Block {
+    std::unique_ptr<void, Free> memory;
+    std::size_t bytes = 0;
+    Block() = default;
+    Block(Block&& other) noexcept
+        : memory(std::move(other.memory)), bytes(std::exchange(other.bytes, 0)) {}
+    Block& operator=(Block&& other) noexcept {
+      memory = std::move(other.memory);
+      bytes = std::exchange(other.bytes, 0);
+      return *this;
+    }
+  };
+  Block block_;
+  static thread_local Block kept_;
+};
+thread_local Kept::Block Kept::kept_;
 
 // Of an element of T, from those of a float.
 template <class T>
@@ -134,7 +155,8 @@ class Parts {
 template <class T>
 void multiply(const Kernels<T>& k, const Matrix<T>& a, const Matrix<T>& b, T* c) {
   const Parts<T> parts(k, product(a, b, c));
-  parts.run(scratch<T>(parts.scratch()));
+  const Kept scratch(parts.scratch() * sizeof(T));
+  parts.run(static_cast<T*>(scratch.get()));
 }
 
 }  // namespace
@@ -271,7 +293,8 @@ void dense_backward(const T* dy, const Matrix<T>& x, const Matrix<T>& kernel,
   Parts<T> kernel_gradient(k, product(x.transposed(), shape, dkernel));
   const std::size_t packed = std::max(dx ? input_gradient.scratch() : 0,
                                       dkernel ? kernel_gradient.scratch() : 0);
-  T* const memory = scratch<T>(dz_count + packed);
+  const Kept scratch((dz_count + packed) * sizeof(T));
+  T* const memory = static_cast<T*>(scratch.get());
   const T* dz = dy;
   if (dropout) {
     lamina::dropout(k, dy, memory, count, dropout->bits, dropout->values.gradient());
