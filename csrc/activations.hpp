@@ -109,7 +109,10 @@ struct Elu {
                              .max_derivative_error = {1, 1},
                              .initializer = "he_normal"};
   double alpha = info.parameter.initial;
-  auto forward(auto x) const { return fma(expm1(x), alpha, max(0.0, x)); }
+  auto forward(auto x) const {
+    if (alpha - alpha != 0) return select(x > 0.0, x, alpha * expm1(x));  // not 0 * inf
+    return fma(expm1(x), alpha, max(0.0, x));
+  }
   auto derivative(auto saved) const {
     if (alpha < 0) return select(saved > 0.0, 1.0, alpha * exp(saved));
     return select(saved > 0.0, 1.0, saved + alpha);

@@ -214,6 +214,8 @@ def test_kinks(target: str) -> None:
     assert [slope("soft_shrink", x) for x in (-0.5, 0, 0.5)] == [0, 0, 0]
     assert float(lm.leaky_relu(-2.0, negative_slope=2.0)) == -4
     assert not np.signbit(lm.relu(np.float32(-0.0)))
+    steep = lm.elu(np.array([-1.0, 0.0, 2.0], np.float32), alpha=np.inf)
+    np.testing.assert_array_equal(steep[[0, 2]], [-np.inf, 2])
 
 
 # NaN, infinities, subnormals ----------------------------------------------------------

@@ -193,10 +193,10 @@ def test_many_python_threads_share_the_pool() -> None:
 
 MULTIPLY = """
 lm.set_num_threads(4)
-x = np.ones((700, 700), np.float32)
+x = np.ones((300, 300), np.float32)
 def multiply(_=None):
     y = lm.matmul(x, x)
-    return bool((y == 700).all())
+    return bool((y == 300).all())
 """
 
 
@@ -222,9 +222,9 @@ def product_of_ones(size: int) -> float:
 
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
 def test_processes_of_a_pool(method: str) -> None:
-    assert product_of_ones(700) == 700
+    assert product_of_ones(300) == 300
     with ProcessPoolExecutor(2, get_context(method)) as pool:
-        assert list(pool.map(product_of_ones, [700] * 6)) == [700.0] * 6
+        assert list(pool.map(product_of_ones, [300] * 6)) == [300.0] * 6
 
 
 def test_exit_while_helpers_wait() -> None:
@@ -241,7 +241,7 @@ size = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
 limit = size + (4 << 20)  # half of a thread's stack
 subprocess.run(["prlimit", f"--pid={os.getpid()}", f"--as={limit}:"], check=True)
 lm.matmul(x, x, out=y)
-print((y == 700).all(), len(os.listdir("/proc/self/task")))
+print((y == 300).all(), len(os.listdir("/proc/self/task")))
 """
     assert script(MULTIPLY + text, OPENBLAS_NUM_THREADS="1") == "True 1"
 

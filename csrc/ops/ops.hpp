@@ -1,6 +1,6 @@
 // The library without Python: matrices, dense layers and dropout on raw pointers.
 // Shapes and dtypes have been checked by the caller; every function may throw
-// std::bad_alloc, before anything is written.
+// std::bad_alloc, before anything is written, and Interrupted (threads.hpp), after.
 #pragma once
 
 #include <atomic>

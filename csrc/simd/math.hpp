@@ -155,8 +155,8 @@ struct Exponential {
     const V power = V::from_bits((bits(shifted) - C::bias) << C::mantissa);
     return fma(power, q, power - 1.0);
   }
-  // exp(x) = up / down, 2^lift (1 + q) and 2^(lift - n): normal numbers for x down to
-  // -60 and up to limit, which a division rounds once, to a subnormal too.
+  // exp(x) = up / down, 2^lift (1 + q) and 2^(lift - n): normal numbers for x from -60
+  // on, which a division rounds once, to a subnormal too; at limit `down` is 0.
   LAMINA_INLINE V up() const { return fma(q, power, power); }
   // factor up + other, a power of two: rounded once where n is small
   LAMINA_INLINE V up_plus(V other, double factor = 1) const {
