@@ -2,7 +2,7 @@
 #pragma once
 
 #include "bindings/numpy.hpp"
-#include "ops/threads.hpp"
+#include "ops/ops.hpp"
 
 namespace lamina {
 
@@ -45,10 +45,16 @@ auto in_precision(bool is_double, Function f) {
   return is_double ? f(double{}) : f(float{});
 }
 
+// "inverted", "classic" or "alpha", else ValueError.
+DropoutMode dropout_mode(pybind11::handle mode);
+
 // matmul, dense, dropout and their backward; random words.
 void register_functions(pybind11::module_& module);
 
 // Losses and optimizers.
 void register_training(pybind11::module_& module);
+
+// Whole nets.
+void register_network(pybind11::module_& module);
 
 }  // namespace lamina

@@ -73,16 +73,6 @@ std::uint64_t seed_again(py::handle seed, py::handle rate) {
   return 0;
 }
 
-DropoutMode dropout_mode(py::handle mode) {
-  constexpr const char* names[] = {"inverted", "classic", "alpha"};
-  if (PyUnicode_Check(mode.ptr()))
-    for (int i = 0; i < 3; ++i)
-      if (PyUnicode_CompareWithASCIIString(mode.ptr(), names[i]) == 0)
-        return static_cast<DropoutMode>(i);
-  throw py::value_error("mode must be 'inverted', 'classic' or 'alpha', got " +
-                        shown(mode));
-}
-
 // `name` is what the caller's argument is called.
 DropoutChoice dropout_of(const char* name, py::handle rate, std::uint64_t seed,
                          py::handle offset, DropoutMode mode = DropoutMode::inverted) {
@@ -237,9 +227,10 @@ py::object py_dropout(py::handle x, py::handle rate, py::handle seed, py::handle
 
 // A layer's: each of its steps is a stream of the seed.
 py::object py_dropout_stream(py::handle x, double rate, std::uint64_t seed,
-                             std::uint64_t stream, py::handle mode, bool gradient) {
+                             std::uint64_t stream, std::uint64_t offset,
+                             py::handle mode, bool gradient) {
   return apply_dropout(x, py::none(),
-                       dropout_choice(rate, seed, stream, 0, dropout_mode(mode)),
+                       dropout_choice(rate, seed, stream, offset, dropout_mode(mode)),
                        gradient);
 }
 
@@ -319,6 +310,16 @@ py::object compiled(py::handle declaration) {
 }
 
 }  // namespace
+
+DropoutMode dropout_mode(py::handle mode) {
+  constexpr const char* names[] = {"inverted", "classic", "alpha"};
+  if (PyUnicode_Check(mode.ptr()))
+    for (int i = 0; i < 3; ++i)
+      if (PyUnicode_CompareWithASCIIString(mode.ptr(), names[i]) == 0)
+        return static_cast<DropoutMode>(i);
+  throw py::value_error("mode must be 'inverted', 'classic' or 'alpha', got " +
+                        shown(mode));
+}
 
 void register_functions(py::module_& m) {
   m.def("compiled", compiled);

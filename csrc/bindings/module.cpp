@@ -72,6 +72,7 @@ PYBIND11_MODULE(_core, m, pybind11::mod_gil_not_used()) {
 
   register_functions(m);
   register_training(m);
+  register_network(m);
 
   m.def("targets", target_names, py::arg("available_only") = false);
   m.def("get_target", [] { return active().name; });

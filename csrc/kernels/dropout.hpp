@@ -173,6 +173,21 @@ template <class T>
   if (i < n) keep(V::load_first(dy + i, n - i), i, n - i).store_first(dx + i, n - i);
 }
 
+// The gradient of relu before a dropout, from what came out: zeros in y are one's or the
+// other's, and the gradients of both are zero there.
+template <class T>
+[[gnu::flatten]] void relu_dropout_backward(const T* dy, const T* y, T* dx,
+                                            std::size_t n, T scale) {
+  using V = Vec<T>;
+  const auto step = [=](V d, V out) { return select(out > 0.0, d * V(scale), 0.0); };
+  std::size_t i = 0;
+  for (; i + V::lanes <= n; i += V::lanes)
+    step(V::load(dy + i), V::load(y + i)).store(dx + i);
+  if (i < n)
+    step(V::load_first(dy + i, n - i), V::load_first(y + i, n - i))
+        .store_first(dx + i, n - i);
+}
+
 inline void random_words(std::uint32_t* words, std::size_t n, std::uint64_t seed,
                          std::uint64_t stream) {
   const Philox random(seed, stream);

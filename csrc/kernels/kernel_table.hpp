@@ -86,6 +86,8 @@ struct Kernels {
   // / 8
   void (*dropout_masked)(const T* dy, const std::uint8_t* mask, T* dx, std::size_t n,
                          T scale);
+  // dx = dy scale where y > 0, else 0
+  void (*relu_dropout_backward)(const T* dy, const T* y, T* dx, std::size_t n, T scale);
 
   // Per-row losses and their gradient times `scale`; gradient or losses may be null.
   // targets (rows x cols) hold probabilities; labels, if not null, replace them.
@@ -98,6 +100,10 @@ struct Kernels {
   void (*squared_error)(const T* outputs, const T* targets, T scale, T* losses,
                         T* gradient, std::size_t rows, std::size_t cols);
 
+  // The sum of l1 |w| + l2 / 2 w^2; `weight` times its gradient is added to dw, unless
+  // that is null
+  double (*penalty)(const T* w, T* dw, std::size_t n, double l1, double l2,
+                    double weight);
   // Gradient descent; v is the velocity, null without momentum
   void (*sgd)(T* w, const T* dw, T* v, std::size_t n, double rate, double momentum,
               bool nesterov);

@@ -6,6 +6,7 @@
 #include "kernels/kernel_table.hpp"
 #include "kernels/loss.hpp"
 #include "kernels/optimizer.hpp"
+#include "kernels/penalty.hpp"
 #include "kernels/softmax.hpp"
 
 #define LAMINA_STRING_(name) #name
@@ -28,9 +29,11 @@ constexpr Kernels<T> kernels(List<A...>) {
       .column_sums = column_sums<T>,
       .dropout = dropout<T>,
       .dropout_masked = dropout_masked<T>,
+      .relu_dropout_backward = relu_dropout_backward<T>,
       .softmax_cross_entropy = softmax_cross_entropy<T>,
       .sigmoid_cross_entropy = sigmoid_cross_entropy<T>,
       .squared_error = squared_error<T>,
+      .penalty = penalty<T>,
       .sgd = sgd<T>,
       .adam = adam<T>,
   };

@@ -106,6 +106,10 @@ void dropout(const Kernels<T>&, const T* x, T* y, std::size_t n, const DropoutBi
 template <class T>
 void dropout_masked(const T* dy, const std::uint8_t* mask, T* dx, std::size_t n,
                     T scale);
+template <class T>
+void relu_dropout_backward(const T* dy, const T* y, T* dx, std::size_t n, T scale);
+template <class T>
+double penalty(const T* w, T* dw, std::size_t n, double l1, double l2, double weight);
 
 // c = a b, c contiguous
 template <class T>

@@ -40,9 +40,75 @@ class ActivationFunction(Function):
 def get_activation(value: str | ActivationFunction | None) -> ActivationFunction: ...
 def compiled(declaration: F) -> F: ...
 def dropout(
-    x: ArrayLike, rate: float, seed: int, stream: int, mode: str, gradient: bool
+    x: ArrayLike,
+    rate: float,
+    seed: int,
+    stream: int,
+    offset: int,
+    mode: str,
+    gradient: bool,
+
 ) -> NDArray[Any]: ...
 def dropout_mask(size: int, rate: float, seed: int, offset: int) -> NDArray[uint8]: ...
+def penalty(
+    w: NDArray[Any], dw: NDArray[Any], l1: float, l2: float, weight: float
+) -> float: ...
+
+class Network:
+    def __init__(
+        self,
+        layers: list[tuple[Any, ...]],
+        features: int,
+        seed: int,
+        parameters: NDArray[Any],
+        gradient: NDArray[Any],
+    ) -> None: ...
+    def train(
+        self,
+        x: ArrayLike,
+        y: ArrayLike,
+        weights: ArrayLike | None,
+        rows: NDArray[Any] | None,
+        batch_size: int,
+        loss: tuple[Any, ...],
+        logits: bool,
+        optimizer: tuple[Any, ...],
+        rates: NDArray[Any],
+        state: NDArray[Any],
+        step: int,
+        update: int,
+    ) -> tuple[float, float, int, int, bool, BaseException | None]: ...
+    def gradients(
+        self,
+        x: ArrayLike,
+        y: ArrayLike,
+        weights: ArrayLike | None,
+        loss: tuple[Any, ...],
+        logits: bool,
+        weight: float,
+        step: int,
+        first_row: int,
+        accumulate: bool,
+    ) -> tuple[float, float]: ...
+    def apply(
+        self, optimizer: tuple[Any, ...], rate: float, state: NDArray[Any], update: int
+    ) -> bool: ...
+    def predict(
+        self, x: ArrayLike, out: NDArray[Any] | None, chunk: int
+    ) -> NDArray[Any]: ...
+    def evaluate(
+        self,
+        x: ArrayLike,
+        y: ArrayLike,
+        weights: ArrayLike | None,
+        loss: tuple[Any, ...],
+        logits: bool,
+        chunk: int,
+    ) -> tuple[float, float]: ...
+    def sample(
+        self, x: ArrayLike, samples: int, seed: int, chunk: int
+    ) -> tuple[NDArray[Any], NDArray[Any]]: ...
+
 def random_seed() -> int: ...
 def random_words(size: int, seed: int, stream: int) -> NDArray[uint32]: ...
 def softmax_cross_entropy(

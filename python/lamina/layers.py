@@ -59,8 +59,20 @@ class Layer:
         self.seed = self.index = 0
         self._parameters: dict[str, Array] = {}
         self._gradients: dict[str, Array] = {}
-        self.owned = False
         self._saved: tuple[Any, ...] | None = None
+        self._net: list[Any] | None = None
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        if self.__dict__.get("_net") and name not in ("seed", "step", "first_row", "_saved"):
+            self._net.clear()  # the compiled net, to which the layer's net holds on too
+
+    def core(self, start: int) -> tuple[Any, ...] | None:
+        """What the compiled net is told; None if only Python knows the layer.
+
+        `start` is where the layer's parameters begin in those of the net.
+        """
+        return None
 
     @property
     def parameters(self) -> Mapping[str, Array]:
@@ -78,8 +90,10 @@ class Layer:
         """Start anew: return arrays with the initial values of the parameters."""
         return {}
 
-    def penalty(self) -> float:
-        """What the layer adds to the loss; `backward` adds the gradient of it."""
+    def penalty(self, weight: float = 0.0) -> float:
+        """What the layer adds to the loss; `weight` times its gradient is added to
+        `gradients`, which `backward` has filled.
+        """
         return 0.0
 
     def build(
@@ -190,7 +204,7 @@ class Layer:
         return gradient, *self._saved
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "owned": False, "_saved": None}
+        return {**self.__dict__, "_net": None, "_saved": None}
 
 
 class Dense(Layer):
@@ -240,6 +254,7 @@ class Dense(Layer):
         bias_initializer: str | Callable[..., Any] = "zeros",
         l1: float = 0.0,
         l2: float = 0.0,
+        max_norm: float | None = None,
     ) -> None:
         super().__init__()
         self.units = _checks.count("units", units)
@@ -251,6 +266,7 @@ class Dense(Layer):
         self.bias_initializer = initializers.get(bias_initializer)
         self.l1 = _checks.nonnegative("l1", l1)
         self.l2 = _checks.nonnegative("l2", l2)
+        self.max_norm = None if max_norm is None else _checks.positive("max_norm", max_norm)
 
     def __repr__(self) -> str:
         return f"Dense({self.units}, {self.activation.name!r})"
@@ -268,13 +284,17 @@ class Dense(Layer):
             arrays["bias"] = draw(self.bias_initializer, 1, self.units)
         return arrays
 
-    def penalty(self) -> float:
+    def core(self, start: int) -> tuple[Any, ...]:
+        kernel = self.parameters["kernel"]
+        bias = start + kernel.size if self.use_bias else None
+        l1, l2 = self.l1, self.l2
+        return "dense", self.units, self.activation, start, bias, l1, l2, self.max_norm
+
+    def penalty(self, weight: float = 0.0) -> float:
         if not (self.l1 or self.l2):
             return 0.0
-        kernel = self.parameters["kernel"].astype(np.float64)
-        return float(
-            self.l1 * np.abs(kernel).sum() + self.l2 / 2 * np.square(kernel).sum()
-        )
+        kernel, dkernel = self.parameters["kernel"], self.gradients["kernel"]
+        return _core.penalty(kernel, dkernel, self.l1, self.l2, weight)
 
     def forward(
         self, x: ArrayLike, training: bool = False, *, logits: bool = False
@@ -306,10 +326,6 @@ class Dense(Layer):
             input_gradient=input_gradient,
             out=(None, dkernel, self.gradients.get("bias")),
         )
-        if self.l1:
-            dkernel += self.l1 * np.sign(kernel)
-        if self.l2:
-            dkernel += self.l2 * kernel
         return dx
 
 
@@ -338,6 +354,9 @@ class Activation(Layer):
 
     def __repr__(self) -> str:
         return f"Activation({self.activation.name!r})"
+
+    def core(self, start: int) -> tuple[Any, ...]:
+        return "activation", self.activation
 
     def forward(
         self, x: ArrayLike, training: bool = False, *, logits: bool = False
@@ -375,7 +394,9 @@ class Dropout(Layer):
     Attributes
     ----------
     step : int
-        Number of the next training pass.
+        Number of the next training pass. A net uses the number of its step instead.
+    first_row : int
+        Number of the first row of the next pass, where the bits of a batch begin.
 
     Raises
     ------
@@ -395,14 +416,17 @@ class Dropout(Layer):
         super().__init__()
         self.rate = _checks.fraction("rate", rate)
         self.mode = _checks.mode(mode)
-        self.step = 0
+        self.step = self.first_row = 0
 
     def __repr__(self) -> str:
         mode = "" if self.mode == "inverted" else f", {self.mode!r}"
         return f"Dropout({self.rate:g}{mode})"
 
+    def core(self, start: int) -> tuple[Any, ...]:
+        return "dropout", self.rate, self.mode
+
     def initial(self) -> dict[str, Array]:
-        self.step = 0
+        self.step = self.first_row = 0
         return {}
 
     def forward(self, x: ArrayLike, training: bool = False) -> Array:
@@ -421,7 +445,8 @@ class Dropout(Layer):
         return self._drop(dy, bits, gradient=True)
 
     def _drop(self, x: Array, bits: int, gradient: bool = False) -> Array:
-        return _core.dropout(x, self.rate, self.seed, bits, self.mode, gradient)
+        offset = self.first_row * x.shape[1]
+        return _core.dropout(x, self.rate, self.seed, bits, offset, self.mode, gradient)
 
 
 class Standardize(Layer):
@@ -452,6 +477,9 @@ class Standardize(Layer):
 
     def __repr__(self) -> str:
         return "Standardize()"
+
+    def core(self, start: int) -> tuple[Any, ...]:
+        return "standardize", self.mean, self.scale
 
     def initial(self) -> dict[str, Array]:
         self.mean = np.zeros(self.features, self.dtype)

@@ -10,14 +10,19 @@ from typing import Any, TypeGuard
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
-from lamina import _checks, losses, optimizers
+from lamina import _checks, _core, losses, optimizers
 from lamina._checks import Array
 from lamina.history import History, bar, line
 from lamina.initializers import SHUFFLE, SPLIT, permutation, stream
-from lamina.layers import Activation, Dense, Layer, Standardize
+from lamina.layers import Activation, Dense, Dropout, Layer, Standardize
 
 __all__ = ["Sequential"]
 
+_BUILT_IN = Standardize, Dense, Activation, Dropout
+_NOT_FINITE = (
+    "the norm of the gradient is not finite: the step was not taken; look for data or "
+    "weights that are too large, or a learning rate that is too high"
+)
 _CHUNK = 1024  # rows at a time where nothing is learnt: activations stay in the cache
 
 
@@ -39,11 +44,13 @@ class Sequential:
     ----------
     layers : tuple of Layer
     seed : int
-    parameters, gradients : 1-d arrays
-        All parameters one after the other, and the gradients of the last step. The
+    parameters, gradient : 1-d arrays
+        All parameters one after the other, and the gradient of the last step. The
         layers hold views into them. Empty before the net is built.
-    epoch : int
-        Number of epochs trained so far.
+    epoch, steps : int
+        Numbers of epochs and of steps trained so far.
+    rate_factor : float
+        By which learning rates are multiplied; 1 at first.
     loss, optimizer : Loss, Optimizer or None
         Those of the last `fit`.
 
@@ -82,12 +89,12 @@ class Sequential:
         for i, layer in enumerate(self.layers):
             if not isinstance(layer, Layer):
                 raise TypeError(f"layers[{i}] must be a Layer, got {layer!r}")
-            if not hasattr(layer, "owned"):
+            if not hasattr(layer, "_net"):
                 raise TypeError(
                     f"layers[{i}] must call super().__init__() in its __init__, got "
                     f"{type(layer).__name__} without"
                 )
-            if layer.owned or layer in self.layers[:i]:
+            if layer._net is not None or layer in self.layers[:i]:
                 raise ValueError(
                     f"layers[{i}] must not be in a net already, got {layer!r}; "
                     "use copy.deepcopy(layer)"
@@ -96,20 +103,22 @@ class Sequential:
                 raise ValueError(f"Standardize must be the first layer, got it as {i}")
         self.seed = _checks.seed(seed)
         self.dtype = _checks.float_dtype(dtype)
-        self.features = self.epoch = 0
+        self.features = self.epoch = self.steps = 0
+        self.rate_factor = 1.0
         self.loss: losses.Loss | None = None
         self.optimizer: optimizers.Optimizer | None = None
         self._state = np.empty((0, 0), self.dtype)  # the optimizer's
         self._updates = 0  # steps that this state has seen
-        for layer in self.layers:
-            layer.owned = True
         self._link()
 
     def _link(self) -> None:
         """Move the layers' parameters and gradients into the two flat buffers."""
-        for attribute in ("parameters", "gradients"):
+        self._compiled: list[Any] = []
+        for layer in self.layers:
+            layer._net = self._compiled
+        for attribute, held in (("parameters", "_parameters"), ("gradient", "_gradients")):
             built = self.layers if self.features else ()
-            tables = [getattr(layer, f"_{attribute}") for layer in built]
+            tables = [getattr(layer, held) for layer in built]
             arrays = [array.ravel() for table in tables for array in table.values()]
             flat = np.concatenate([np.empty(0, self.dtype), *arrays])
             setattr(self, attribute, flat)
@@ -121,17 +130,16 @@ class Sequential:
                     start = stop
 
     parameters: Array
-    gradients: Array
+    gradient: Array
 
     def __getstate__(self) -> dict[str, Any]:
         state = self.__dict__.copy()
-        del state["parameters"], state["gradients"]  # the layers hold them
+        del state["parameters"], state["gradient"]  # the layers hold them
+        del state["_compiled"]
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        for layer in self.layers:
-            layer.owned = True
         self._link()
 
     def __copy__(self) -> Sequential:
@@ -256,14 +264,8 @@ class Sequential:
             if shuffle:
                 bits = stream(SHUFFLE, step=self.epoch)
                 order = train[permutation(len(train), self.seed, bits)]
-            starts: Iterable[int] = range(0, len(order), batch_size)
-            if verbose:
-                starts = bar(starts, f"epoch {self.epoch + 1}/{last}")
-            sums = np.zeros(2)
-            for start in starts:
-                rows = order[start : start + batch_size]
-                sums += self._step(goal, rule, x.take(rows, axis=0), y.take(rows, 0))
-            values = _scores(goal, sums, len(order))
+            sums = self._steps(x, y, None, order, batch_size)
+            values = _scores(goal, sums[:2], sums[2])
             if held_out is not None:
                 scores = self._evaluate(goal, *held_out)
                 values |= {f"val_{name}": score for name, score in scores.items()}
@@ -278,7 +280,10 @@ class Sequential:
         x: ArrayLike,
         out: Array | None = None,
         batch_size: int | None = None,
-    ) -> Array:
+        *,
+        samples: int | None = None,
+        seed: int | None = None,
+    ) -> Any:
         """The outputs for `x`.
 
         Parameters
@@ -302,11 +307,15 @@ class Sequential:
         TypeError, ValueError
             `x` or `out` cannot be used.
         """
-        self._require_built("predict")
-        chunk = _checks.count(
-            "batch_size", _CHUNK if batch_size is None else batch_size
-        )
+        net = self._compiled[0] if self._compiled else self._compile("predict")
+        if samples is not None:
+            return self._sample(x, samples, seed)
+        if net is not None and batch_size is None and type(x) is np.ndarray:
+            return net.predict(x, out, _CHUNK)
+        chunk = _checks.count("batch_size", _CHUNK if batch_size is None else batch_size)
         x = _checks.rows("x", x, self.dtype, self.features)
+        if net is not None:
+            return net.predict(x, out, chunk)
         shape = len(x), self._outputs(self.features)
         if out is None:
             out = np.empty(shape, self.dtype)
@@ -317,6 +326,26 @@ class Sequential:
             rows = slice(start, start + chunk)
             out[rows] = self._forward(x[rows])
         return out
+
+    def _sample(self, x: ArrayLike, samples: int, seed: int | None) -> tuple[Array, Array]:
+        samples, bits = _checks.count("samples", samples), _checks.seed(seed)
+        x = _checks.rows("x", x, self.dtype, self.features)
+        net = self._compiled[0]
+        if net is not None:
+            return net.sample(x, samples, bits, _CHUNK)
+        random = [layer for layer in self.layers if hasattr(layer, "step")]
+        before = [(layer.seed, layer.step) for layer in random]
+        values = np.empty((samples, len(x), self._outputs(self.features)), self.dtype)
+        try:
+            for step in range(samples):
+                for layer in random:
+                    layer.seed, layer.step, layer.first_row = bits, step, 0
+                values[step] = self._forward(x, training=True)
+        finally:
+            for layer, (layer.seed, layer.step) in zip(random, before, strict=True):
+                pass
+        wide = values.astype(np.float64)
+        return wide.mean(axis=0).astype(self.dtype), wide.std(axis=0).astype(self.dtype)
 
     def evaluate(self, x: ArrayLike, y: ArrayLike) -> dict[str, float]:
         """Loss (with penalties) and, for classifiers, accuracy.
@@ -458,7 +487,7 @@ class Sequential:
         return np.ascontiguousarray(y)
 
     def _backward(self, gradient: Array) -> None:
-        """Fill `gradients` from the gradient by the outputs."""
+        """Fill the layers' gradients from the gradient by the outputs."""
         trained = [layer for layer in self.layers if layer.parameters]
         for layer in reversed(self.layers):
             if trained and layer is trained[0]:
@@ -469,32 +498,290 @@ class Sequential:
                 raise TypeError(f"{layer!r}.backward must return a gradient, got None")
             gradient = dx
 
-    def _step(
-        self, goal: losses.Loss, rule: optimizers.Optimizer, x: Array, y: Array
+    def _compile(self, method: str) -> Any:
+        """The net as the core runs it; None if it holds a layer of the user's own."""
+        if not self.features:
+            raise RuntimeError(
+                f"{method} must come after fit or build(features): "
+                "the number of features is not known yet"
+            )
+        start, made = 0, []
+        for layer in self.layers:
+            made.append(layer.core(start) if type(layer) in _BUILT_IN else None)
+            start += sum(array.size for array in layer.parameters.values())
+        known = None not in made
+        net = (
+            _core.Network(made, self.features, self.seed, self.parameters, self.gradient)
+            if known
+            else None
+        )
+        self._compiled[:] = [net]
+        return net
+
+    def gradients(
+        self,
+        x: ArrayLike,
+        y: ArrayLike,
+        *,
+        sample_weight: ArrayLike | None = None,
+        loss: str | losses.Loss | None = None,
+        weight: float = 1.0,
+        first_row: int = 0,
+        accumulate: bool = False,
+    ) -> dict[str, float]:
+        """First phase of a step: fill `gradient` from a batch, and change nothing else.
+
+        Batches that are parts of a larger one, each with its share of the rows as
+        `weight`, add up to the gradient of the whole, wherever they were computed.
+
+        Parameters
+        ----------
+        x, y, loss
+            As in `fit`. The first call builds the net.
+        sample_weight : (n,) array_like, optional
+        weight : float
+            The gradient is that of `weight` times the loss with its penalties.
+        first_row : int
+            Number of the first row in the larger batch: dropout depends on it.
+        accumulate : bool
+            Add to what `gradient` holds.
+
+        Returns
+        -------
+        dict
+            "loss" and, for classifiers, "accuracy", of these rows, without `weight`.
+
+        Raises
+        ------
+        TypeError, ValueError
+            Arguments or data that cannot be used.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import lamina as lm
+        >>> x, y = np.eye(4), np.array([0, 1, 1, 0])
+        >>> net = lm.Sequential([lm.Dense(8, "relu"), lm.Dense(2, "softmax")], seed=1)
+        >>> scores = net.gradients(x[:1], y[:1], weight=1 / 4)
+        >>> scores = net.gradients(
+        ...     x[1:], y[1:], weight=3 / 4, first_row=1, accumulate=True
+        ... )
+        >>> net.apply_gradients(lm.Adam(0.01))
+        """
+        goal = self._goal(loss)
+        x, y = self._data(goal, x, y)
+        weights = self._weights(sample_weight, len(x))
+        if not np.isfinite(weight):
+            raise ValueError(f"weight must be finite, got {weight!r}")
+        first_row = _checks.unsigned("first_row", first_row)
+        self.build(x.shape[1])
+        self.loss = goal
+        sums = self._fill(goal, x, y, weights, weight, first_row, accumulate)
+        return _scores(goal, np.array(sums), len(x))
+
+    def apply_gradients(self, optimizer: str | optimizers.Optimizer | None = None) -> None:
+        """Second phase of a step: clip `gradient`, and update the parameters by it.
+
+        Parameters
+        ----------
+        optimizer : str or Optimizer, optional
+            As in `fit`.
+
+        Raises
+        ------
+        RuntimeError
+            The net is not built.
+        FloatingPointError
+            A norm to clip by is not finite; the parameters are as before.
+        """
+        net = self._compiled[0] if self._compiled else self._compile("apply_gradients")
+        rule = optimizers.get(self._rule() if optimizer is None else optimizer)
+        self._adopt(rule)
+        update = self._updates + 1
+        rate = float(rule.rates(update, 1)[0]) * self.rate_factor
+        if net is not None and rule.core is not None:
+            finite = net.apply(rule.core, rate, self._state, update)
+        else:
+            finite = self._apply_by_layer(rule, rate, update)
+        if not finite:
+            raise FloatingPointError(_NOT_FINITE)
+        self._updates = update
+        self.steps += 1
+
+    def train_on_batch(
+        self,
+        x: ArrayLike,
+        y: ArrayLike,
+        *,
+        sample_weight: ArrayLike | None = None,
+        loss: str | losses.Loss | None = None,
+        optimizer: str | optimizers.Optimizer | None = None,
+    ) -> dict[str, float]:
+        """One step: `gradients`, then `apply_gradients`, in one call of the core.
+
+        Parameters
+        ----------
+        x, y, sample_weight, loss, optimizer
+            As in `fit`. The first call builds the net.
+
+        Returns
+        -------
+        dict
+            As `gradients`.
+
+        Raises
+        ------
+        TypeError, ValueError
+            Arguments or data that cannot be used.
+        FloatingPointError
+            A norm to clip by is not finite; the parameters are as before.
+        """
+        goal = self._goal(loss)
+        x, y = self._data(goal, x, y)
+        weights = self._weights(sample_weight, len(x))
+        rule = optimizers.get(self._rule() if optimizer is None else optimizer)
+        self.build(x.shape[1])
+        self.loss = goal
+        self._adopt(rule)
+        sums = self._steps(x, y, weights, None, len(x))
+        return _scores(goal, np.array(sums[:2]), len(x))
+
+    def _weights(self, weights: ArrayLike | None, rows: int) -> Array | None:
+        if weights is None:
+            return None
+        array = _checks.convert(_checks.numeric("sample_weight", weights), self.dtype)
+        if array.shape != (rows,):
+            raise ValueError(
+                f"sample_weight must have shape ({rows},), a weight for each row, got "
+                f"{array.shape}"
+            )
+        if not (np.isfinite(array) & (array >= 0)).all():
+            raise ValueError("sample_weight must hold finite numbers >= 0")
+        return array
+
+    def _fill(
+        self,
+        goal: losses.Loss,
+        x: Array,
+        y: Array,
+        weights: Array | None,
+        weight: float = 1.0,
+        first_row: int = 0,
+        accumulate: bool = False,
     ) -> tuple[float, float]:
-        """One update from a batch; returns its sum of losses and number of hits."""
-        outputs = self._forward(x, training=True, logits=bool(goal.activations))
+        """Sums over the rows of loss with penalties, and of hits; fills `gradient`."""
+        net = self._compiled[0] if self._compiled else self._compile("gradients")
+        logits = bool(goal.activations)
+        if net is not None and goal.core is not None:
+            return net.gradients(
+                x, y, weights, goal.core, logits, weight, self.steps, first_row, accumulate
+            )
+        before = self.gradient.copy() if accumulate else 0.0
+        for layer in self.layers:
+            if hasattr(layer, "step"):
+                layer.step, layer.first_row = self.steps, first_row
+        outputs = self._forward(x, training=True, logits=logits)
         gradient = np.empty_like(outputs)
-        loss = goal(outputs, y, gradient) + self._penalty()
+        loss, correct = goal(outputs, y, weights, gradient, weight / len(x))
         self._backward(gradient)
-        self._updates += 1
-        rule.update(self.parameters, self.gradients, self._state, self._updates)
-        return loss * len(x), goal.correct(outputs, y)
+        loss += sum(layer.penalty(weight) for layer in self.layers) * len(x)
+        self.gradient += before
+        return loss, correct
+
+    def _apply_by_layer(self, rule: optimizers.Optimizer, rate: float, update: int) -> bool:
+        sizes = [a.size for layer in self.layers for a in layer.parameters.values()]
+        if not rule.clip(self.gradient, sizes):
+            return False
+        rule.update(self.parameters, self.gradient, self._state, rate, update)
+        for layer in self.layers:
+            if isinstance(layer, Dense) and layer.max_norm is not None:
+                _core.limit_norms(layer.parameters["kernel"], layer.max_norm)
+        return True
+
+    def _steps(
+        self,
+        x: Array,
+        y: Array,
+        weights: Array | None,
+        rows: Array | None,
+        batch_size: int,
+    ) -> tuple[float, float, int]:
+        """Training steps over the rows of that number, or all, in batches.
+
+        Arrays are C-contiguous and of the net's dtype, labels and numbers of rows int64.
+        Returns sums over the rows of loss with penalties, and of hits, and how many rows
+        they are. A signal is heard after a step; what its handler raises is raised, and
+        the parameters then are those after that step.
+        """
+        assert self.loss is not None and self.optimizer is not None
+        goal, rule = self.loss, self.optimizer
+        net = self._compiled[0] if self._compiled else self._compile("fit")
+        count = len(x) if rows is None else len(rows)
+        batch_size = min(batch_size, count)
+        rates = rule.rates(self._updates + 1, -(-count // batch_size)) * self.rate_factor
+        if net is None or goal.core is None or rule.core is None:
+            return self._steps_by_layer(goal, rule, x, y, weights, rows, batch_size, rates)
+        loss, correct, done, steps, finite, error = net.train(
+            x,
+            y,
+            weights,
+            rows,
+            batch_size,
+            goal.core,
+            bool(goal.activations),
+            rule.core,
+            rates,
+            self._state,
+            self.steps,
+            self._updates + 1,
+        )
+        self.steps += steps
+        self._updates += steps
+        if error is not None:
+            raise error
+        if not finite:
+            raise FloatingPointError(_NOT_FINITE)
+        return loss, correct, done
+
+    def _steps_by_layer(
+        self,
+        goal: losses.Loss,
+        rule: optimizers.Optimizer,
+        x: Array,
+        y: Array,
+        weights: Array | None,
+        rows: Array | None,
+        batch_size: int,
+        rates: Array,
+    ) -> tuple[float, float, int]:
+        rows = np.arange(len(x)) if rows is None else rows
+        loss = correct = 0.0
+        for rate, start in zip(rates, range(0, len(rows), batch_size), strict=True):
+            batch = rows[start : start + batch_size]
+            own = None if weights is None else weights[batch]
+            more, hits = self._fill(goal, x[batch], y[batch], own)
+            if not self._apply_by_layer(rule, float(rate), self._updates + 1):
+                raise FloatingPointError(_NOT_FINITE)
+            self._updates += 1
+            self.steps += 1
+            loss, correct = loss + more, correct + hits
+        return loss, correct, len(rows)
 
     def _penalty(self) -> float:
         return sum(layer.penalty() for layer in self.layers)
 
     def _evaluate(self, goal: losses.Loss, x: Array, y: Array) -> dict[str, float]:
-        sums = np.zeros(2)
+        net = self._compiled[0] if self._compiled else self._compile("evaluate")
+        logits = bool(goal.activations)
+        if net is not None and goal.core is not None:
+            sums = net.evaluate(x, y, None, goal.core, logits, _CHUNK)
+            return _scores(goal, np.array(sums), len(x))
+        totals = np.zeros(2)
         for start in range(0, len(x), _CHUNK):
             rows = slice(start, start + _CHUNK)
-            outputs = self._forward(x[rows], logits=bool(goal.activations))
-            sums += (
-                goal(outputs, y[rows]) * len(outputs),
-                goal.correct(outputs, y[rows]),
-            )
-        sums[0] += self._penalty() * len(x)
-        return _scores(goal, sums, len(x))
+            totals += goal(self._forward(x[rows], logits=logits), y[rows])
+        totals[0] += self._penalty() * len(x)
+        return _scores(goal, totals, len(x))
 
 
 def _gives_logits(layer: Layer) -> TypeGuard[Dense | Activation]:

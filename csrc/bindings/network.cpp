@@ -1,0 +1,313 @@
+// Network as Python sees it: a net's layers, bound to its two flat buffers.
+#include <string>
+#include <variant>
+
+#include "bindings/activation_function.hpp"
+#include "bindings/arrays.hpp"
+#include "bindings/call.hpp"
+#include "bindings/losses.hpp"
+#include "bindings/optimizers.hpp"
+#include "network/network.hpp"
+
+namespace lamina {
+
+namespace {
+
+// An item of the tuples that lamina.layers make: a kind, then what it is made of.
+struct Item : py::object {
+  Item(const py::tuple& layer, std::size_t i) : py::object(layer[i]) {}
+  double number() const { return cast<double>(); }
+  std::size_t size() const { return cast<std::size_t>(); }
+};
+
+template <class T>
+Layer<T> layer_of(const py::tuple& description, std::size_t inputs) {
+  using Kind = typename Layer<T>::Kind;
+  const std::string kind = py::str(description[0]);
+  const auto item = [&](std::size_t i) -> Item { return {description, i}; };
+  Layer<T> layer{};
+  layer.inputs = layer.outputs = inputs;
+  if (kind == "standardize") {
+    layer.kind = Kind::standardize;
+    layer.mean = in_place<T>("mean", item(1), inputs);
+    layer.scale = in_place<T>("scale", item(2), inputs);
+  } else if (kind == "dense") {
+    layer.kind = Kind::dense;
+    layer.outputs = item(1).size();
+    layer.activation = activation_choice(item(2));
+    layer.kernel = item(3).size();
+    layer.bias = item(4).is_none() ? Layer<T>::none : item(4).size();
+    layer.l1 = item(5).number();
+    layer.l2 = item(6).number();
+    if (!item(7).is_none()) layer.max_norm = item(7).number();
+  } else if (kind == "activation") {
+    layer.kind = Kind::activation;
+    layer.activation = activation_choice(item(1));
+  } else if (kind == "dropout") {
+    layer.kind = Kind::dropout;
+    layer.rate = item(1).number();
+    layer.mode = dropout_mode(item(2));
+  } else {
+    layer.kind = Kind::noise;
+    layer.rate = item(1).number();
+  }
+  return layer;
+}
+
+// Arrays of examples in the net's type; they live as long as this does.
+template <class T>
+struct Data {
+  Argument x, targets;
+  py::object weight_array, label_array;
+  Examples<T> examples{};
+
+  Data(const Network<T>& net, py::handle rows, py::handle y, py::handle weights)
+      : x("x", rows), targets("y", y) {
+    x.require_dimensions(2, "(rows, features)");
+    const std::size_t n = x.extent(0);
+    x.require_shape({n, net.features()}, "rows of the net's features");
+    examples.rows = n;
+    examples.x = x.template contiguous<T>();
+    if (targets.shape().size() == 1) {
+      targets.require_shape({n}, "a label for each row");
+      PyObject* converted =
+          PyArray_FROM_OTF(reinterpret_cast<PyObject*>(targets.array()), NPY_INT64,
+                           NPY_ARRAY_CARRAY_RO);
+      if (!converted) throw py::error_already_set();
+      label_array = py::reinterpret_steal<py::object>(converted);
+      examples.labels = static_cast<const std::int64_t*>(
+          PyArray_DATA(reinterpret_cast<PyArrayObject*>(converted)));
+    } else {
+      targets.require_shape({n, net.outputs()}, "that of the outputs");
+      examples.targets = targets.template contiguous<T>();
+    }
+    if (weights.is_none()) return;
+    Argument w("sample_weight", weights);
+    w.require_shape({n}, "a weight for each row");
+    examples.weights = w.template contiguous<T>();
+    weight_array = py::reinterpret_borrow<py::object>(
+        reinterpret_cast<PyObject*>(w.array()));
+  }
+};
+
+// The loss and optimizer of the last call, which are mostly those of the next: their
+// tuples are parsed again only when they are others.
+template <class Choice, Choice (*parse)(py::handle)>
+class Parsed {
+ public:
+  const Choice& operator()(py::handle core) {
+    if (!core.is(core_)) {
+      choice_ = parse(core);
+      core_ = py::reinterpret_borrow<py::object>(core);
+    }
+    return choice_;
+  }
+
+ private:
+  py::object core_;
+  Choice choice_{};
+};
+
+class PyNetwork {
+ private:
+  using Networks =
+      std::variant<std::unique_ptr<Network<float>>, std::unique_ptr<Network<double>>>;
+
+  static Networks make(const py::sequence& layers, std::size_t features,
+                       py::handle parameters, py::handle gradient) {
+    return in_precision(
+        is_double_array("parameters", parameters), [&](auto type) -> Networks {
+          using T = decltype(type);
+          std::vector<Layer<T>> made;
+          std::size_t width = features;
+          for (py::handle layer : layers) {
+            made.push_back(layer_of<T>(py::cast<py::tuple>(layer), width));
+            width = made.back().outputs;
+          }
+          const auto size = static_cast<std::size_t>(
+              PyArray_SIZE(reinterpret_cast<PyArrayObject*>(parameters.ptr())));
+          auto network = std::make_unique<Network<T>>(
+              std::move(made), in_place<T>("parameters", parameters, size),
+              in_place<T>("gradient", gradient, size));
+          if (network->size() != size)
+            throw py::value_error("parameters must be those of the layers");
+          return network;
+        });
+  }
+
+  template <class Function>
+  auto visit(Function f) {
+    if (auto* single = std::get_if<0>(&network_)) return f(**single, float{});
+    return f(*std::get<1>(network_), double{});
+  }
+
+ public:
+  PyNetwork(const py::sequence& layers, std::size_t features, std::uint64_t seed,
+            py::object parameters, py::object gradient)
+      : seed_(seed), network_(make(layers, features, parameters, gradient)) {
+    for (py::handle layer : layers) kept_.append(layer);
+    kept_.append(parameters);
+    kept_.append(gradient);
+  }
+
+  // (loss, correct, rows, steps, finite, error): sums over the rows of the steps taken,
+  // whether norms to clip by were finite, and the exception that a signal's handler
+  // raised after the last, or None.
+  py::tuple train(py::handle x, py::handle y, py::handle weights, py::handle order,
+                  std::size_t batch, py::handle loss, bool logits, py::handle optimizer,
+                  py::handle rates, py::handle state, std::uint64_t step,
+                  std::uint64_t update) {
+    return visit([&](auto& net, auto type) {
+      using T = decltype(type);
+      const Data<T> data(net, x, y, weights);
+      const Goal goal{loss_(loss), logits};
+      const OptimizerChoice& rule = optimizer_(optimizer);
+      std::size_t count = data.examples.rows;
+      const std::int64_t* rows = nullptr;
+      if (!order.is_none()) {
+        auto* array = reinterpret_cast<PyArrayObject*>(order.ptr());
+        if (!PyArray_Check(order.ptr()) || PyArray_TYPE(array) != NPY_INT64 ||
+            PyArray_NDIM(array) != 1 || !PyArray_ISCARRAY_RO(array))
+          throw py::type_error("rows must be a contiguous int64 array (n,)");
+        count = static_cast<std::size_t>(PyArray_SIZE(array));
+        rows = static_cast<const std::int64_t*>(PyArray_DATA(array));
+      }
+      if (batch < 1) throw py::value_error("batch_size must be >= 1, got 0");
+      const std::size_t steps = (count + batch - 1) / batch;
+      const double* rate = in_place<double>("rates", rates, steps);
+      T* memory = in_place<T>("state", state, slots(rule) * net.size());
+      Scores scores;
+      py::object error = py::none();
+      const auto work = [&] {
+        scores = net.train(data.examples, rows, count, batch, goal,
+                           {seed_, step, 0}, rule, rate, update,
+                           memory);
+      };
+      run_to_border(count * net.work(), work);
+      if (PyErr_Occurred()) error = py::error_already_set().value();
+      return py::make_tuple(scores.loss, scores.correct, scores.rows, scores.steps,
+                            scores.finite, error);
+    });
+  }
+
+  py::tuple gradients(py::handle x, py::handle y, py::handle weights, py::handle loss,
+                      bool logits, double weight, std::uint64_t step,
+                      std::uint64_t first_row, bool accumulate) {
+    return visit([&](auto& net, auto type) {
+      using T = decltype(type);
+      const Data<T> data(net, x, y, weights);
+      const Goal goal{loss_(loss), logits};
+      Scores scores;
+      run(data.examples.rows * net.work(), [&] {
+        scores = net.gradients(data.examples, goal,
+                               {seed_, step, first_row}, weight,
+                               accumulate);
+      });
+      return py::make_tuple(scores.loss, scores.correct);
+    });
+  }
+
+  bool apply(py::handle optimizer, double rate, py::handle state,
+             std::uint64_t update) {
+    return visit([&](auto& net, auto type) {
+      using T = decltype(type);
+      const OptimizerChoice& rule = optimizer_(optimizer);
+      T* memory = in_place<T>("state", state, slots(rule) * net.size());
+      bool finite = true;
+      run(net.size(), [&] { finite = net.apply(rule, rate, update, memory); });
+      return finite;
+    });
+  }
+
+  py::object predict(py::handle x, py::handle out, std::size_t chunk) {
+    return visit([&](auto& net, auto type) {
+      using T = decltype(type);
+      Argument rows("x", x);
+      rows.require_dimensions(2, "(rows, features)");
+      const std::size_t n = rows.extent(0);
+      rows.require_shape({n, net.features()}, "rows of the net's features");
+      const T* data = rows.template contiguous<T>();
+      Output y("out", out, std::is_same_v<T, double>, {n, net.outputs()}, {&rows});
+      run(n * net.work(), [&] { net.predict(data, n, chunk, y.data<T>()); });
+      return y.result();
+    });
+  }
+
+  py::tuple evaluate(py::handle x, py::handle y, py::handle weights, py::handle loss,
+                     bool logits, std::size_t chunk) {
+    return visit([&](auto& net, auto type) {
+      using T = decltype(type);
+      const Data<T> data(net, x, y, weights);
+      const Goal goal{loss_(loss), logits};
+      Scores scores;
+      run(data.examples.rows * net.work(),
+          [&] { scores = net.evaluate(data.examples, goal, chunk); });
+      return py::make_tuple(scores.loss, scores.correct);
+    });
+  }
+
+  py::tuple sample(py::handle x, std::size_t samples, std::uint64_t seed,
+                   std::size_t chunk) {
+    return visit([&](auto& net, auto type) {
+      using T = decltype(type);
+      Argument rows("x", x);
+      rows.require_dimensions(2, "(rows, features)");
+      const std::size_t n = rows.extent(0);
+      rows.require_shape({n, net.features()}, "rows of the net's features");
+      const T* data = rows.template contiguous<T>();
+      const bool is_double = std::is_same_v<T, double>;
+      Output mean("mean", py::none(), is_double, {n, net.outputs()}, {});
+      Output deviation("deviation", py::none(), is_double, {n, net.outputs()}, {});
+      run(n * samples * net.work(), [&] {
+        net.sample(data, n, chunk, samples, {seed, 0, 0},
+                   mean.data<T>(), deviation.data<T>());
+      });
+      return py::make_tuple(mean.result(), deviation.result());
+    });
+  }
+
+ private:
+  // As run(), but work stops by itself where it is interrupted: what it did is kept, and
+  // Python's exception is left set.
+  template <class Work>
+  static void run_to_border(std::size_t amount, const Work& work) {
+    if (amount <= work_worth_releasing) return work();
+    const pybind11::gil_scoped_release released;
+    const Polling polling;
+    work();
+  }
+
+  std::uint64_t seed_;
+  py::list kept_;  // what the pointers point into
+  Parsed<LossChoice, loss_choice> loss_;
+  Parsed<OptimizerChoice, optimizer_choice> optimizer_;
+  Networks network_;
+};
+
+// The penalty of the elements of w; `weight` times its gradient is added to dw.
+double py_penalty(py::handle w, py::handle dw, double l1, double l2, double weight) {
+  return in_precision(is_double_array("w", w), [&](auto type) {
+    using T = decltype(type);
+    const auto n = static_cast<std::size_t>(
+        PyArray_SIZE(reinterpret_cast<PyArrayObject*>(w.ptr())));
+    return penalty<T>(in_place<T>("w", w, n), in_place<T>("dw", dw, n), n, l1, l2,
+                      weight);
+  });
+}
+
+}  // namespace
+
+void register_network(py::module_& m) {
+  py::class_<PyNetwork>(m, "Network")
+      .def(py::init<const py::sequence&, std::size_t, std::uint64_t, py::object,
+                    py::object>())
+      .def("train", &PyNetwork::train)
+      .def("gradients", &PyNetwork::gradients)
+      .def("apply", &PyNetwork::apply)
+      .def("predict", &PyNetwork::predict)
+      .def("evaluate", &PyNetwork::evaluate)
+      .def("sample", &PyNetwork::sample);
+  m.def("penalty", py_penalty);
+}
+
+}  // namespace lamina

@@ -1,0 +1,367 @@
+"""Nets in the core: the same bits as layer by layer, phases, samples, threads, memory."""
+
+import copy
+import ctypes
+import signal
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import pytest
+
+import lamina as lm
+from test_model import ARCHITECTURES, X
+
+RNG = np.random.default_rng(5)
+ROWS = RNG.normal(size=(23, 6)).astype(np.float32)
+CLASSES = RNG.integers(0, 3, 23)
+NUMBERS = RNG.normal(size=(23, 3)).astype(np.float32)
+BITS = RNG.integers(0, 2, (23, 3))
+
+LOSSES: dict[str, tuple[str | None, str | None, Any, Any]] = {
+    "labels": ("softmax", None, CLASSES, None),
+    "one-hot": ("softmax", None, np.eye(3)[CLASSES], None),
+    "weighted": ("softmax", None, CLASSES, RNG.random(23)),
+    "binary": ("sigmoid", None, BITS, None),
+    "squared": (None, "mean_squared_error", NUMBERS, RNG.random(23)),
+    "absolute": ("tanh", "mean_absolute_error", NUMBERS, None),
+    "huber": (None, "huber", NUMBERS, None),
+    "poisson": (None, "poisson", BITS * 3, None),
+}
+OPTIMIZERS = {
+    "sgd": lm.SGD(0.05),
+    "nesterov": lm.SGD(0.05, momentum=0.9, nesterov=True),
+    "rmsprop": lm.RMSprop(0.01, momentum=0.5),
+    "adagrad": lm.Adagrad(0.05),
+    "adam": lm.Adam(0.01),
+    "adamw": lm.AdamW(0.01, weight_decay=0.1),
+    "lion": lm.Lion(0.003),
+    "clipped": lm.Adam(0.01, clip_value=0.5, clip_norm=0.3, global_clip_norm=0.4),
+    "scheduled": lm.SGD(lm.schedules.Exponential(0.1, 0.9, 2)),
+}
+
+
+def layers(last: str | None = "softmax") -> list[lm.Layer]:
+    """One of each kind, and what the core merges: a dropout of relu."""
+    return [
+        lm.Standardize(),
+        lm.Dropout(0.1),
+        lm.Dense(17, "relu", l2=0.01, max_norm=1.0),
+        lm.Dropout(0.5),
+        lm.Dense(12, "gelu", l1=0.001, use_bias=False),
+        lm.Dropout(0.3, "classic"),
+        lm.GaussianNoise(0.1),
+        lm.Dense(8),
+        lm.Activation("selu"),
+        lm.Dropout(0.2, "alpha"),
+        lm.Dense(5, "softmax"),
+        lm.Dense(3, last),
+    ]
+
+
+def by_layer(net: lm.Sequential) -> lm.Sequential:
+    """The same net, which will run as one with a layer that only Python knows."""
+
+    class Known(lm.Dense):
+        pass
+
+    net = copy.deepcopy(net)
+    for layer in net.layers:
+        if type(layer) is lm.Dense:
+            layer.__class__ = Known
+    # Its last layer still gives logits: the loss is the same.
+    return net
+
+
+def trained(net: lm.Sequential, loss: str | None, y: Any, weights: Any, rule: Any) -> Any:
+    for _ in range(3):
+        for rows in (slice(0, 10), slice(10, 23)):
+            scores = net.train_on_batch(
+                ROWS[rows],
+                y[rows],
+                sample_weight=None if weights is None else weights[rows],
+                loss=loss,
+                optimizer=rule,
+            )
+    return scores
+
+
+@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_step_is_that_of_its_layers(name: str, dtype: Any) -> None:
+    last, loss, y, weights = LOSSES[name]
+    net = lm.Sequential(layers(last), seed=2, dtype=dtype)
+    net.build(6)
+    other = by_layer(net)
+    scores = [trained(n, loss, y, weights, lm.Adam(0.01)) for n in (net, other)]
+    assert scores[0] == scores[1]
+    np.testing.assert_array_equal(net.parameters, other.parameters)
+    np.testing.assert_array_equal(net.gradient, other.gradient)
+    np.testing.assert_array_equal(net.predict(ROWS), other.predict(ROWS))
+    assert net.evaluate(ROWS, y) == other.evaluate(ROWS, y)
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_an_update_is_that_of_its_layers(name: str) -> None:
+    net = lm.Sequential(layers(), seed=2)
+    net.build(6)
+    other = by_layer(net)
+    for each in (net, other):
+        trained(each, None, CLASSES, None, OPTIMIZERS[name])
+    np.testing.assert_array_equal(net.parameters, other.parameters)
+
+
+@pytest.mark.parametrize("name", [*LOSSES, *OPTIMIZERS])
+@pytest.mark.parametrize("known", [True, False])
+def test_a_step_is_its_two_phases(name: str, known: bool) -> None:
+    last, loss, y, weights = LOSSES.get(name, LOSSES["labels"])
+    rule = OPTIMIZERS.get(name, lm.Adam(0.01))
+    net = lm.Sequential(layers(last), seed=2)
+    net.build(6)
+    if not known:
+        net = by_layer(net)
+    phases = copy.deepcopy(net)
+    for _ in range(3):
+        step = net.train_on_batch(
+            ROWS, y, sample_weight=weights, loss=loss, optimizer=rule
+        )
+        first = phases.gradients(ROWS, y, sample_weight=weights, loss=loss)
+        phases.apply_gradients(rule)
+        assert step == first
+    np.testing.assert_array_equal(net.parameters, phases.parameters)
+    assert net.steps == phases.steps == 3
+
+
+@pytest.mark.parametrize("known", [True, False])
+@pytest.mark.parametrize("parts", [[9, 14], [1, 1, 21], [22, 1], [5, 6, 7, 5]])
+def test_parts_of_a_batch_add_up(parts: list[int], known: bool) -> None:
+    net = lm.Sequential(layers(), seed=2, dtype="float64")
+    net.build(6)
+    if not known:
+        net = by_layer(net)
+    whole = net.gradients(ROWS, CLASSES)
+    expected, loss, start = net.gradient.copy(), 0.0, 0
+    for size in parts:
+        rows = slice(start, start + size)
+        scores = net.gradients(
+            ROWS[rows],
+            CLASSES[rows],
+            weight=size / 23,
+            first_row=start,
+            accumulate=start > 0,
+        )
+        loss += scores["loss"] * size / 23
+        start += size
+    # Sums of 23 numbers of size 1 in another order.
+    np.testing.assert_allclose(net.gradient, expected, rtol=0, atol=1e-14)
+    assert loss == pytest.approx(whole["loss"], rel=1e-14)
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_predictions_are_those_of_the_layers(name: str) -> None:
+    net = lm.Sequential(ARCHITECTURES[name][0](), seed=3)
+    net.build(5)
+    y = X.astype(np.float32)
+    for layer in net.layers:
+        y = layer.forward(y)
+    np.testing.assert_array_equal(net.predict(X), y)
+
+
+def test_changes_of_a_layer_are_seen() -> None:
+    net = lm.Sequential([lm.Dense(4, "relu"), lm.Dropout(0.5), lm.Dense(3)], seed=0)
+    net.build(6)
+    y = net.predict(ROWS)
+    net.layers[0].activation = lm.tanh
+    assert (net.predict(ROWS) != y).any()
+    net.gradients(ROWS, NUMBERS, loss="mean_squared_error")
+    before = net.gradient.copy()
+    net.layers[1].rate = 0.9
+    net.gradients(ROWS, NUMBERS)
+    assert (net.gradient != before).any()
+
+
+# Samples ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_samples(known: bool) -> None:
+    net = lm.Sequential(layers(), seed=2)
+    net.build(6)
+    if not known:
+        net = by_layer(net)
+    mean, deviation = net.predict(ROWS, samples=50, seed=9)
+    single = []
+    for layer in net.layers:
+        layer.seed = 9
+    for step in range(50):
+        y = ROWS
+        for layer in net.layers:
+            if isinstance(layer, lm.Dropout | lm.GaussianNoise):
+                layer.step = step
+            y = layer.forward(y, training=True)
+        single.append(y.astype(np.float64))
+    # Both sum in float64 and round once to float32.
+    np.testing.assert_allclose(mean, np.mean(single, axis=0), rtol=1e-6, atol=0)
+    np.testing.assert_allclose(deviation, np.std(single, axis=0), rtol=1e-5, atol=1e-8)
+    again, _ = net.predict(ROWS[:7], samples=50, seed=9)
+    np.testing.assert_array_equal(again, mean[:7])
+
+
+def test_samples_of_a_net_without_dropout() -> None:
+    net = lm.Sequential([lm.Dense(3)], seed=0)
+    net.build(6)
+    mean, deviation = net.predict(ROWS, samples=3)
+    np.testing.assert_array_equal(mean, net.predict(ROWS))
+    assert not deviation.any()
+
+
+# Threads, signals, memory ---------------------------------------------------------------
+
+
+def moons(seed: int) -> lm.Sequential:
+    net = lm.Sequential(
+        [lm.Dense(32, "relu"), lm.Dropout(0.5), lm.Dense(3, "softmax")], seed=seed
+    )
+    net.fit(ROWS, CLASSES, epochs=30, batch_size=5, verbose=0)
+    return net
+
+
+def test_nets_in_eight_threads() -> None:
+    alone = [moons(seed).parameters for seed in range(8)]
+    with ThreadPoolExecutor(8) as pool:
+        together = [net.parameters for net in pool.map(moons, range(8))]
+    for one, other in zip(alone, together, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_one_net_predicts_in_many_threads() -> None:
+    net = moons(0)
+    x = RNG.normal(size=(2000, 6)).astype(np.float32)
+    expected = net.predict(x)
+    with ThreadPoolExecutor(8) as pool:
+        for y in pool.map(net.predict, [x] * 40):
+            np.testing.assert_array_equal(y, expected)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3, 8])
+def test_threads_change_no_bit(threads: int) -> None:
+    x = np.random.default_rng(0).normal(size=(512, 200)).astype(np.float32)
+    y = np.random.default_rng(1).integers(0, 10, 512)
+
+    def train() -> np.ndarray:
+        net = lm.Sequential(
+            [lm.Dense(300, "relu"), lm.Dropout(0.5), lm.Dense(10, "softmax")], seed=1
+        )
+        net.fit(x, y, batch_size=256, epochs=2, verbose=0)
+        return np.concatenate([net.parameters, net.predict(x).ravel()])
+
+    with lm.threads(1):
+        alone = train()
+    with lm.threads(threads):
+        np.testing.assert_array_equal(train(), alone)
+
+
+def test_an_interrupt_stops_after_a_step() -> None:
+    """All that the steps taken have done is kept, and nothing else."""
+    x = np.random.default_rng(0).normal(size=(3000, 400)).astype(np.float32)
+    y = np.random.default_rng(1).integers(0, 10, 3000)
+
+    def net() -> lm.Sequential:
+        net = lm.Sequential([lm.Dense(400, "relu"), lm.Dense(10, "softmax")], seed=1)
+        net.train_on_batch(x[:32], y[:32])
+        return net
+
+    stopped = net()
+    timer = threading.Timer(0.3, signal.raise_signal, [signal.SIGINT])
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        while True:
+            stopped._steps(x, y, None, None, 32)
+    timer.join()
+    other = net()
+    for step in range(stopped.steps - 1):
+        start = step % 94 * 32
+        other.train_on_batch(x[start : start + 32], y[start : start + 32])
+    np.testing.assert_array_equal(stopped.parameters, other.parameters)
+
+
+def test_no_step_but_the_first_allocates() -> None:
+    class Statistics(ctypes.Structure):
+        _fields_ = [(name, ctypes.c_size_t) for name in "abcdefghij"]
+
+    library = ctypes.CDLL(None)
+    if not hasattr(library, "mallinfo2"):
+        pytest.skip("only the GNU C library tells what it holds")
+    library.mallinfo2.restype = Statistics
+
+    def held() -> int:
+        """Bytes that malloc has given out, mapped ones included."""
+        info = library.mallinfo2()
+        return int(info.h + info.e)  # uordblks, hblkhd
+
+    net = lm.Sequential(layers(), seed=2)
+    net.build(6)
+    for _ in range(3):
+        net.train_on_batch(ROWS, CLASSES)
+    rows = np.arange(23).repeat(100)
+    net._steps(ROWS, CLASSES, None, rows[:46], 23)
+    before = held()
+    net._steps(ROWS, CLASSES, None, rows, 23)
+    # What Python itself keeps of a call: a few objects.
+    assert held() - before < 2000
+
+
+# Wrong use ------------------------------------------------------------------------------
+
+
+def test_wrong_labels_leave_everything() -> None:
+    net = lm.Sequential([lm.Dense(3, "softmax")], seed=0)
+    net.build(6)
+    before = net.parameters.copy()
+    with pytest.raises(ValueError, match=r"labels from 0 to 2 .*, got 3"):
+        net.train_on_batch(ROWS, np.full(23, 3))
+    with pytest.raises(ValueError, match=r"labels must lie in \[0, 3\), got 7"):
+        net.loss, net.optimizer = lm.losses.categorical_crossentropy, lm.SGD(0.1)
+        net._steps(ROWS, np.full(23, 7), None, None, 23)
+    np.testing.assert_array_equal(net.parameters, before)
+
+
+def test_a_norm_that_is_not_finite() -> None:
+    net = lm.Sequential([lm.Dense(3)], seed=0)
+    net.build(6)
+    before = net.parameters.copy()
+    with pytest.raises(FloatingPointError, match="norm of the gradient is not finite"):
+        net.train_on_batch(
+            ROWS * 1e30,
+            NUMBERS,
+            loss="mean_squared_error",
+            optimizer=lm.SGD(0.1, global_clip_norm=1.0),
+        )
+    np.testing.assert_array_equal(net.parameters, before)
+    assert net.steps == 0
+
+
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [
+        (np.ones(22), r"sample_weight must have shape \(23,\).*got \(22,\)"),
+        (np.full(23, -1.0), "sample_weight must hold finite numbers >= 0"),
+        (np.full(23, np.nan), "sample_weight must hold finite numbers >= 0"),
+    ],
+)
+def test_wrong_weights(weights: Any, message: str) -> None:
+    net = lm.Sequential([lm.Dense(3, "softmax")], seed=0)
+    with pytest.raises(ValueError, match=message):
+        net.gradients(ROWS, CLASSES, sample_weight=weights)
+    assert net.features == 0
+
+
+@pytest.mark.parametrize("samples", [0, -1, 1.5])
+def test_wrong_samples(samples: Any) -> None:
+    net = lm.Sequential([lm.Dense(3, "softmax")], seed=0)
+    net.build(6)
+    with pytest.raises((TypeError, ValueError), match="samples must be an integer"):
+        net.predict(ROWS, samples=samples)
+
+
