@@ -12,11 +12,11 @@ import pytest
 
 import lamina as lm
 from conftest import TARGETS
-from lamina import initializers, losses, reference
+from lamina import _core, initializers, losses, reference, schedules
 from test_activations import PARAMETERS, activation, saved
 from test_dense import SHAPES
 from test_losses import SHAPES as LOSS_SHAPES
-from test_optimizers import OPTIMIZERS
+from test_optimizers import MORE_OPTIMIZERS, OPTIMIZERS
 
 Arrays = Iterator[Any]
 DTYPES: list[Any] = [np.float32, np.float64]
@@ -112,9 +112,9 @@ def loss_functions() -> Arrays:
                 yield gradient
 
 
-def optimizer_steps() -> Arrays:
+def optimizer_steps(rules: list[Any]) -> Arrays:
     for dtype in DTYPES:
-        for rule in OPTIMIZERS:
+        for rule in rules:
             w = numbers(1009, dtype=dtype)
             state = np.zeros((rule.slots, w.size), dtype)
             for step in range(1, 6):
@@ -122,6 +122,27 @@ def optimizer_steps() -> Arrays:
                 rule.update(w, dw, state, step)
             yield w
             yield state
+
+
+def norms() -> Arrays:
+    for dtype in DTYPES:
+        for size in (1, 7, 8, 9, 31, 33, 1009, 100_003):
+            dw = numbers(size, dtype=dtype)
+            core = lm.SGD(clip_value=3.5, clip_norm=2.0, global_clip_norm=1.5).core
+            yield np.array(_core.clip(core, dw, [size // 3, size - size // 3]))
+            yield dw
+        for rows, columns in ((3, 1), (40, 7), (40, 8), (7, 65), (67, 131)):
+            kernel = numbers(rows, columns, dtype=dtype)
+            _core.limit_norms(kernel, 2.0 * rows**0.5)
+            yield kernel
+
+
+def rates() -> Arrays:
+    steps = np.arange(1, 1000)
+    yield schedules.Step(0.5, every=3, factor=0.9)(steps)
+    yield schedules.Exponential(0.5, factor=0.99)(steps)
+    yield schedules.Cosine(0.3, steps=900, warm_up=70, end=0.01)(steps)
+    yield schedules.OneCycle(0.3, steps=900)(steps)
 
 
 def initial_weights() -> Arrays:
@@ -159,7 +180,10 @@ MAKERS: dict[str, Callable[[], Arrays]] = {
     "dense": dense_layers,
     "dropout": dropouts,
     "losses": loss_functions,
-    "optimizers": optimizer_steps,
+    "optimizers": partial(optimizer_steps, OPTIMIZERS),
+    "more optimizers": partial(optimizer_steps, MORE_OPTIMIZERS),
+    "norms": norms,
+    "schedules": rates,
     "initializers": initial_weights,
     "training": training,
 }
@@ -209,6 +233,9 @@ DIGESTS = {
     "dropout": "0bad6d6258a25d61",
     "losses": "597a6ec1bf25ad6a",
     "optimizers": "0dc29fe9a36567b5",
+    "more optimizers": "",
+    "norms": "",
+    "schedules": "",
     "initializers": "408db6d5e7420d08",
     "training": "29480eab9bf17f4b",
 }

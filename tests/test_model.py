@@ -610,7 +610,7 @@ WRONG: list[tuple[dict[str, Any], type[Exception], str]] = [
     (
         bad(optimizer="lion"),
         ValueError,
-        "unknown optimizer 'lion'; known are adam, sgd",
+        "unknown optimizer 'lion'; known are adagrad, adam, adamw, lion, rmsprop, sgd",
     ),
     (bad(optimizer=3), TypeError, "unknown optimizer 3"),
     (bad(loss="hinge"), ValueError, "unknown loss 'hinge'; known are binary_cross"),

@@ -51,7 +51,7 @@ DropoutMode dropout_mode(pybind11::handle mode);
 // matmul, dense, dropout and their backward; random words.
 void register_functions(pybind11::module_& module);
 
-// Losses and optimizers.
+// Losses.
 void register_training(pybind11::module_& module);
 
 // Whole nets.

@@ -6,6 +6,7 @@
 #include "bindings/activation_function.hpp"
 #include "bindings/c_api.hpp"
 #include "bindings/call.hpp"
+#include "bindings/optimizers.hpp"
 
 namespace lamina {
 
@@ -73,6 +74,7 @@ PYBIND11_MODULE(_core, m, pybind11::mod_gil_not_used()) {
   register_functions(m);
   register_training(m);
   register_network(m);
+  register_optimizers(m);
 
   m.def("targets", target_names, py::arg("available_only") = false);
   m.def("get_target", [] { return active().name; });

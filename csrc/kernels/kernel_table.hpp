@@ -104,12 +104,27 @@ struct Kernels {
   // that is null
   double (*penalty)(const T* w, T* dw, std::size_t n, double l1, double l2,
                     double weight);
-  // Gradient descent; v is the velocity, null without momentum
+  // The rules of optimizer.hpp. Arrays of state that a form does not need are null;
+  // `keep` is what decoupled decay leaves of w, correction1 = 1 - beta1^t, correction2
+  // = 1 - beta2^t.
   void (*sgd)(T* w, const T* dw, T* v, std::size_t n, double rate, double momentum,
               bool nesterov);
-  // Adam (Kingma & Ba 2015); correction1 = 1 - beta1^t, correction2 = 1 - beta2^t
+  void (*rmsprop)(T* w, const T* dw, T* s, T* v, T* mean, std::size_t n, double rate,
+                  double rho, double momentum, double epsilon);
+  void (*adagrad)(T* w, const T* dw, T* s, std::size_t n, double rate, double epsilon);
   void (*adam)(T* w, const T* dw, T* m, T* v, std::size_t n, double rate, double beta1,
-               double beta2, double epsilon, double correction1, double correction2);
+               double beta2, double epsilon, double correction1, double correction2,
+               double keep);
+  void (*lion)(T* w, const T* dw, T* m, std::size_t n, double rate, double beta1,
+               double beta2, double keep);
+
+  // In float64, always in the same order
+  double (*sum_of_squares)(const T* x, std::size_t n);
+  void (*scale)(T* x, std::size_t n, double factor);
+  void (*clip)(T* x, std::size_t n, double limit);  // into [-limit, limit]
+  // Columns whose norm is above the limit are scaled down to it, in place
+  void (*limit_norms)(T* x, std::size_t rows, std::size_t cols, std::size_t stride,
+                      double limit);
 };
 
 struct KernelTable {

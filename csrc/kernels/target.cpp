@@ -5,6 +5,7 @@
 #include "kernels/gemm.hpp"
 #include "kernels/kernel_table.hpp"
 #include "kernels/loss.hpp"
+#include "kernels/norms.hpp"
 #include "kernels/optimizer.hpp"
 #include "kernels/penalty.hpp"
 #include "kernels/softmax.hpp"
@@ -35,7 +36,14 @@ constexpr Kernels<T> kernels(List<A...>) {
       .squared_error = squared_error<T>,
       .penalty = penalty<T>,
       .sgd = sgd<T>,
+      .rmsprop = rmsprop<T>,
+      .adagrad = adagrad<T>,
       .adam = adam<T>,
+      .lion = lion<T>,
+      .sum_of_squares = sum_of_squares<T>,
+      .scale = scale<T>,
+      .clip = clip<T>,
+      .limit_norms = limit_norms<T>,
   };
 }
 

@@ -7,7 +7,7 @@ their backward work on plain arrays; `Sequential` trains nets of `Dense`, `Activ
 
 import contextlib
 
-from lamina import _core, activations, initializers, losses, optimizers
+from lamina import _core, activations, initializers, losses, optimizers, schedules
 from lamina._core import *
 from lamina._core import __version__
 from lamina.config import (
@@ -28,7 +28,7 @@ from lamina.functional import (
 from lamina.history import History
 from lamina.layers import Activation, Dense, Dropout, Layer, Standardize
 from lamina.model import Sequential
-from lamina.optimizers import SGD, Adam
+from lamina.optimizers import SGD, Adagrad, Adam, AdamW, Lion, RMSprop
 
 with contextlib.suppress(ImportError):  # threadpoolctl is not installed
     from lamina import _threadpool as _threadpool
@@ -36,11 +36,15 @@ with contextlib.suppress(ImportError):  # threadpoolctl is not installed
 __all__ = [
     "SGD",
     "Activation",
+    "Adagrad",
     "Adam",
+    "AdamW",
     "Dense",
     "Dropout",
     "History",
     "Layer",
+    "Lion",
+    "RMSprop",
     "Sequential",
     "Standardize",
     "__version__",
@@ -55,6 +59,7 @@ __all__ = [
     "losses",
     "matmul",
     "optimizers",
+    "schedules",
     "set_num_threads",
     "set_target",
     "show_config",

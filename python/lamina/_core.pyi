@@ -1,4 +1,4 @@
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from numpy import ufunc, uint8, uint32
@@ -132,26 +132,19 @@ def squared_error(
     losses: NDArray[Any] | None = None,
     gradient: NDArray[Any] | None = None,
 ) -> None: ...
-def sgd(
+
+OptimizerCore = tuple[str, float, float, float, bool, float, float, float, float]
+
+def update(
+    core: OptimizerCore,
     w: NDArray[Any],
     dw: NDArray[Any],
-    v: NDArray[Any] | None,
+    state: NDArray[Any],
     rate: float,
-    momentum: float,
-    nesterov: bool,
+    step: int,
 ) -> None: ...
-def adam(
-    w: NDArray[Any],
-    dw: NDArray[Any],
-    m: NDArray[Any],
-    v: NDArray[Any],
-    rate: float,
-    beta1: float,
-    beta2: float,
-    epsilon: float,
-    correction1: float,
-    correction2: float,
-) -> None: ...
+def clip(core: OptimizerCore, dw: NDArray[Any], sizes: Sequence[int]) -> float: ...
+def limit_norms(kernel: NDArray[Any], limit: float) -> None: ...
 def targets(available_only: bool = False) -> list[str]: ...
 def get_target() -> str: ...
 def set_target(name: str) -> None: ...

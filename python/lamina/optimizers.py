@@ -1,21 +1,68 @@
-"""Optimizers: descriptions of an update rule. Their state belongs to the net."""
+"""Optimizers: descriptions of an update rule. Their state belongs to the net.
+
+Every rule here can limit the gradients before its step: each one to [-clip_value,
+clip_value], then each array of parameters (a layer's kernel, its bias) by its norm to
+clip_norm, then all of them by their norm to global_clip_norm. What is above a limit is
+scaled down to it, with nothing added to the norm, which is summed in float64.
+"""
 
 from __future__ import annotations
 
 import dataclasses
+import functools
+from typing import TYPE_CHECKING
+
+import numpy as np
 
 from lamina import _checks, _core
 from lamina._checks import Array
+from lamina.schedules import Schedule
 
-__all__ = ["SGD", "Adam", "Optimizer", "get"]
+if TYPE_CHECKING:
+    from lamina._core import OptimizerCore
+
+__all__ = ["SGD", "Adagrad", "Adam", "AdamW", "Lion", "Optimizer", "RMSprop", "get"]
 
 
 class Optimizer:
-    """What `Sequential` asks of an optimizer: a description without state."""
+    """What `Sequential` asks of an optimizer: a description without state.
+
+    One's own is a subclass with `slots` and `update`, in NumPy.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import lamina as lm
+    >>> class SignMomentum(lm.optimizers.Optimizer):
+    ...     slots = 1
+    ...
+    ...     def update(self, weights, gradients, state, step):
+    ...         state[0] = 0.9 * state[0] + gradients
+    ...         weights -= 0.01 / np.sqrt(step) * np.sign(state[0])
+    >>> x = np.linspace(-1, 1, 64).reshape(-1, 1)
+    >>> net = lm.Sequential([lm.Dense(1)], seed=0)
+    >>> history = net.fit(
+    ...     x, 3 * x, epochs=500, optimizer=SignMomentum(), loss="mse", verbose=0
+    ... )
+    >>> net.predict([[0.5]]).round(1)
+    array([[1.5]], dtype=float32)
+    """
 
     @property
     def slots(self) -> int:
         """How many numbers of state it needs for each parameter."""
+        raise NotImplementedError
+
+    @property
+    def core(self) -> OptimizerCore | None:
+        """The rule as the compiled part knows it; None: only `update` does."""
+        return None
+
+    def rates(self, first_step: int, count: int) -> Array:
+        """The learning rates of `count` steps from number `first_step` on, in float64.
+
+        Only asked of a rule that has a `core`.
+        """
         raise NotImplementedError
 
     def update(self, weights: Array, gradients: Array, state: Array, step: int) -> None:
@@ -32,31 +79,109 @@ class Optimizer:
         raise NotImplementedError
 
 
-@dataclasses.dataclass(frozen=True)
-class SGD(Optimizer):
+@dataclasses.dataclass(frozen=True, repr=False)
+class _Rule(Optimizer):
+    """A rule of the compiled part: its rate, and how gradients are limited."""
+
+    learning_rate: float | Schedule = 1e-3
+    _: dataclasses.KW_ONLY
+    clip_value: float | None = None
+    clip_norm: float | None = None
+    global_clip_norm: float | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.learning_rate, Schedule):
+            _checks.positive("learning_rate", self.learning_rate)
+        for name in ("clip_value", "clip_norm", "global_clip_norm"):
+            if getattr(self, name) is not None:
+                _checks.positive(name, getattr(self, name))
+
+    def __repr__(self) -> str:
+        """As it is written; limits of gradients only where there are any."""
+        fields = sorted(dataclasses.fields(self), key=lambda field: field.kw_only)
+        shown = [(f.name, getattr(self, f.name), f.kw_only) for f in fields]
+        inside = [
+            f"{name}={value!r}"
+            for name, value, last in shown
+            if not last or value is not None
+        ]
+        return f"{type(self).__name__}({', '.join(inside)})"
+
+    def _describe(
+        self,
+        kind: str,
+        first: float = 0.0,
+        second: float = 0.0,
+        epsilon: float = 0.0,
+        variant: bool = False,
+        weight_decay: float = 0.0,
+    ) -> OptimizerCore:
+        """What csrc/ops/optimizers.hpp calls an OptimizerChoice."""
+        limits = self.clip_value, self.clip_norm, self.global_clip_norm
+        value, norm, total = (np.inf if x is None else float(x) for x in limits)
+        numbers = float(first), float(second), float(epsilon)
+        return kind, *numbers, bool(variant), float(weight_decay), value, norm, total
+
+    def rates(self, first_step: int, count: int) -> Array:
+        if not isinstance(self.learning_rate, Schedule):
+            return np.full(count, self.learning_rate, np.float64)
+        rates = self.learning_rate(np.arange(first_step, first_step + count))
+        rates = np.asarray(rates, np.float64)
+        if rates.shape != (count,) or not ((rates >= 0) & (rates < np.inf)).all():
+            raise ValueError(
+                f"learning_rate must give {count} finite rates >= 0 for as many steps "
+                f"from {first_step} on, got {rates}"
+            )
+        return rates
+
+    def update(self, weights: Array, gradients: Array, state: Array, step: int) -> None:
+        """As in `Optimizer`; the net has limited the gradients before."""
+        rate = self.learning_rate
+        if isinstance(rate, Schedule):
+            rate = self.rates(step, 1).item()
+        _core.update(self.core, weights, gradients, state, rate, step)
+
+    @functools.cached_property
+    def core(self) -> OptimizerCore:
+        raise NotImplementedError
+
+
+@dataclasses.dataclass(frozen=True, repr=False)
+class SGD(_Rule):
     """Stochastic gradient descent, with momentum if wanted.
 
     ``v = momentum * v + dw; w -= learning_rate * v``; Nesterov's form steps by
-    ``momentum * v + dw`` in place of ``v``.
+    ``dw + momentum * v`` in place of ``v`` (Sutskever et al. 2013).
+
+    Parameters
+    ----------
+    learning_rate : float or Schedule
+        Above 0, or a function of the number of the step.
+    momentum : float
+        In [0, 1).
+    nesterov : bool
+        Only with a momentum.
+    clip_value, clip_norm, global_clip_norm : float, optional
+        Limits of each gradient, of each array's norm, of the norm of all; above 0.
 
     Raises
     ------
-    ValueError
-        learning_rate <= 0, momentum outside [0, 1), or Nesterov without momentum.
+    TypeError, ValueError
+        Arguments outside these ranges.
 
     Examples
     --------
     >>> import lamina as lm
-    >>> lm.SGD(0.1, momentum=0.9)
-    SGD(learning_rate=0.1, momentum=0.9, nesterov=False)
+    >>> lm.SGD(0.1, momentum=0.9, global_clip_norm=1.0)
+    SGD(learning_rate=0.1, momentum=0.9, nesterov=False, global_clip_norm=1.0)
     """
 
-    learning_rate: float = 0.01
+    learning_rate: float | Schedule = 0.01
     momentum: float = 0.0
     nesterov: bool = False
 
     def __post_init__(self) -> None:
-        _checks.positive("learning_rate", self.learning_rate)
+        super().__post_init__()
         _checks.below_one("momentum", self.momentum)
         _checks.flag("nesterov", self.nesterov)
         if self.nesterov and self.momentum == 0:
@@ -66,41 +191,152 @@ class SGD(Optimizer):
     def slots(self) -> int:
         return 1 if self.momentum else 0
 
-    def update(self, weights: Array, gradients: Array, state: Array, step: int) -> None:
-        velocity = state[0] if len(state) else None
-        _core.sgd(
-            weights,
-            gradients,
-            velocity,
-            self.learning_rate,
-            self.momentum,
-            self.nesterov,
-        )
+    @functools.cached_property
+    def core(self) -> OptimizerCore:
+        return self._describe("sgd", self.momentum, variant=self.nesterov)
 
 
-@dataclasses.dataclass(frozen=True)
-class Adam(Optimizer):
-    """Adam as published (Kingma & Ba 2015), epsilon outside the root.
+@dataclasses.dataclass(frozen=True, repr=False)
+class RMSprop(_Rule):
+    """Steps divided by the root of a running mean of squares (Tieleman & Hinton 2012).
+
+    ``s = rho * s + (1 - rho) * dw**2; u = dw / (sqrt(s) + epsilon)``, then
+    ``v = momentum * v + u; w -= learning_rate * v``. If centered, ``s`` less the square
+    of the running mean of ``dw`` is in place of ``s``, at least 0. As in PyTorch, whose
+    alpha is rho; Keras has epsilon within the root.
+
+    Parameters
+    ----------
+    learning_rate : float or Schedule
+        Above 0, or a function of the number of the step.
+    rho, momentum : float
+        In [0, 1).
+    epsilon : float
+        Above 0; outside the root.
+    centered : bool
+    clip_value, clip_norm, global_clip_norm : float, optional
+        Limits of each gradient, of each array's norm, of the norm of all; above 0.
 
     Raises
     ------
-    ValueError
-        learning_rate or epsilon <= 0, beta_1 or beta_2 outside [0, 1).
+    TypeError, ValueError
+        Arguments outside these ranges.
+
+    Examples
+    --------
+    >>> import lamina as lm
+    >>> lm.RMSprop(1e-4, momentum=0.9).slots
+    2
+    """
+
+    learning_rate: float | Schedule = 1e-3
+    rho: float = 0.9
+    momentum: float = 0.0
+    epsilon: float = 1e-8
+    centered: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _checks.below_one("rho", self.rho)
+        _checks.below_one("momentum", self.momentum)
+        _checks.positive("epsilon", self.epsilon)
+        _checks.flag("centered", self.centered)
+
+    @property
+    def slots(self) -> int:
+        return 1 + bool(self.momentum) + bool(self.centered)
+
+    @functools.cached_property
+    def core(self) -> OptimizerCore:
+        return self._describe(
+            "rmsprop", self.momentum, self.rho, self.epsilon, self.centered
+        )
+
+
+@dataclasses.dataclass(frozen=True, repr=False)
+class Adagrad(_Rule):
+    """Steps divided by the root of the sum of all squares (Duchi et al. 2011).
+
+    ``s += dw**2; w -= learning_rate * dw / (sqrt(s) + epsilon)``, as in PyTorch.
+
+    Parameters
+    ----------
+    learning_rate : float or Schedule
+        Above 0, or a function of the number of the step.
+    epsilon : float
+        Above 0; outside the root.
+    clip_value, clip_norm, global_clip_norm : float, optional
+        Limits of each gradient, of each array's norm, of the norm of all; above 0.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Arguments outside these ranges.
+
+    Examples
+    --------
+    >>> import lamina as lm
+    >>> lm.Adagrad(0.1)
+    Adagrad(learning_rate=0.1, epsilon=1e-10)
+    """
+
+    learning_rate: float | Schedule = 0.01
+    epsilon: float = 1e-10
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _checks.positive("epsilon", self.epsilon)
+
+    @property
+    def slots(self) -> int:
+        return 1
+
+    @functools.cached_property
+    def core(self) -> OptimizerCore:
+        return self._describe("adagrad", epsilon=self.epsilon)
+
+
+@dataclasses.dataclass(frozen=True, repr=False)
+class Adam(_Rule):
+    """Adam as published (Kingma & Ba 2015, algorithm 1), epsilon outside the root.
+
+    ``m = beta_1 * m + (1 - beta_1) * dw; v = beta_2 * v + (1 - beta_2) * dw**2`` and
+    ``w -= learning_rate * m / c1 / (sqrt(v / c2) + epsilon)`` with ``c = 1 - beta**t``
+    in step t.
+
+    Parameters
+    ----------
+    learning_rate : float or Schedule
+        Above 0, or a function of the number of the step.
+    beta_1, beta_2 : float
+        In [0, 1).
+    epsilon : float
+        Above 0.
+    clip_value, clip_norm, global_clip_norm : float, optional
+        Limits of each gradient, of each array's norm, of the norm of all; above 0.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Arguments outside these ranges.
 
     Examples
     --------
     >>> import lamina as lm
     >>> lm.Adam(3e-4)
     Adam(learning_rate=0.0003, beta_1=0.9, beta_2=0.999, epsilon=1e-08)
+    >>> rule = lm.Adam(lm.schedules.Cosine(1e-3, steps=1000, warm_up=100))
+    >>> rule.rates(50, 1).tolist()
+    [0.0005]
     """
 
-    learning_rate: float = 1e-3
+    learning_rate: float | Schedule = 1e-3
     beta_1: float = 0.9
     beta_2: float = 0.999
     epsilon: float = 1e-8
 
     def __post_init__(self) -> None:
-        _checks.positive("learning_rate", self.learning_rate)
+        super().__post_init__()
         _checks.below_one("beta_1", self.beta_1)
         _checks.below_one("beta_2", self.beta_2)
         _checks.positive("epsilon", self.epsilon)
@@ -109,33 +345,116 @@ class Adam(Optimizer):
     def slots(self) -> int:
         return 2
 
-    def update(self, weights: Array, gradients: Array, state: Array, step: int) -> None:
-        _core.adam(
-            weights,
-            gradients,
-            state[0],
-            state[1],
-            self.learning_rate,
-            self.beta_1,
-            self.beta_2,
-            self.epsilon,
-            1 - _power(self.beta_1, step),
-            1 - _power(self.beta_2, step),
-        )
+    @functools.cached_property
+    def core(self) -> OptimizerCore:
+        return self._describe("adam", self.beta_1, self.beta_2, self.epsilon)
 
 
-def _power(base: float, exponent: int) -> float:
-    """base ** exponent by multiplications alone: the same bits on every machine."""
-    result = 1.0
-    while exponent:
-        if exponent & 1:
-            result *= base
-        base *= base
-        exponent >>= 1
-    return result
+@dataclasses.dataclass(frozen=True, repr=False)
+class AdamW(Adam):
+    """Adam with decoupled weight decay (Loshchilov & Hutter 2019).
+
+    Before each step of `Adam`, ``w -= learning_rate * weight_decay * w``: of all
+    parameters, biases too, as in PyTorch.
+
+    Parameters
+    ----------
+    learning_rate : float or Schedule
+        Above 0, or a function of the number of the step.
+    beta_1, beta_2 : float
+        In [0, 1).
+    epsilon : float
+        Above 0.
+    weight_decay : float
+        At least 0.
+    clip_value, clip_norm, global_clip_norm : float, optional
+        Limits of each gradient, of each array's norm, of the norm of all; above 0.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Arguments outside these ranges.
+
+    Examples
+    --------
+    >>> import lamina as lm
+    >>> lm.AdamW(3e-4, weight_decay=0.1).weight_decay
+    0.1
+    """
+
+    weight_decay: float = 0.01
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _checks.nonnegative("weight_decay", self.weight_decay)
+
+    @functools.cached_property
+    def core(self) -> OptimizerCore:
+        betas = self.beta_1, self.beta_2
+        decay = self.weight_decay
+        return self._describe("adam", *betas, self.epsilon, weight_decay=decay)
 
 
-_KNOWN: dict[str, Optimizer] = {"adam": Adam(), "sgd": SGD()}
+@dataclasses.dataclass(frozen=True, repr=False)
+class Lion(_Rule):
+    """Steps by the sign of a mean of gradients (Chen et al. 2023, algorithm 2).
+
+    ``w -= learning_rate * (sign(beta_1 * m + (1 - beta_1) * dw) + weight_decay * w)``,
+    then ``m = beta_2 * m + (1 - beta_2) * dw``. The paper takes a rate three to ten
+    times smaller than Adam's, and a decay as much larger.
+
+    Parameters
+    ----------
+    learning_rate : float or Schedule
+        Above 0, or a function of the number of the step.
+    beta_1, beta_2 : float
+        In [0, 1).
+    weight_decay : float
+        At least 0.
+    clip_value, clip_norm, global_clip_norm : float, optional
+        Limits of each gradient, of each array's norm, of the norm of all; above 0.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Arguments outside these ranges.
+
+    Examples
+    --------
+    >>> import lamina as lm
+    >>> lm.Lion(weight_decay=0.1)
+    Lion(learning_rate=0.0001, beta_1=0.9, beta_2=0.99, weight_decay=0.1)
+    """
+
+    learning_rate: float | Schedule = 1e-4
+    beta_1: float = 0.9
+    beta_2: float = 0.99
+    weight_decay: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _checks.below_one("beta_1", self.beta_1)
+        _checks.below_one("beta_2", self.beta_2)
+        _checks.nonnegative("weight_decay", self.weight_decay)
+
+    @property
+    def slots(self) -> int:
+        return 1
+
+    @functools.cached_property
+    def core(self) -> OptimizerCore:
+        betas = self.beta_1, self.beta_2
+        return self._describe("lion", *betas, weight_decay=self.weight_decay)
+
+
+_KNOWN: dict[str, Optimizer] = {
+    "adagrad": Adagrad(),
+    "adam": Adam(),
+    "adamw": AdamW(),
+    "lion": Lion(),
+    "rmsprop": RMSprop(),
+    "sgd": SGD(),
+}
 
 
 def get(optimizer: str | Optimizer) -> Optimizer:

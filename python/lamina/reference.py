@@ -564,3 +564,78 @@ def adam(
     v = beta2 * v + (1.0 - beta2) * np.square(dw)
     corrected_m, corrected_v = m / (1.0 - beta1**step), v / (1.0 - beta2**step)
     return w - rate * corrected_m / (np.sqrt(corrected_v) + epsilon), m, v
+
+
+def rmsprop(
+    w: ArrayLike,
+    dw: ArrayLike,
+    s: ArrayLike,
+    velocity: ArrayLike,
+    mean: ArrayLike,
+    rate: float = 1e-3,
+    rho: float = 0.9,
+    momentum: float = 0.0,
+    epsilon: float = 1e-8,
+    centered: bool = False,
+) -> tuple[Array, Array, Array, Array]:
+    """Tieleman and Hinton 2012; the mean is of use, and kept, only if centered."""
+    w, dw, s, v, m = (np.asarray(a, np.float64) for a in (w, dw, s, velocity, mean))
+    s = rho * s + (1.0 - rho) * np.square(dw)
+    m = rho * m + (1.0 - rho) * dw if centered else m
+    v = momentum * v + dw / (np.sqrt(s - np.square(m)) + epsilon)
+    return w - rate * v, s, v, m
+
+
+def adagrad(
+    w: ArrayLike,
+    dw: ArrayLike,
+    s: ArrayLike,
+    rate: float = 0.01,
+    epsilon: float = 1e-10,
+) -> tuple[Array, Array]:
+    """Duchi et al. 2011, the diagonal form."""
+    w, dw, s = (np.asarray(a, np.float64) for a in (w, dw, s))
+    s = s + np.square(dw)
+    return w - rate * dw / (np.sqrt(s) + epsilon), s
+
+
+def adamw(
+    w: ArrayLike,
+    dw: ArrayLike,
+    m: ArrayLike,
+    v: ArrayLike,
+    step: int,
+    rate: float = 1e-3,
+    beta1: float = 0.9,
+    beta2: float = 0.999,
+    epsilon: float = 1e-8,
+    weight_decay: float = 0.01,
+) -> tuple[Array, Array, Array]:
+    """Loshchilov and Hutter 2019, the decay times the rate as PyTorch has it."""
+    w = np.asarray(w, np.float64)
+    decayed = w - rate * weight_decay * w
+    return adam(decayed, dw, m, v, step, rate, beta1, beta2, epsilon)
+
+
+def lion(
+    w: ArrayLike,
+    dw: ArrayLike,
+    m: ArrayLike,
+    rate: float = 1e-4,
+    beta1: float = 0.9,
+    beta2: float = 0.99,
+    weight_decay: float = 0.0,
+) -> tuple[Array, Array]:
+    """Chen et al. 2023, Algorithm 2."""
+    w, dw, m = (np.asarray(a, np.float64) for a in (w, dw, m))
+    c = beta1 * m + (1.0 - beta1) * dw
+    w = w - rate * (np.sign(c) + weight_decay * w)
+    return w, beta2 * m + (1.0 - beta2) * dw
+
+
+def limit_norm(x: ArrayLike, limit: float, axis: int | None = None) -> Array:
+    """x, scaled to the limit where its norm (along the axis) is finite and above."""
+    x = np.asarray(x, np.float64)
+    norm = np.sqrt(np.sum(np.square(x), axis=axis, keepdims=True))
+    above = np.isfinite(norm) & (norm > limit)
+    return np.where(above, x * (limit / np.where(above, norm, 1.0)), x)

@@ -1,0 +1,96 @@
+// Optimizers on the buffers of a net: arrays that they write to must fit exactly.
+#include "bindings/optimizers.hpp"
+
+#include <pybind11/stl.h>
+
+#include <string>
+#include <vector>
+
+#include "bindings/arrays.hpp"
+#include "bindings/call.hpp"
+
+namespace lamina {
+
+namespace {
+
+OptimizerKind optimizer_kind(const std::string& name) {
+  if (name == "sgd") return OptimizerKind::sgd;
+  if (name == "rmsprop") return OptimizerKind::rmsprop;
+  if (name == "adagrad") return OptimizerKind::adagrad;
+  if (name == "adam") return OptimizerKind::adam;
+  if (name == "lion") return OptimizerKind::lion;
+  throw py::value_error("kind must be one of sgd, rmsprop, adagrad, adam, lion, got '" +
+                        name + "'");
+}
+
+std::size_t size_of(py::handle array) {
+  return static_cast<std::size_t>(
+      PyArray_SIZE(reinterpret_cast<PyArrayObject*>(array.ptr())));
+}
+
+void py_update(py::handle core, py::handle w, py::handle dw, py::handle state,
+               double rate, std::uint64_t step) {
+  const OptimizerChoice rule = optimizer_choice(core);
+  if (step == 0) throw py::value_error("step must be at least 1, got 0");
+  in_precision(is_double_array("w", w), [&](auto type) {
+    using T = decltype(type);
+    const std::size_t n = size_of(w);
+    T* parameters = in_place<T>("w", w, n);
+    const T* gradients = in_place<T>("dw", dw, n);
+    T* kept = in_place<T>("state", state, slots(rule) * n);
+    run(n, [&] { update(rule, rate, step, parameters, gradients, kept, n); });
+  });
+}
+
+double py_clip(py::handle core, py::handle dw, const std::vector<std::size_t>& sizes) {
+  const OptimizerChoice rule = optimizer_choice(core);
+  std::size_t n = 0;
+  for (const std::size_t size : sizes) n += size;
+  return in_precision(is_double_array("dw", dw), [&](auto type) {
+    using T = decltype(type);
+    T* gradients = in_place<T>("dw", dw, n);
+    double norm = 0;
+    run(n, [&] { norm = clip(rule, gradients, sizes.data(), sizes.size()); });
+    return norm;
+  });
+}
+
+void py_limit_norms(py::handle kernel, double limit) {
+  in_precision(is_double_array("kernel", kernel), [&](auto type) {
+    using T = decltype(type);
+    Argument("kernel", kernel).require_dimensions(2, "(inputs, units)");
+    auto* array = reinterpret_cast<PyArrayObject*>(kernel.ptr());
+    const auto rows = static_cast<std::size_t>(PyArray_DIM(array, 0));
+    const auto cols = static_cast<std::size_t>(PyArray_DIM(array, 1));
+    T* weights = in_place<T>("kernel", kernel, rows * cols);
+    run(rows * cols, [&] { limit_norms(weights, rows, cols, limit); });
+  });
+}
+
+}  // namespace
+
+OptimizerChoice optimizer_choice(py::handle core) {
+  const auto parts = py::cast<py::tuple>(core);
+  if (parts.size() != 9)
+    throw py::value_error("core must have 9 parts, got " +
+                          std::to_string(parts.size()));
+  const auto number = [&](std::size_t i) { return parts[i].cast<double>(); };
+  return {.kind = optimizer_kind(parts[0].cast<std::string>()),
+          .first = number(1),
+          .second = number(2),
+          .epsilon = number(3),
+          .variant = parts[4].cast<bool>(),
+          .weight_decay = number(5),
+          .clip_value = number(6),
+          .clip_norm = number(7),
+          .global_clip_norm = number(8)};
+}
+
+void register_optimizers(py::module_& m) {
+  m.def("update", py_update, py::arg("core"), py::arg("w"), py::arg("dw"),
+        py::arg("state"), py::arg("rate"), py::arg("step"));
+  m.def("clip", py_clip, py::arg("core"), py::arg("dw"), py::arg("sizes"));
+  m.def("limit_norms", py_limit_norms, py::arg("kernel"), py::arg("limit"));
+}
+
+}  // namespace lamina

@@ -1,0 +1,147 @@
+#include "ops/optimizers.hpp"
+
+#include <cmath>
+
+#include "ops/ops.hpp"
+
+namespace lamina {
+
+namespace {
+
+// base ^ exponent by multiplications alone: the same bits on every machine.
+double power(double base, std::uint64_t exponent) {
+  double result = 1;
+  for (; exponent > 0; exponent >>= 1, base *= base)
+    if (exponent & 1) result *= base;
+  return result;
+}
+
+// In pieces with borders that depend on n alone, whose sums are added in order.
+template <class T>
+double norm(const Kernels<T>& table, const T* x, std::size_t n) {
+  constexpr std::size_t most = 256, least = 4096;
+  const std::size_t piece = n <= most * least ? least : (n + most - 1) / most;
+  const std::size_t pieces = (n + piece - 1) / piece;
+  double sums[most];
+  const double cycles = 0.5 * static_cast<double>(piece);
+  parallel(pieces, cycles, workers_for(pieces, cycles),
+           [&](std::size_t first, std::size_t count, std::size_t) {
+             for (std::size_t i = first; i < first + count; ++i) {
+               const std::size_t rest = n - i * piece;
+               sums[i] =
+                   table.sum_of_squares(x + i * piece, rest < piece ? rest : piece);
+             }
+           });
+  double sum = 0;
+  for (std::size_t i = 0; i < pieces; ++i) sum += sums[i];
+  return std::sqrt(sum);
+}
+
+// Returns the norm before.
+template <class T>
+double limit_norm(const Kernels<T>& table, T* x, std::size_t n, double limit) {
+  const double found = norm(table, x, n);
+  if (found > limit && std::isfinite(found))
+    parallel_elements(n, 0.5, [&](std::size_t i, std::size_t size) {
+      table.scale(x + i, size, limit / found);
+    });
+  return found;
+}
+
+}  // namespace
+
+std::size_t slots(const OptimizerChoice& rule) {
+  const std::size_t velocity = rule.first != 0;
+  switch (rule.kind) {
+    case OptimizerKind::sgd:
+      return velocity;
+    case OptimizerKind::rmsprop:
+      return 1 + velocity + rule.variant;
+    case OptimizerKind::adam:
+      return 2;
+    default:
+      return 1;
+  }
+}
+
+template <class T>
+void update(const OptimizerChoice& rule, double rate, std::uint64_t step, T* w,
+            const T* dw, T* state, std::size_t n) {
+  const Kernels<T>& table = kernels<T>();
+  const double keep = 1 - rate * rule.weight_decay;
+  const double first = rule.first, second = rule.second;
+  switch (rule.kind) {
+    case OptimizerKind::sgd:
+      return parallel_elements(n, 1, [&](std::size_t i, std::size_t size) {
+        T* v = first != 0 ? state + i : nullptr;
+        table.sgd(w + i, dw + i, v, size, rate, first, rule.variant);
+      });
+    case OptimizerKind::rmsprop:
+      return parallel_elements(n, 2, [&](std::size_t i, std::size_t size) {
+        T* s = state + i;
+        T* v = first != 0 ? s + n : nullptr;
+        T* mean = rule.variant ? s + (v ? 2 : 1) * n : nullptr;
+        table.rmsprop(w + i, dw + i, s, v, mean, size, rate, second, first,
+                      rule.epsilon);
+      });
+    case OptimizerKind::adagrad:
+      return parallel_elements(n, 2, [&](std::size_t i, std::size_t size) {
+        table.adagrad(w + i, dw + i, state + i, size, rate, rule.epsilon);
+      });
+    case OptimizerKind::adam: {
+      const double correction1 = 1 - power(first, step);
+      const double correction2 = 1 - power(second, step);
+      return parallel_elements(n, 2, [&](std::size_t i, std::size_t size) {
+        table.adam(w + i, dw + i, state + i, state + n + i, size, rate, first, second,
+                   rule.epsilon, correction1, correction2, keep);
+      });
+    }
+    case OptimizerKind::lion:
+      return parallel_elements(n, 1, [&](std::size_t i, std::size_t size) {
+        table.lion(w + i, dw + i, state + i, size, rate, first, second, keep);
+      });
+  }
+}
+
+template <class T>
+double clip(const OptimizerChoice& rule, T* dw, const std::size_t* sizes,
+            std::size_t arrays) {
+  const Kernels<T>& table = kernels<T>();
+  std::size_t n = 0;
+  for (std::size_t i = 0; i < arrays; ++i) n += sizes[i];
+  if (std::isfinite(rule.clip_value))
+    parallel_elements(n, 0.5, [&](std::size_t i, std::size_t size) {
+      table.clip(dw + i, size, rule.clip_value);
+    });
+  if (std::isfinite(rule.clip_norm)) {
+    T* array = dw;
+    for (std::size_t i = 0; i < arrays; array += sizes[i++])
+      limit_norm(table, array, sizes[i], rule.clip_norm);
+  }
+  if (!std::isfinite(rule.global_clip_norm)) return 0;
+  return limit_norm(table, dw, n, rule.global_clip_norm);
+}
+
+template <class T>
+void limit_norms(T* kernel, std::size_t rows, std::size_t cols, double limit) {
+  const Kernels<T>& table = kernels<T>();
+  constexpr std::size_t unit = 64;  // columns
+  const std::size_t units = (cols + unit - 1) / unit;
+  const double cycles = static_cast<double>(rows * unit);
+  parallel(units, cycles, workers_for(units, cycles),
+           [&](std::size_t first, std::size_t count, std::size_t) {
+             const std::size_t begin = first * unit, end = (first + count) * unit;
+             table.limit_norms(kernel + begin, rows, (end < cols ? end : cols) - begin,
+                               cols, limit);
+           });
+}
+
+#define LAMINA_INSTANTIATE(T)                                                        \
+  template void update(const OptimizerChoice&, double, std::uint64_t, T*, const T*,  \
+                       T*, std::size_t);                                             \
+  template double clip(const OptimizerChoice&, T*, const std::size_t*, std::size_t); \
+  template void limit_norms(T*, std::size_t, std::size_t, double);
+LAMINA_INSTANTIATE(float)
+LAMINA_INSTANTIATE(double)
+
+}  // namespace lamina

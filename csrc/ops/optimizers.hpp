@@ -1,0 +1,51 @@
+// One step of training by a rule, and the limits on gradients and weights, on raw
+// pointers: what a network's step and the bindings call. Results do not depend on the
+// number of threads or, with fma, on the target.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+
+namespace lamina {
+
+enum class OptimizerKind { sgd, rmsprop, adagrad, adam, lion };
+
+struct OptimizerChoice {
+  OptimizerKind kind = OptimizerKind::sgd;
+  double first = 0;      // momentum (sgd, rmsprop) or beta_1 (adam, lion)
+  double second = 0;     // rho (rmsprop) or beta_2 (adam, lion)
+  double epsilon = 0;    // outside the root (rmsprop, adagrad, adam)
+  bool variant = false;  // Nesterov's form (sgd), centered (rmsprop)
+  // Decoupled (adam, lion): before the step, w loses rate weight_decay w.
+  double weight_decay = 0;
+  // Of gradients; infinity: no limit.
+  double clip_value = std::numeric_limits<double>::infinity();
+  double clip_norm = std::numeric_limits<double>::infinity();
+  double global_clip_norm = std::numeric_limits<double>::infinity();
+};
+
+// How many arrays of n elements `state` holds, all zero before the first step: sgd:
+// velocity, if there is momentum; rmsprop: squares, velocity if there is momentum,
+// means if centered; adagrad: sums of squares; adam: means, squares; lion: means.
+std::size_t slots(const OptimizerChoice&);
+
+// One fused pass over n parameters; `step` counts from 1.
+template <class T>
+void update(const OptimizerChoice&, double rate, std::uint64_t step, T* w, const T* dw,
+            T* state, std::size_t n);
+
+// Limits the gradients dw, arrays of these sizes one after the other: each element,
+// then each array by its norm, then all by their norm. Norms are exact to rounding and
+// summed in float64; one that is not finite limits nothing. Returns the norm of all
+// before it is limited, 0 if no global_clip_norm is asked for.
+template <class T>
+double clip(const OptimizerChoice&, T* dw, const std::size_t* sizes,
+            std::size_t arrays);
+
+// Scales every column of the contiguous kernel whose norm is finite and above the limit
+// down to it.
+template <class T>
+void limit_norms(T* kernel, std::size_t rows, std::size_t cols, double limit);
+
+}  // namespace lamina

@@ -1,0 +1,247 @@
+"""Learning rates that change with the number of the step.
+
+A number is a constant rate; anything else is a `Schedule`, given to an optimizer in its
+place. Only operations that IEEE 754 rounds exactly: the last bit of a library's cosine
+or power differs between processors.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from lamina import _checks
+from lamina._checks import Array
+
+__all__ = ["Cosine", "Exponential", "OneCycle", "Schedule", "Step"]
+
+
+class Schedule:
+    """A learning rate as a function of the number of the step.
+
+    A schedule of one's own is a subclass with `__call__`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import lamina as lm
+    >>> class InverseRoot(lm.schedules.Schedule):
+    ...     def __call__(self, steps):
+    ...         return 0.1 / np.sqrt(steps)
+    >>> lm.SGD(InverseRoot()).rates(1, 4).round(3).tolist()
+    [0.1, 0.071, 0.058, 0.05]
+    """
+
+    def __call__(self, steps: ArrayLike) -> Array:
+        """The rates of these steps.
+
+        Parameters
+        ----------
+        steps : array_like of int
+            A step is one update of the weights; the first is number 1.
+
+        Returns
+        -------
+        float64 array of the same shape
+        """
+        raise NotImplementedError
+
+
+@dataclasses.dataclass(frozen=True)
+class Step(Schedule):
+    """``rate * factor ** ((step - 1) // every)``.
+
+    Parameters
+    ----------
+    rate, factor : float
+        Above 0.
+    every : int
+        Steps, not epochs: there are as many in an epoch as batches.
+
+    Raises
+    ------
+    TypeError, ValueError
+        A rate or factor that is not above 0, or `every` below 1.
+
+    Examples
+    --------
+    >>> import lamina as lm
+    >>> lm.schedules.Step(0.5, every=2, factor=0.5)([1, 2, 3, 4, 5]).tolist()
+    [0.5, 0.5, 0.25, 0.25, 0.125]
+    """
+
+    rate: float
+    every: int
+    factor: float = 0.1
+
+    def __post_init__(self) -> None:
+        _checks.positive("rate", self.rate)
+        _checks.count("every", self.every)
+        _checks.positive("factor", self.factor)
+
+    def __call__(self, steps: ArrayLike) -> Array:
+        return self.rate * _power(self.factor, (np.asarray(steps) - 1) // self.every)
+
+
+@dataclasses.dataclass(frozen=True)
+class Exponential(Schedule):
+    """``rate * factor ** (step - 1)``.
+
+    For a factor of f in each epoch of n batches, give ``f ** (1 / n)``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        A rate or factor that is not above 0.
+
+    Examples
+    --------
+    >>> import lamina as lm
+    >>> lm.schedules.Exponential(0.5, factor=0.5)([1, 2, 3]).tolist()
+    [0.5, 0.25, 0.125]
+    """
+
+    rate: float
+    factor: float
+
+    def __post_init__(self) -> None:
+        _checks.positive("rate", self.rate)
+        _checks.positive("factor", self.factor)
+
+    def __call__(self, steps: ArrayLike) -> Array:
+        return self.rate * _power(self.factor, np.asarray(steps) - 1)
+
+
+@dataclasses.dataclass(frozen=True)
+class Cosine(Schedule):
+    """Half a cosine from `rate` down to `end` (Loshchilov & Hutter 2017).
+
+    With a warm-up, the first `warm_up` steps rise in equal parts to `rate`. After all `steps`, the rate
+    stays at `end`.
+
+    Parameters
+    ----------
+    rate : float
+        The highest.
+    steps : int
+        Of the whole, warm-up included: epochs times batches.
+    warm_up : int
+        Below `steps`.
+    end : float
+        At least 0.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Arguments outside these ranges.
+
+    Examples
+    --------
+    >>> import lamina as lm
+    >>> lm.schedules.Cosine(1.0, steps=6, warm_up=2)([1, 2, 3, 5, 7]).tolist()
+    [0.5, 1.0, 1.0, 0.5, 0.0]
+    """
+
+    rate: float
+    steps: int
+    warm_up: int = 0
+    end: float = 0.0
+
+    def __post_init__(self) -> None:
+        _checks.positive("rate", self.rate)
+        _checks.count("steps", self.steps)
+        if _checks.unsigned("warm_up", self.warm_up) >= self.steps:
+            raise ValueError(
+                f"warm_up must be below steps, {self.steps}, got {self.warm_up}"
+            )
+        _checks.nonnegative("end", self.end)
+
+    def __call__(self, steps: ArrayLike) -> Array:
+        done = np.asarray(steps, np.float64)
+        share = (done - 1 - self.warm_up) / (self.steps - self.warm_up)
+        falling = _between(self.rate, self.end, share)
+        if not self.warm_up:
+            return falling
+        return np.where(done <= self.warm_up, self.rate * done / self.warm_up, falling)
+
+
+@dataclasses.dataclass(frozen=True)
+class OneCycle(Schedule):
+    """Half a cosine up to `rate`, then half a cosine down (Smith & Topin 2018).
+
+    The first step has ``rate / div_factor``, the last and those after it
+    ``rate / div_factor / final_div_factor``. Names and figures are PyTorch's.
+
+    Parameters
+    ----------
+    rate : float
+        The highest.
+    steps : int
+        Of the whole cycle: epochs times batches.
+    pct_start : float
+        The share of them that rises, in [0, 1).
+    div_factor, final_div_factor : float
+        Above 0.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Arguments outside these ranges.
+
+    Examples
+    --------
+    >>> import lamina as lm
+    >>> lm.schedules.OneCycle(1.0, steps=10)([1, 3, 10]).tolist()
+    [0.04, 1.0, 4e-06]
+    """
+
+    rate: float
+    steps: int
+    pct_start: float = 0.3
+    div_factor: float = 25.0
+    final_div_factor: float = 1e4
+
+    def __post_init__(self) -> None:
+        _checks.positive("rate", self.rate)
+        _checks.count("steps", self.steps)
+        _checks.below_one("pct_start", self.pct_start)
+        _checks.positive("div_factor", self.div_factor)
+        _checks.positive("final_div_factor", self.final_div_factor)
+
+    def __call__(self, steps: ArrayLike) -> Array:
+        start = self.rate / self.div_factor
+        done = np.asarray(steps, np.float64) - 1
+        top = self.pct_start * self.steps - 1  # PyTorch's: the last that rises
+        share = (done - top) / (self.steps - 1 - top)
+        falling = _between(self.rate, start / self.final_div_factor, share)
+        if top <= 0:
+            return falling
+        return np.where(done < top, _between(start, self.rate, done / top), falling)
+
+
+_SINE = [(-1.0) ** k / math.factorial(2 * k + 1) for k in reversed(range(8))]
+
+
+def _between(start: float, end: float, share: Array) -> Array:
+    """``end + (start - end) (1 + cos(pi share)) / 2``, at shares from 0 to 1.
+
+    By the sine's Taylor series up to pi / 4, of which 5e-17 is left out.
+    """
+    share = np.clip(share, 0, 1)
+    angle = math.pi / 2 * np.minimum(share, 1 - share)
+    square = (angle * np.polyval(_SINE, angle * angle)) ** 2
+    weight = np.where(share < 0.5, 1 - square, square)
+    return np.asarray(start * weight + end * (1 - weight))
+
+
+def _power(base: float, exponents: Array) -> Array:
+    """``base ** exponents``, of integers from 0 on, by multiplications."""
+    result, left = np.ones(exponents.shape), exponents
+    with np.errstate(over="ignore", under="ignore"):
+        while left.any():
+            result = np.where(left & 1, result * base, result)
+            base, left = base * base, left >> 1
+    return result
