@@ -46,6 +46,13 @@ struct DropoutValues {
   DropoutValues gradient() const { return {.scale = scale}; }
 };
 
+// The random bits of one call of noise: element i has word offset + i.
+struct NoiseBits {
+  std::uint64_t seed;
+  std::uint64_t stream;
+  std::uint64_t offset;
+};
+
 template <class T>
 struct Kernels {
   struct Elementwise {
@@ -86,6 +93,9 @@ struct Kernels {
   // / 8
   void (*dropout_masked)(const T* dy, const std::uint8_t* mask, T* dx, std::size_t n,
                          T scale);
+
+  // y = x + stddev * normal(word of the element)
+  void (*gaussian_noise)(const T* x, T* y, std::size_t n, const NoiseBits&, T stddev);
 
   // Per-row losses and their gradient times `scale`; gradient or losses may be null.
   // targets (rows x cols) hold probabilities; labels, if not null, replace them.

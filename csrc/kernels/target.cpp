@@ -5,6 +5,7 @@
 #include "kernels/gemm.hpp"
 #include "kernels/kernel_table.hpp"
 #include "kernels/loss.hpp"
+#include "kernels/noise.hpp"
 #include "kernels/optimizer.hpp"
 #include "kernels/softmax.hpp"
 
@@ -28,6 +29,7 @@ constexpr Kernels<T> kernels(List<A...>) {
       .column_sums = column_sums<T>,
       .dropout = dropout<T>,
       .dropout_masked = dropout_masked<T>,
+      .gaussian_noise = gaussian_noise<T>,
       .softmax_cross_entropy = softmax_cross_entropy<T>,
       .sigmoid_cross_entropy = sigmoid_cross_entropy<T>,
       .squared_error = squared_error<T>,

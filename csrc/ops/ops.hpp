@@ -107,6 +107,11 @@ template <class T>
 void dropout_masked(const T* dy, const std::uint8_t* mask, T* dx, std::size_t n,
                     T scale);
 
+// At a stddev of 0 a copy, so that not even a sign changes; y may be x.
+template <class T>
+void gaussian_noise(const Kernels<T>&, const T* x, T* y, std::size_t n,
+                    const NoiseBits&, double stddev);
+
 // c = a b, c contiguous
 template <class T>
 void matmul(const Matrix<T>& a, const Matrix<T>& b, T* c);
