@@ -12,7 +12,7 @@
 namespace lamina::LAMINA_TARGET {
 
 // The normal quantile of (word + 1/2) / 2^32, by Wichura's PPND7 (Applied Statistics
-// 37, 1988): from -6.23 to 6.23, relative error below 2^-20.6 over all words.
+// 37, 1988): from -6.23 to 6.23, relative error below 2^-21.2 over all words.
 // Antisymmetric: a word and its complement give opposite numbers.
 LAMINA_INLINE Vec<float> normal_of(I32 word) {
   using V = Vec<float>;
