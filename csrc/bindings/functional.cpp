@@ -269,6 +269,25 @@ py::object py_dropout_backward(py::handle dy, py::handle rate, py::handle seed,
   });
 }
 
+// A layer's, likewise.
+py::object py_gaussian_noise(py::handle x, double stddev, std::uint64_t seed,
+                             std::uint64_t stream, std::uint64_t offset) {
+  Argument input("x", x);
+  const Shape shape = input.shape();
+  const bool is_double = input.needs_double();
+  return in_precision(is_double, [&](auto type) {
+    using T = decltype(type);
+    const T* in = input.contiguous<T>();
+    Output y("out", py::none(), is_double, shape, {&input});
+    const std::size_t size = product_of(shape);
+    run(size, [&] {
+      gaussian_noise(kernels<T>(), in, y.data<T>(), size, {seed, stream, offset},
+                     stddev);
+    });
+    return y.result();
+  });
+}
+
 py::object new_array(int type, std::size_t size) {
   auto length = static_cast<npy_intp>(size);
   PyObject* made = PyArray_SimpleNew(1, &length, type);
@@ -324,6 +343,8 @@ DropoutMode dropout_mode(py::handle mode) {
 void register_functions(py::module_& m) {
   m.def("compiled", compiled);
   m.def("dropout", py_dropout_stream);
+  m.def("gaussian_noise", py_gaussian_noise, py::arg("x"), py::arg("stddev"),
+        py::arg("seed"), py::arg("stream"), py::arg("offset") = 0);
   m.def("dropout_mask", py_dropout_mask);
   m.def("random_words", py_random_words);
   m.def("random_seed", random_seed);

@@ -46,6 +46,13 @@ struct DropoutValues {
   DropoutValues gradient() const { return {.scale = scale}; }
 };
 
+// The random bits of one call of noise: element i has word offset + i.
+struct NoiseBits {
+  std::uint64_t seed;
+  std::uint64_t stream;
+  std::uint64_t offset;
+};
+
 template <class T>
 struct Kernels {
   struct Elementwise {
@@ -88,6 +95,9 @@ struct Kernels {
                          T scale);
   // dx = dy scale where y > 0, else 0
   void (*relu_dropout_backward)(const T* dy, const T* y, T* dx, std::size_t n, T scale);
+
+  // y = x + stddev * normal(word of the element)
+  void (*gaussian_noise)(const T* x, T* y, std::size_t n, const NoiseBits&, T stddev);
 
   // Per-row losses and their gradient times `scale`; gradient or losses may be null.
   // targets (rows x cols) hold probabilities; labels, if not null, replace them.

@@ -6,6 +6,7 @@
 #include "kernels/kernel_table.hpp"
 #include "kernels/loss.hpp"
 #include "kernels/norms.hpp"
+#include "kernels/noise.hpp"
 #include "kernels/optimizer.hpp"
 #include "kernels/penalty.hpp"
 #include "kernels/softmax.hpp"
@@ -31,6 +32,7 @@ constexpr Kernels<T> kernels(List<A...>) {
       .dropout = dropout<T>,
       .dropout_masked = dropout_masked<T>,
       .relu_dropout_backward = relu_dropout_backward<T>,
+      .gaussian_noise = gaussian_noise<T>,
       .softmax_cross_entropy = softmax_cross_entropy<T>,
       .sigmoid_cross_entropy = sigmoid_cross_entropy<T>,
       .squared_error = squared_error<T>,

@@ -29,6 +29,12 @@ bool saves_its_output(const ActivationChoice& activation) {
          saves_output(Activations::infos[activation.index], activation.parameter);
 }
 
+// As lamina.initializers numbers purposes and streams.
+constexpr std::uint64_t dropout_purpose = 0, noise_purpose = 4;
+std::uint64_t stream_of(const Draw& draw, std::uint64_t purpose, size_t layer) {
+  return draw.step << 32 | purpose << 16 | (layer & 0xffff);
+}
+
 template <class T>
 void apply_activation(const ActivationChoice& activation, Pass pass, const T* x,
                       const T* saved, T* y, size_t rows, size_t cols) {
@@ -88,9 +94,9 @@ ActivationChoice Network<T>::activation(size_t layer, bool logits) const {
 
 template <class T>
 DropoutChoice Network<T>::dropout(size_t layer, const Draw& draw) const {
-  const std::uint64_t stream = draw.step << 32 | (layer & 0xffff);  // initializers.py
   const Layer<T>& l = layers_[layer];
-  return dropout_choice(l.rate, draw.seed, stream, draw.first_row * l.outputs, l.mode);
+  return dropout_choice(l.rate, draw.seed, stream_of(draw, dropout_purpose, layer),
+                        draw.first_row * l.outputs, l.mode);
 }
 
 template <class T>
@@ -151,7 +157,9 @@ void Network<T>::forward(size_t first, const T* x, size_t rows, bool logits,
         break;
       }
       case Kind::noise:
-        gaussian_noise(table, in, trace.y, size, dropout(i, draw).bits,
+        gaussian_noise(table, in, trace.y, size,
+                       {draw.seed, stream_of(draw, noise_purpose, i),
+                        draw.first_row * layer.outputs},
                        layer.rate);
         break;
     }

@@ -255,6 +255,19 @@ double penalty(const T* w, T* dw, std::size_t n, double l1, double l2, double we
   return kernels<T>().penalty(w, dw, n, l1, l2, weight);
 }
 
+void gaussian_noise(const Kernels<T>& table, const T* x, T* y, std::size_t n,
+                    const NoiseBits& bits, double stddev) {
+  if (stddev == 0) {
+    if (n > 0 && x != y) std::memcpy(y, x, n * sizeof(T));
+    return;
+  }
+  parallel_elements(n, cycles_of<T>(2), [&](std::size_t begin, std::size_t size) {
+    NoiseBits own = bits;
+    own.offset += begin;
+    table.gaussian_noise(x + begin, y + begin, size, own, static_cast<T>(stddev));
+  });
+}
+
 template <class T>
 void matmul(const Matrix<T>& a, const Matrix<T>& b, T* c) {
   multiply(kernels<T>(), a, b, c);
@@ -342,6 +355,8 @@ void dense_backward(const T* dy, const Matrix<T>& x, const Matrix<T>& kernel,
   template void dropout_masked(const T*, const std::uint8_t*, T*, std::size_t, T);     \
   template void relu_dropout_backward(const T*, const T*, T*, std::size_t, T);         \
   template double penalty(const T*, T*, std::size_t, double, double, double);          \
+  template void gaussian_noise(const Kernels<T>&, const T*, T*, std::size_t,           \
+                               const NoiseBits&, double);                              \
   template void matmul(const Matrix<T>&, const Matrix<T>&, T*);                        \
   template void dense(const Matrix<T>&, const Matrix<T>&, const T*,                    \
                       const ActivationChoice&, const DropoutChoice*, T*, T*);          \

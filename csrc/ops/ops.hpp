@@ -111,6 +111,11 @@ void relu_dropout_backward(const T* dy, const T* y, T* dx, std::size_t n, T scal
 template <class T>
 double penalty(const T* w, T* dw, std::size_t n, double l1, double l2, double weight);
 
+// At a stddev of 0 a copy, so that not even a sign changes; y may be x.
+template <class T>
+void gaussian_noise(const Kernels<T>&, const T* x, T* y, std::size_t n,
+                    const NoiseBits&, double stddev);
+
 // c = a b, c contiguous
 template <class T>
 void matmul(const Matrix<T>& a, const Matrix<T>& b, T* c);

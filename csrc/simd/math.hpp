@@ -249,6 +249,19 @@ LAMINA_INLINE Vec<T> log1p_of(Vec<T> u) {
   return fma(u * square, polynomial(square, Coefficients<T>::log), u);
 }
 
+// x normal and positive: n log 2 + log(m), sqrt(1/2) <= m < sqrt 2, |u| <= 0.35. Error
+// 2.0 (float), 2.0 (double), over some million numbers.
+template <class T>
+LAMINA_INLINE Vec<T> log(Vec<T> x) {
+  using V = Vec<T>;
+  using C = Coefficients<T>;
+  const auto least = bits(V(0x1.6a09e6p-1));
+  const auto exponent = (bits(x) - least) >> C::mantissa;
+  const V n(__builtin_convertvector(exponent, typename V::Native));
+  const V f = V::from_bits(bits(x) - (exponent << C::mantissa)) - 1.0;
+  return fma(n, C::log2_high, fma(n, C::log2_low, log1p_of(f / fma(f, 0.5, 1.0))));
+}
+
 // log(1 + exp(-|x|)), the curved part of softplus(x) = max(0, x) + this. With exp(|x|)
 // = p, u = 2 / (2 p + 1). Error of softplus 2.49 (float), 1.77 (double).
 template <class T>

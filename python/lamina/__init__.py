@@ -2,7 +2,7 @@
 
 Activations are called like NumPy ufuncs (``lm.gelu(x, out=y)``); `dense`, `dropout` and
 their backward work on plain arrays; `Sequential` trains nets of `Dense`, `Activation`,
-`Dropout` and `Standardize` layers.
+`Dropout`, `GaussianNoise` and `Standardize` layers.
 """
 
 import contextlib
@@ -26,7 +26,14 @@ from lamina.functional import (
     matmul,
 )
 from lamina.history import History
-from lamina.layers import Activation, Dense, Dropout, Layer, Standardize
+from lamina.layers import (
+    Activation,
+    Dense,
+    Dropout,
+    GaussianNoise,
+    Layer,
+    Standardize,
+)
 from lamina.model import Sequential
 from lamina.optimizers import SGD, Adagrad, Adam, AdamW, Lion, RMSprop
 
@@ -41,6 +48,7 @@ __all__ = [
     "AdamW",
     "Dense",
     "Dropout",
+    "GaussianNoise",
     "History",
     "Layer",
     "Lion",

@@ -49,6 +49,9 @@ def dropout(
     gradient: bool,
 
 ) -> NDArray[Any]: ...
+def gaussian_noise(
+    x: ArrayLike, stddev: float, seed: int, stream: int, offset: int = 0
+) -> NDArray[Any]: ...
 def dropout_mask(size: int, rate: float, seed: int, offset: int) -> NDArray[uint8]: ...
 def penalty(
     w: NDArray[Any], dw: NDArray[Any], l1: float, l2: float, weight: float

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
@@ -12,7 +12,15 @@ from numpy.typing import ArrayLike, DTypeLike
 from lamina import _checks, _core, activations, functional, initializers
 from lamina._checks import Array
 
-__all__ = ["Activation", "Dense", "Dropout", "Layer", "Standardize"]
+__all__ = [
+    "Activation",
+    "Dense",
+    "Dropout",
+    "GaussianNoise",
+    "Layer",
+    "Standardize",
+    "convert_dropout",
+]
 
 
 class Layer:
@@ -20,12 +28,36 @@ class Layer:
 
     A layer maps (rows, features) to (rows, outputs). It is built once, when the number
     of features is known, alone or by the `Sequential` that owns it. A layer of your own
-    overrides `forward` and `backward`, and where needed `outputs` and `initial`:
+    derives from this class and defines
+
+    ``__init__`` (if it has settings)
+        calls ``super().__init__()``, checks and stores them; no arrays yet.
+    ``outputs(features)`` (if the width changes)
+        the width of the output.
+    ``initial()`` (if it learns)
+        returns the parameters' first values by name; `features`, `dtype` and `draw`
+        serve for it. They become `parameters`, beside which `gradients` holds as many
+        arrays of the same shapes.
+    ``forward(x, training=False)``
+        first ``x = self.take(x)``; in training ``self.keep(x, training, ...)`` saves
+        what backward needs. Returns a new array, or `x` where nothing changes: `x` is
+        not to be written to.
+    ``backward(dy, *, input_gradient=True)``
+        first ``dy, x, ... = self.recall(dy)``. Writes every array of `gradients`, by
+        ``[...]`` or ``out=``: sums over the rows, not means, since `dy` has been
+        divided by their number. Returns the gradient by `x`. `dy` is not to be written
+        to.
+    ``penalty()`` (if it adds to the loss)
+        that number, whose gradient backward adds to `gradients`.
+
+    A net with such a layer trains as any other, the layer's methods being called from
+    Python. Everything is in two dimensions, C-contiguous and of the layer's `dtype`:
+    `take` and `recall` see to that.
 
     >>> import lamina as lm
     >>> class Scale(lm.Layer):
     ...     def initial(self):
-    ...         return {"factor": np.ones(self.features, self.dtype)}
+    ...         return {"factor": np.ones(self.features)}
     ...
     ...     def forward(self, x, training=False):
     ...         x = self.take(x)
@@ -37,7 +69,14 @@ class Layer:
     ...         self.gradients["factor"][...] = (dy * x).sum(axis=0)
     ...         return dy * self.parameters["factor"]
     >>> Scale().forward([[1.0, 2.0]])
-    array([[1., 2.]])
+    array([[1., 2.]], dtype=float32)
+    >>> x = np.arange(12.0).reshape(6, 2) / 6
+    >>> net = lm.Sequential([Scale(), lm.Dense(1)], seed=0)
+    >>> history = net.fit(x, x.sum(axis=1), epochs=50, optimizer=lm.SGD(0.1), verbose=0)
+    >>> history["loss"][-1] < history["loss"][0]
+    True
+
+    ``examples/own_layer.py`` trains a maxout layer made so.
 
     Attributes
     ----------
@@ -89,6 +128,32 @@ class Layer:
     def initial(self) -> dict[str, Array]:
         """Start anew: return arrays with the initial values of the parameters."""
         return {}
+
+    def draw(
+        self,
+        initializer: str | Callable[..., Any],
+        shape: tuple[int, ...],
+        number: int = 0,
+    ) -> Array:
+        """First values for a parameter, from the layer's random bits.
+
+        Parameters
+        ----------
+        initializer : str, Initializer or function (shape, dtype) -> array
+            See `lamina.initializers`.
+        shape : tuple of int
+        number : int
+            Of the parameter: each number has bits of its own.
+
+        Raises
+        ------
+        TypeError, ValueError
+            An unknown initializer, or a function that returns another shape.
+        """
+        bits = initializers.stream(initializers.WEIGHTS, self.index, number)
+        return initializers.draw(
+            initializers.get(initializer), shape, self.dtype, self.seed, bits
+        )
 
     def penalty(self, weight: float = 0.0) -> float:
         """What the layer adds to the loss; `weight` times its gradient is added to
@@ -223,6 +288,11 @@ class Dense(Layer):
     bias_initializer : likewise
     l1, l2 : float
         Adds ``l1 * sum(abs(kernel)) + l2 / 2 * sum(kernel**2)`` to the loss.
+    max_norm : float, optional
+        The largest norm that the weights of a unit, a column of the kernel, may have:
+        after each update of a net, a column whose norm is larger is scaled down to it,
+        ``w *= max_norm / norm(w)`` (Srivastava et al. 2014, section 5.1, who use 3 to
+        4 with dropout). Neither the initial weights nor the bias are limited.
 
     Attributes
     ----------
@@ -232,7 +302,8 @@ class Dense(Layer):
     Raises
     ------
     ValueError
-        units < 1, a negative penalty, an unknown activation or initializer.
+        units < 1, a negative penalty, a max_norm that is not positive, an unknown
+        activation or initializer.
 
     Examples
     --------
@@ -266,7 +337,9 @@ class Dense(Layer):
         self.bias_initializer = initializers.get(bias_initializer)
         self.l1 = _checks.nonnegative("l1", l1)
         self.l2 = _checks.nonnegative("l2", l2)
-        self.max_norm = None if max_norm is None else _checks.positive("max_norm", max_norm)
+        self.max_norm = (
+            None if max_norm is None else _checks.positive("max_norm", max_norm)
+        )
 
     def __repr__(self) -> str:
         return f"Dense({self.units}, {self.activation.name!r})"
@@ -275,13 +348,10 @@ class Dense(Layer):
         return self.units
 
     def initial(self) -> dict[str, Array]:
-        def draw(initializer: Callable[..., Any], number: int, *shape: int) -> Array:
-            bits = initializers.stream(initializers.WEIGHTS, self.index, number)
-            return initializers.draw(initializer, shape, self.dtype, self.seed, bits)
-
-        arrays = {"kernel": draw(self.kernel_initializer, 0, self.features, self.units)}
+        shape = self.features, self.units
+        arrays = {"kernel": self.draw(self.kernel_initializer, shape)}
         if self.use_bias:
-            arrays["bias"] = draw(self.bias_initializer, 1, self.units)
+            arrays["bias"] = self.draw(self.bias_initializer, (self.units,), 1)
         return arrays
 
     def core(self, start: int) -> tuple[Any, ...]:
@@ -387,9 +457,10 @@ class Dropout(Layer):
         1/65536 after rounding.
     mode : {"inverted", "classic", "alpha"}
         Inverted: what is kept is divided by the probability of keeping, while training;
-        prediction changes nothing. Classic: training does not scale; prediction
-        multiplies by that probability. Alpha: for nets of selu, whose mean and variance
-        it keeps (see `lamina.dropout`); prediction changes nothing.
+        prediction changes nothing. Classic (Srivastava et al. 2014): training does not
+        scale; prediction multiplies by that probability; `Sequential.convert_dropout`
+        turns a net of either into the other. Alpha: for nets of selu, whose mean and
+        variance it keeps (see `lamina.dropout`); prediction changes nothing.
 
     Attributes
     ----------
@@ -437,7 +508,7 @@ class Dropout(Layer):
             self.keep(x, training, bits)
             return self._drop(x, bits)
         if self.mode == "classic":
-            return x * (1 - round(self.rate * 65536) / 65536)
+            return x * _kept(self)
         return x
 
     def backward(self, dy: ArrayLike, *, input_gradient: bool = True) -> Array | None:
@@ -447,6 +518,103 @@ class Dropout(Layer):
     def _drop(self, x: Array, bits: int, gradient: bool = False) -> Array:
         offset = self.first_row * x.shape[1]
         return _core.dropout(x, self.rate, self.seed, bits, offset, self.mode, gradient)
+
+
+def _kept(layer: Dropout) -> float:
+    """The probability of keeping a value, a multiple of 1/65536."""
+    return 1 - round(layer.rate * 65536) / 65536
+
+
+def convert_dropout(
+    layers: Sequence[Layer], mode: Literal["classic", "inverted"]
+) -> None:
+    """What `Sequential.convert_dropout` does, in place, on built layers."""
+    other = {"classic": "inverted", "inverted": "classic"}.get(mode)
+    if other is None:
+        raise ValueError(f"mode must be 'classic' or 'inverted', got {mode!r}")
+    found = []
+    for i, layer in enumerate(layers):
+        if not isinstance(layer, Dropout) or layer.mode != other:
+            continue
+        after = layers[i + 1] if i + 1 < len(layers) else None
+        if not isinstance(after, Dense) or type(after).forward is not Dense.forward:
+            raise ValueError(
+                f"layers[{i}], {layer!r}, must come right before a Dense layer, whose "
+                f"kernel takes its factor, got {after!r} there"
+            )
+        if _kept(layer) == 0:
+            raise ValueError(f"layers[{i}], {layer!r}, must keep something to convert")
+        found.append((layer, after))
+    for layer, dense in found:
+        kernel, kept = dense.parameters["kernel"], _kept(layer)
+        if mode == "inverted":
+            kernel *= kept
+        else:
+            kernel /= kept
+        layer.mode = mode
+
+
+class GaussianNoise(Layer):
+    """Adds normal noise to every value while training; prediction changes nothing.
+
+    ``y = x + stddev * normal``, the gradient passing as it is (Sietsma & Dow 1991). The
+    noise depends on the seed, the layer's place and the number of the training pass
+    alone: not on threads, instruction set or dtype. It goes from -6.23 to 6.23 standard
+    deviations.
+
+    Parameters
+    ----------
+    stddev : float
+        Standard deviation of the noise, in units of the input.
+
+    Attributes
+    ----------
+    step, first_row : int
+        As in `Dropout`.
+
+    Raises
+    ------
+    ValueError
+        A negative or infinite stddev.
+
+    Examples
+    --------
+    >>> import lamina as lm
+    >>> layer = lm.GaussianNoise(0.1)
+    >>> layer.build(1000, seed=0)
+    1000
+    >>> x = np.zeros((100, 1000), np.float32)
+    >>> round(float(layer.forward(x, training=True).std()), 2), layer.forward(x) is x
+    (0.1, True)
+    """
+
+    def __init__(self, stddev: float) -> None:
+        super().__init__()
+        self.stddev = _checks.nonnegative("stddev", stddev)
+        self.step = self.first_row = 0
+
+    def __repr__(self) -> str:
+        return f"GaussianNoise({self.stddev:g})"
+
+    def core(self, start: int) -> tuple[Any, ...]:
+        return "noise", self.stddev
+
+    def initial(self) -> dict[str, Array]:
+        self.step = self.first_row = 0
+        return {}
+
+    def forward(self, x: ArrayLike, training: bool = False) -> Array:
+        x = self.take(x)
+        if not training:
+            return x
+        self.keep(x, training)
+        bits = initializers.stream(initializers.NOISE, self.index, self.step)
+        self.step += 1
+        offset = self.first_row * x.shape[1]
+        return _core.gaussian_noise(x, self.stddev, self.seed, bits, offset)
+
+    def backward(self, dy: ArrayLike, *, input_gradient: bool = True) -> Array | None:
+        return self.recall(dy)[0]
 
 
 class Standardize(Layer):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Iterable
-from typing import Any, TypeGuard
+from typing import Any, Literal, TypeGuard
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
@@ -14,11 +14,19 @@ from lamina import _checks, _core, losses, optimizers
 from lamina._checks import Array
 from lamina.history import History, bar, line
 from lamina.initializers import SHUFFLE, SPLIT, permutation, stream
-from lamina.layers import Activation, Dense, Dropout, Layer, Standardize
+from lamina.layers import (
+    Activation,
+    Dense,
+    Dropout,
+    GaussianNoise,
+    Layer,
+    Standardize,
+    convert_dropout,
+)
 
 __all__ = ["Sequential"]
 
-_BUILT_IN = Standardize, Dense, Activation, Dropout
+_BUILT_IN = Standardize, Dense, Activation, Dropout, GaussianNoise
 _NOT_FINITE = (
     "the norm of the gradient is not finite: the step was not taken; look for data or "
     "weights that are too large, or a learning rate that is too high"
@@ -389,6 +397,59 @@ class Sequential:
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         for name, output, size in rows:
             print(f"{name:<{widths[0]}}  {output:>{widths[1]}}  {size:>{widths[2]}}")
+
+    def convert_dropout(self, mode: Literal["classic", "inverted"]) -> Sequential:
+        """A copy with classic dropout where this net has inverted, or the reverse.
+
+        With the probability keep = 1 - T / 65536, T = round(65536 rate), a classic
+        layer gives x m in training (m being 1 where kept, else 0) and keep x in
+        prediction (Srivastava et al. 2014, section 4, where keep is called p), an
+        inverted one x m / keep and x. What follows is ``h @ kernel`` either way:
+        ``(keep x) @ kernel = x @ (keep kernel)`` and ``(x m) @ kernel = (x m / keep) @
+        (keep kernel)``. So the kernel of the `Dense` after each converted layer is
+        multiplied by its keep where classic becomes inverted, divided by it where
+        inverted becomes classic, and both nets compute the same, in prediction and in
+        training. Each weight is rounded once; where keep is a power of two (rates 1/2,
+        3/4, ...) nothing is, and predictions agree bit for bit.
+
+        Layers of alpha dropout, and those of that mode already, stay as they are.
+        Penalties on converted kernels are those of the new weights, and the optimizer
+        begins anew.
+
+        Parameters
+        ----------
+        mode : {"classic", "inverted"}
+            That of the copy.
+
+        Returns
+        -------
+        Sequential
+
+        Raises
+        ------
+        RuntimeError
+            The net is not built.
+        ValueError
+            Another mode; a dropout to convert that is not right before a `Dense`
+            layer, or drops everything (a rate that rounds to 1).
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import lamina as lm
+        >>> x = np.eye(3)
+        >>> net = lm.Sequential([lm.Dropout(0.5, "classic"), lm.Dense(2)], seed=0)
+        >>> net.build(3)
+        >>> inverted = net.convert_dropout("inverted")
+        >>> bool((inverted.predict(x) == net.predict(x)).all())
+        True
+        """
+        self._require_built("convert_dropout")
+        net = copy.deepcopy(self)
+        convert_dropout(net.layers, mode)
+        net._state = np.empty((0, 0), self.dtype)
+        net._updates = 0
+        return net
 
     def _require_built(self, method: str) -> None:
         if not self.features:

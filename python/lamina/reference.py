@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
+from statistics import NormalDist
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -489,6 +490,16 @@ def dropout(
         return a * np.where(kept, x, lowest) + b
     scale = 1.0 / q if mode == "inverted" and q else 1.0
     return np.where(kept, x * scale, 0.0)
+
+
+def gaussian_noise(
+    x: ArrayLike, stddev: float, seed: int, offset: int = 0, stream: int = 0
+) -> Array:
+    """x + stddev * normal quantile of (word + 1/2) / 2^32, a word an element."""
+    x = np.asarray(x, np.float64)
+    words = random_words(x.size, seed, stream, offset).reshape(x.shape)
+    quantile = np.vectorize(NormalDist().inv_cdf, otypes=[np.float64])
+    return x + stddev * quantile((words + 0.5) / 2.0**32)
 
 
 # Losses: each returns its mean and the gradient of that mean --------------------------
