@@ -38,7 +38,7 @@ OPTIMIZERS = {
     "adamw": lm.AdamW(0.01, weight_decay=0.1),
     "lion": lm.Lion(0.003),
     "clipped": lm.Adam(0.01, clip_value=0.5, clip_norm=0.3, global_clip_norm=0.4),
-    "scheduled": lm.SGD(lm.schedules.Exponential(0.1, 0.9, 2)),
+    "scheduled": lm.SGD(lm.schedules.Exponential(0.1, 0.9)),
 }
 
 

@@ -51,9 +51,6 @@ DropoutMode dropout_mode(pybind11::handle mode);
 // matmul, dense, dropout and their backward; random words.
 void register_functions(pybind11::module_& module);
 
-// Losses.
-void register_training(pybind11::module_& module);
-
 // Whole nets.
 void register_network(pybind11::module_& module);
 

@@ -255,6 +255,7 @@ double penalty(const T* w, T* dw, std::size_t n, double l1, double l2, double we
   return kernels<T>().penalty(w, dw, n, l1, l2, weight);
 }
 
+template <class T>
 void gaussian_noise(const Kernels<T>& table, const T* x, T* y, std::size_t n,
                     const NoiseBits& bits, double stddev) {
   if (stddev == 0) {

@@ -114,27 +114,14 @@ class Network:
 
 def random_seed() -> int: ...
 def random_words(size: int, seed: int, stream: int) -> NDArray[uint32]: ...
-def softmax_cross_entropy(
-    logits: NDArray[Any],
-    targets: NDArray[Any],
-    scale: float,
-    losses: NDArray[Any] | None = None,
-    gradient: NDArray[Any] | None = None,
-) -> None: ...
-def sigmoid_cross_entropy(
-    logits: NDArray[Any],
-    targets: NDArray[Any],
-    scale: float,
-    losses: NDArray[Any] | None = None,
-    gradient: NDArray[Any] | None = None,
-) -> None: ...
-def squared_error(
+def loss(
+    core: tuple[str, float, float],
     outputs: NDArray[Any],
     targets: NDArray[Any],
     scale: float,
-    losses: NDArray[Any] | None = None,
+    weights: NDArray[Any] | None = None,
     gradient: NDArray[Any] | None = None,
-) -> None: ...
+) -> tuple[float, float]: ...
 
 OptimizerCore = tuple[str, float, float, float, bool, float, float, float, float]
 

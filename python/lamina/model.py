@@ -273,7 +273,7 @@ class Sequential:
                 bits = stream(SHUFFLE, step=self.epoch)
                 order = train[permutation(len(train), self.seed, bits)]
             sums = self._steps(x, y, None, order, batch_size)
-            values = _scores(goal, sums[:2], sums[2])
+            values = _scores(goal, *sums)
             if held_out is not None:
                 scores = self._evaluate(goal, *held_out)
                 values |= {f"val_{name}": score for name, score in scores.items()}
@@ -638,7 +638,7 @@ class Sequential:
         self.build(x.shape[1])
         self.loss = goal
         sums = self._fill(goal, x, y, weights, weight, first_row, accumulate)
-        return _scores(goal, np.array(sums), len(x))
+        return _scores(goal, *sums, len(x))
 
     def apply_gradients(self, optimizer: str | optimizers.Optimizer | None = None) -> None:
         """Second phase of a step: clip `gradient`, and update the parameters by it.
@@ -658,8 +658,7 @@ class Sequential:
         net = self._compiled[0] if self._compiled else self._compile("apply_gradients")
         rule = optimizers.get(self._rule() if optimizer is None else optimizer)
         self._adopt(rule)
-        update = self._updates + 1
-        rate = float(rule.rates(update, 1)[0]) * self.rate_factor
+        update, rate = self._updates + 1, float(self._rates(rule, 1)[0])
         if net is not None and rule.core is not None:
             finite = net.apply(rule.core, rate, self._state, update)
         else:
@@ -705,7 +704,7 @@ class Sequential:
         self.loss = goal
         self._adopt(rule)
         sums = self._steps(x, y, weights, None, len(x))
-        return _scores(goal, np.array(sums[:2]), len(x))
+        return _scores(goal, *sums)
 
     def _weights(self, weights: ArrayLike | None, rows: int) -> Array | None:
         if weights is None:
@@ -749,11 +748,22 @@ class Sequential:
         self.gradient += before
         return loss, correct
 
+    def _rates(self, rule: optimizers.Optimizer, count: int) -> Array:
+        """Of the steps to come; a rule of the user's own knows its rate itself."""
+        if rule.core is None:
+            return np.ones(count)
+        return rule.rates(self._updates + 1, count) * self.rate_factor
+
     def _apply_by_layer(self, rule: optimizers.Optimizer, rate: float, update: int) -> bool:
         sizes = [a.size for layer in self.layers for a in layer.parameters.values()]
-        if not rule.clip(self.gradient, sizes):
-            return False
-        rule.update(self.parameters, self.gradient, self._state, rate, update)
+        if rule.core is None:
+            rule.update(self.parameters, self.gradient, self._state, update)
+        else:
+            if not np.isfinite(_core.clip(rule.core, self.gradient, sizes)):
+                return False
+            _core.update(
+                rule.core, self.parameters, self.gradient, self._state, rate, update
+            )
         for layer in self.layers:
             if isinstance(layer, Dense) and layer.max_norm is not None:
                 _core.limit_norms(layer.parameters["kernel"], layer.max_norm)
@@ -779,7 +789,7 @@ class Sequential:
         net = self._compiled[0] if self._compiled else self._compile("fit")
         count = len(x) if rows is None else len(rows)
         batch_size = min(batch_size, count)
-        rates = rule.rates(self._updates + 1, -(-count // batch_size)) * self.rate_factor
+        rates = self._rates(rule, -(-count // batch_size))
         if net is None or goal.core is None or rule.core is None:
             return self._steps_by_layer(goal, rule, x, y, weights, rows, batch_size, rates)
         loss, correct, done, steps, finite, error = net.train(
@@ -836,13 +846,13 @@ class Sequential:
         logits = bool(goal.activations)
         if net is not None and goal.core is not None:
             sums = net.evaluate(x, y, None, goal.core, logits, _CHUNK)
-            return _scores(goal, np.array(sums), len(x))
+            return _scores(goal, *sums, len(x))
         totals = np.zeros(2)
         for start in range(0, len(x), _CHUNK):
             rows = slice(start, start + _CHUNK)
             totals += goal(self._forward(x[rows], logits=logits), y[rows])
         totals[0] += self._penalty() * len(x)
-        return _scores(goal, totals, len(x))
+        return _scores(goal, *totals.tolist(), len(x))
 
 
 def _gives_logits(layer: Layer) -> TypeGuard[Dense | Activation]:
@@ -850,6 +860,8 @@ def _gives_logits(layer: Layer) -> TypeGuard[Dense | Activation]:
     return type(layer).forward in (Dense.forward, Activation.forward)
 
 
-def _scores(goal: losses.Loss, sums: Array, n: int) -> dict[str, float]:
-    loss, accuracy = (sums / n).tolist()
-    return {"loss": loss, "accuracy": accuracy} if goal.classifies else {"loss": loss}
+def _scores(goal: losses.Loss, loss: float, correct: float, n: int) -> dict[str, float]:
+    scores = {"loss": loss / n}
+    if goal.classifies:
+        scores["accuracy"] = correct / n
+    return scores
