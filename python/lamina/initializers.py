@@ -108,6 +108,11 @@ class Initializer:
     truncated : bool
         Draw the normal from within two standard deviations, keeping the variance.
 
+    Raises
+    ------
+    ValueError
+        A negative or infinite gain, an unknown fan or distribution.
+
     Examples
     --------
     >>> import lamina as lm
@@ -124,6 +129,16 @@ class Initializer:
     fan: str = "in"
     distribution: str = "normal"
     truncated: bool = False
+
+    def __post_init__(self) -> None:
+        _checks.nonnegative("gain", self.gain)
+        if self.fan not in ("in", "mean"):
+            raise ValueError(f"fan must be 'in' or 'mean', got {self.fan!r}")
+        if self.distribution not in ("normal", "uniform"):
+            raise ValueError(
+                f"distribution must be 'normal' or 'uniform', got {self.distribution!r}"
+            )
+        _checks.flag("truncated", self.truncated)
 
     def using(self, *, truncated: bool) -> Initializer:
         """The same initializer with another setting."""
