@@ -125,8 +125,6 @@ def _groups(state: Mapping[str, Any]) -> dict[str, set[str]]:
     for prefix in groups:
         alike.setdefault(re.sub(r"\d+", "#", prefix), []).append(prefix)
     for prefixes in alike.values():
-        prefixes.sort(
-            key=lambda p: [int(n) for n in re.findall(r"\d+", p)], reverse=True
-        )
+        prefixes.sort(key=lambda p: [*map(int, re.findall(r"\d+", p))], reverse=True)
     order = [alike[re.sub(r"\d+", "#", prefix)].pop() for prefix in groups]
     return {prefix: groups[prefix] for prefix in order}

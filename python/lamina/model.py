@@ -417,9 +417,9 @@ class Sequential:
     __sklearn_clone__ = clone
 
     def get_weights(self) -> list[Array]:
-        """Copies of all parameters, in the order of the layers: kernel, bias, kernel ...
+        """Copies of all parameters, layer by layer: kernel, bias, kernel ...
 
-        That is also the order of Keras. What `Standardize` learns is not among them.
+        That is the order of Keras, too. What `Standardize` learns is not among them.
 
         Raises
         ------
@@ -434,10 +434,9 @@ class Sequential:
     def set_weights(self, weights: Iterable[ArrayLike]) -> None:
         """Set all parameters, from a list as `get_weights` returns it.
 
-        Takes what ``model.get_weights()`` of a Keras model of dense layers returns, and,
-        from scikit-learn, ``[a for pair in zip(mlp.coefs_, mlp.intercepts_) for a in
-        pair]``. PyTorch has other shapes: `load_state_dict`. The optimizer's state stays
-        as it is.
+        Takes what ``get_weights()`` of a Keras model of dense layers returns, and, from
+        scikit-learn, ``[a for pair in zip(mlp.coefs_, mlp.intercepts_) for a in pair]``.
+        PyTorch has other shapes: `load_state_dict`. The optimizer's state stays as it is.
 
         Parameters
         ----------
@@ -467,9 +466,9 @@ class Sequential:
     def state_dict(self) -> dict[str, Array]:
         """The weights of the dense layers as PyTorch names and lays them out.
 
-        Names are those of the same net as a ``torch.nn.Sequential``, where an activation
-        is a module of its own: "0.weight" (outputs, inputs), "0.bias", "2.weight" ... For
-        PyTorch: ``{k: torch.from_numpy(a) for k, a in net.state_dict().items()}``.
+        Names are those of the same net as a ``torch.nn.Sequential``, where activations
+        are modules of their own: "0.weight" (outputs, inputs), "0.bias", "2.weight" ...
+        For PyTorch: ``{k: torch.from_numpy(a) for k, a in net.state_dict().items()}``.
         `Standardize` has no counterpart there and is not counted.
 
         Raises
