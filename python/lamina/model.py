@@ -434,9 +434,9 @@ class Sequential:
     def set_weights(self, weights: Iterable[ArrayLike]) -> None:
         """Set all parameters, from a list as `get_weights` returns it.
 
-        Takes what ``get_weights()`` of a Keras model of dense layers returns, and, from
-        scikit-learn, ``[a for pair in zip(mlp.coefs_, mlp.intercepts_) for a in pair]``.
-        PyTorch has other shapes: `load_state_dict`. The optimizer's state stays as it is.
+        Also as ``get_weights()`` of a Keras model of dense layers does, or, from
+        scikit-learn, ``[a for ab in zip(mlp.coefs_, mlp.intercepts_) for a in ab]``.
+        PyTorch has other shapes: `load_state_dict`. The optimizer's state stays.
 
         Parameters
         ----------
