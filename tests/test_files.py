@@ -18,10 +18,12 @@ from hypothesis import strategies as st
 
 import lamina as lm
 from lamina import descriptions, files, initializers, losses, optimizers
+from lamina.initializers import Initializer
 
 pytestmark = pytest.mark.filterwarnings("error")
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(30, 4)) * 3 + 1
+float32: Any = np.float32  # for a type checker no float
 LABELS = RNG.integers(0, 3, 30)
 
 
@@ -114,10 +116,10 @@ OBJECTS = [
     lm.leaky_relu.using(negative_slope=-0.5),
     lm.elu.using(alpha=np.inf),
     *(value for value in vars(losses).values() if isinstance(value, losses.Loss)),
-    *(v for v in vars(initializers).values() if isinstance(v, lm.initializers.Initializer)),
+    *(v for v in vars(initializers).values() if isinstance(v, Initializer)),
     initializers.he_normal.using(truncated=True),
-    lm.initializers.Initializer("mine", 3.0, "mean"),
-    lm.SGD(np.float32(0.1), momentum=0.5, nesterov=bool(np.True_)),
+    Initializer("mine", 3.0, "mean"),
+    lm.SGD(float32(0.1), momentum=0.5, nesterov=bool(np.True_)),
     lm.Adam(1, epsilon=1e-300),
 ]  # fmt: skip
 
@@ -133,9 +135,9 @@ def test_descriptions_come_back_equal(value: Any) -> None:
 def test_every_class_of_lamina_can_be_in_a_file() -> None:
     for name in lm.__all__:
         found = getattr(lm, name)
-        if isinstance(found, type) and found is not lm.Layer:
-            if issubclass(found, lm.Layer | optimizers.Optimizer):
-                assert descriptions.CLASSES[name] is found
+        kinds = lm.Layer | optimizers.Optimizer
+        if isinstance(found, type) and issubclass(found, kinds) and name != "Layer":
+            assert descriptions.CLASSES[name] is found
 
 
 @pytest.mark.parametrize(
@@ -221,10 +223,10 @@ def test_a_layer_of_ones_own(tmp_path: Path) -> None:
         lm.load(tmp_path / "net")
     custom: Any
     for custom in ({"Scale": 3}, {"Dense": Scale}):
-        with pytest.raises(TypeError, match="custom"):
+        with pytest.raises(TypeError, match=r"^custom"):
             lm.load(tmp_path / "net", custom=custom)
-    with pytest.raises(ValueError, match="layers.0. must be a Layer"):
-        lm.load(tmp_path / "net", custom={"Scale": lm.SGD})
+    with pytest.raises(ValueError, match="unexpected keyword argument 'start'"):
+        lm.load(tmp_path / "net", custom={"Scale": lm.Dropout})
 
 
 def test_a_function_of_ones_own_as_initializer_is_left_out(tmp_path: Path) -> None:
@@ -244,7 +246,7 @@ def test_what_cannot_be_saved(tmp_path: Path) -> None:
 
     class Odd(lm.Dropout):
         def config(self) -> dict[str, Any]:
-            return {"rate": open}
+            return {"rate": open if self.rate else np.nan}
 
     class Broken(lm.Standardize):
         def shapes(self, features: int) -> dict[str, tuple[int, ...]]:
@@ -262,9 +264,8 @@ def test_what_cannot_be_saved(tmp_path: Path) -> None:
             net.build(2)
         with pytest.raises(TypeError, match=message):
             net.save(tmp_path / "net")
-    net = lm.Sequential([lm.Activation(lm.elu.using(alpha=np.nan))])
     with pytest.raises(ValueError, match="no NaN"):
-        net.save(tmp_path / "net")
+        lm.Sequential([Odd(0)]).save(tmp_path / "net")
     assert not list(tmp_path.iterdir())
 
 
@@ -334,93 +335,84 @@ def content(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     return small(tmp_path_factory.mktemp("files"))
 
 
-@pytest.fixture
-def attempt(tmp_path: Path) -> Callable[[bytes], lm.Sequential | None]:
-    """Loads a file of that content: a sound net, or None for the one error allowed."""
-    path = tmp_path / "attempt"
-
-    def load(content: bytes) -> lm.Sequential | None:
-        path.write_bytes(content)
-        try:
-            net = lm.load(path)
-        except ValueError as error:
-            assert str(error).startswith(f"{path} must hold a net of Lamina: ")
-            return None
-        shapes = [(2, 2), (2,)] if net.features else []
-        assert [a.shape for layer in net.layers for a in layer.parameters.values()] in (
-            shapes,
-            [],
-        )
-        return net
-
-    return load
+@pytest.fixture(scope="module")
+def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("scratch") / "net"
 
 
-def test_every_bit_of_the_header_flipped(content: bytes, attempt: Any) -> None:
+def attempt(path: Path) -> lm.Sequential | None:
+    """A sound net from a damaged file, or None for the one error that is allowed."""
+    error = ""
+    try:
+        net = lm.load(path)
+    except ValueError as found:
+        error = str(found)
+    if error:
+        assert error.startswith(f"{path} must hold a net of Lamina: ")
+        return None
+    if net.features:
+        assert net.predict(X[:, : net.features]).shape[0] == len(X)
+        net.save(path.with_name("again"))
+    return net
+
+
+def test_every_byte_of_the_header_changed(content: bytes, scratch: Path) -> None:
+    scratch.write_bytes(content)
+    assert attempt(scratch) is not None
     header = 8 + struct.unpack("<Q", content[:8])[0]
-    assert attempt(content) is not None
     loaded = 0
-    for i in range(header):
-        for bit in (1 << i % 8, 0xFF):
-            changed = bytearray(content)
-            changed[i] ^= bit
-            loaded += attempt(bytes(changed)) is not None
-    assert loaded < header / 5  # digits, spaces at the end: other numbers, no damage
+    with scratch.open("r+b", buffering=0) as file:
+        for i in range(header):
+            os.pwrite(file.fileno(), bytes([content[i] ^ 1 << i % 8]), i)
+            loaded += attempt(scratch) is not None
+            os.pwrite(file.fileno(), content[i : i + 1], i)
+    assert loaded < header / 5  # other digits, say; most of it cannot be else
 
 
-def test_every_truncation(content: bytes, attempt: Any) -> None:
-    for size in range(len(content)):
-        assert attempt(content[:size]) is None
-    assert attempt(content + b"\0") is None
+def test_every_truncation(content: bytes, scratch: Path) -> None:
+    scratch.write_bytes(content + b"\0")
+    assert attempt(scratch) is None
+    for size in reversed(range(len(content))):
+        os.truncate(scratch, size)
+        assert attempt(scratch) is None
+
+
+LEAVES = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=9)
+    | st.sampled_from([10**30, -1, 10**400, "Dense", "relu", "\0"])
+)
+WORDS = st.sampled_from(["class", "activation", "loss", "units", "name", "rate"])
+VALUES = st.recursive(
+    LEAVES,
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(WORDS, inner, max_size=3)
+    ),
+    max_leaves=6,
+)
+
+
+def places(value: Any) -> list[tuple[Any, Any]]:
+    """Every place within a JSON value: what holds it, and the index or key."""
+    keys = range(len(value)) if isinstance(value, list) else list(value)
+    here = [(value, key) for key in keys]
+    inside = [value[key] for key in keys if isinstance(value[key], list | dict)]
+    return here + [place for each in inside for place in places(each)]
 
 
 @settings(max_examples=150, deadline=None, derandomize=True)
 @given(data=st.data())
-def test_descriptions_of_anything(
-    data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
+def test_anything_anywhere_in_a_description(
+    data: st.DataObject, content: bytes, scratch: Path
 ) -> None:
-    """Any JSON in any place of a description."""
-    path = tmp_path_factory.mktemp("any") / "net"
-    if not hasattr(test_descriptions_of_anything, "content"):
-        test_descriptions_of_anything.content = small(path.parent)  # type: ignore[attr-defined]
-    header, described, tensors = pieces(test_descriptions_of_anything.content)  # type: ignore[attr-defined]
-    places: list[tuple[Any, Any]] = []
-
-    def visit(value: Any) -> None:
-        keys = range(len(value)) if isinstance(value, list) else list(value)
-        for key in keys:
-            places.append((value, key))
-            if isinstance(value[key], list | dict):
-                visit(value[key])
-
-    visit(described)
-    holder, key = data.draw(st.sampled_from(places), "place")
-    leaf = (
-        st.none()
-        | st.booleans()
-        | st.integers()
-        | st.floats()
-        | st.text(max_size=9)
-        | st.sampled_from([10**30, -1, 10**400, "Dense", "relu", "\0"])
-    )
-    words = st.sampled_from(["class", "activation", "loss", "units", "name", "rate"])
-    holder[key] = data.draw(
-        st.recursive(
-            leaf,
-            lambda inner: (
-                st.lists(inner, max_size=3) | st.dictionaries(words, inner, max_size=3)
-            ),
-            max_leaves=6,
-        ),
-        "value",
-    )
-    path.write_bytes(join(header, described, tensors))
-    try:
-        net = lm.load(path)
-    except ValueError as error:
-        assert str(error).startswith(f"{path} must hold a net of Lamina: ")
-    else:
-        net.predict(X[:, :2])
+    header, described, tensors = pieces(content)
+    holder, key = data.draw(st.sampled_from(places(described)), "place")
+    holder[key] = data.draw(VALUES, "value")
+    scratch.write_bytes(join(header, described, tensors))
+    attempt(scratch)
 
 
 def change(*keys: Any, to: Any) -> Callable[[Any, Any], None]:
@@ -438,10 +430,6 @@ def retype(name: str, **entry: Any) -> Callable[[Any, Any], None]:
 
 def rename(old: str, new: str) -> Callable[[Any, Any], None]:
     return lambda header, _: header.update({new: header.pop(old)})
-
-
-def several(*changes: Callable[[Any, Any], None]) -> Callable[[Any, Any], None]:
-    return lambda header, described: [each(header, described) for each in changes][0]
 
 
 @pytest.mark.parametrize(
@@ -496,7 +484,7 @@ def several(*changes: Callable[[Any, Any], None]) -> Callable[[Any, Any], None]:
         (change("loss", "name", to="x"), "unknown kind"),
         (change("loss", "activations", to=["relu"]), "unknown kind"),
         (change("loss", "loss", to="binary_crossentropy"), "must follow 'sigmoid'"),
-        (change("optimizer", to={"class": "Dropout", "rate": 0.5}), "optimizer must be"),
+        (change("optimizer", to={"class": "Dropout", "rate": 0}), "optimizer must be"),
         (change("optimizer", to=None), "missing or too many: .'optimizer'"),
         (change("optimizer", to={"class": "Adam"}), "tensor 'optimizer' must be"),
         (change("optimizer", "learning_rate", to=0), "learning_rate must be"),
@@ -619,6 +607,7 @@ def test_weights_are_copied_out_and_in() -> None:
     other.set_weights(w.astype(np.float64) for w in weights)
     np.testing.assert_array_equal(other.layers[1].parameters["kernel"], weights[0])
     assert not np.array_equal(other.parameters, state)
+    bad: Any
     for bad, kind, message in (
         (weights[:-1], ValueError, "must be 5 arrays .*, got 4"),
         (
@@ -692,7 +681,7 @@ def same_as_torch() -> lm.Sequential:
         lambda state: {k: Tensor(v) for k, v in state.items()},
         lambda state: {f"module.net.{k}": v for k, v in state.items()},
         lambda state: dict(sorted((f"1{k}", v) for k, v in state.items())),
-        lambda state: {k.replace("0.", "9.").replace("3.", "10.").replace("5.", "100."): v
+        lambda state: {{"0": "9", "3": "10", "5": "100"}[k[0]] + k[1:]: v
                        for k, v in sorted(state.items(), reverse=True)},
     ],
 )  # fmt: skip
@@ -714,7 +703,7 @@ def test_names_that_say_nothing_keep_their_order() -> None:
     net = same_as_torch()
     names = {"0": "inner", "3": "fc2", "5": "fc1"}  # numbers decide: fc1 before fc2
     state = {names[k[0]] + k[1:]: np.array(v) for k, v in STATE.items()}
-    with pytest.raises(ValueError, match="got .'bias', 'weight'. under 'fc1'"):
+    with pytest.raises(ValueError, match=r"got \['bias', 'weight'\] under 'fc1'"):
         net.load_state_dict(state)
     names = {"0": "z", "3": "y", "5": "x"}
     net.load_state_dict({names[k[0]] + k[1:]: v for k, v in STATE.items()})
