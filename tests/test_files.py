@@ -138,6 +138,7 @@ def test_every_class_of_lamina_can_be_in_a_file() -> None:
         kinds = lm.Layer | optimizers.Optimizer
         if isinstance(found, type) and issubclass(found, kinds) and name != "Layer":
             assert descriptions.CLASSES[name] is found
+            assert getattr(found, "config", None) is not lm.Layer.config
 
 
 @pytest.mark.parametrize(
@@ -229,6 +230,23 @@ def test_a_layer_of_ones_own(tmp_path: Path) -> None:
         lm.load(tmp_path / "net", custom={"Scale": lm.Dropout})
 
 
+def test_a_description_of_ones_own_class() -> None:
+    class Plain(optimizers.Optimizer):
+        def __init__(self, rates: tuple[float, ...]) -> None:
+            self.rates_of_mine = rates
+
+    class Described(Plain):
+        def config(self) -> dict[str, Any]:
+            return {"rates": list(self.rates_of_mine)}
+
+    with pytest.raises(TypeError, match=r"objects with config\(\), got .*Plain"):
+        descriptions.encode(Plain((0.1,)))
+    encoded = descriptions.encode(Described((0.1, 0.2)))
+    assert encoded == {"class": "Described", "rates": [0.1, 0.2]}
+    classes = {"Described": Described}
+    assert descriptions.decode(encoded, classes).rates_of_mine == (0.1, 0.2)
+
+
 def test_a_function_of_ones_own_as_initializer_is_left_out(tmp_path: Path) -> None:
     def ones(shape: Any, dtype: Any) -> Any:
         return np.ones(shape, dtype)
@@ -255,7 +273,7 @@ def test_what_cannot_be_saved(tmp_path: Path) -> None:
     namesake = type("Dense", (lm.Dense,), {})
     for layer, message in (
         (Silent(), r"Silent must define config\(\)"),
-        (Odd(0.5), "cannot hold must not be in a net"),
+        (Odd(0.5), "a net to save must hold"),
         (namesake(3), "must not be called 'Dense'"),
         (Broken(), r"layers\[0\].shapes must name the arrays"),
     ):

@@ -27,6 +27,7 @@ CLASSES: dict[str, type] = {
     for name, found in vars(module).items()
     if isinstance(found, type)
     and found.__module__ == module.__name__
+    and not name.startswith("_")
     and found is not layers.Layer
     and (issubclass(found, layers.Layer) or dataclasses.is_dataclass(found))
 }
@@ -38,8 +39,9 @@ def encode(value: Any) -> Any:
     Raises
     ------
     TypeError
-        Neither a number, a string, a sequence, None nor an object of Lamina; a layer
-        without `config`; a class of the user's with the name of one of Lamina's.
+        Neither a number, a string, a sequence, None, an object of Lamina, a dataclass,
+        nor an object with a method `config`; a class of the user's with the name of one
+        of Lamina's.
     ValueError
         NaN.
     """
@@ -57,15 +59,18 @@ def encode(value: Any) -> Any:
         return [encode(each) for each in value]
     if isinstance(value, activations.ActivationFunction):
         return {"activation": value.name, **value.parameters}
-    if isinstance(value, layers.Layer):
-        return _with_arguments(value, value.config())
     if isinstance(value, losses.Loss) and (usual := _usual(value)) is not None:
         before = _fields(usual)
         changed = {k: v for k, v in _fields(value).items() if v != before[k]}
         return {"loss": value.name, **{k: encode(v) for k, v in changed.items()}}
+    if callable(getattr(value, "config", None)):
+        return _with_arguments(value, value.config())
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return _with_arguments(value, _fields(value))
-    raise TypeError(f"what a file cannot hold must not be in a net to save: {value!r}")
+    raise TypeError(
+        "a net to save must hold numbers, strings, objects of Lamina, dataclasses and "
+        f"objects with config(), got {value!r}"
+    )
 
 
 def _with_arguments(value: Any, arguments: Mapping[str, Any]) -> dict[str, Any]:

@@ -64,9 +64,9 @@ def load(
     ----------
     path : str or path
     custom : mapping of str to class, optional
-        Your own layers, losses and optimizers by the names of their classes. A layer is
-        made anew from what its `config` returned, where sequences have become tuples, a
-        loss or an optimizer from the fields of its dataclass.
+        Your own layers, losses and optimizers by the names of their classes. They are
+        made anew from what their method `config` returned, or from their fields if they
+        are dataclasses without one. Sequences come back as tuples.
 
     Returns
     -------
