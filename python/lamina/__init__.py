@@ -17,6 +17,7 @@ from lamina.config import (
     show_config,
     threads,
 )
+from lamina.files import load
 from lamina.functional import (
     dense,
     dense_backward,
@@ -64,6 +65,7 @@ __all__ = [
     "dropout_mask",
     "get_num_threads",
     "initializers",
+    "load",
     "losses",
     "matmul",
     "optimizers",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
@@ -90,7 +90,12 @@ class Layer:
         What is learnt, and what the last `backward` made of it. In a net these are
         views into `Sequential.parameters` and `Sequential.gradients`: write into them
         with ``[...]``.
+    kept : tuple of str
+        Of the class: names of what else training changes, attributes that hold an
+        array, a number or a flag once the layer is built. They are saved with the net.
     """
+
+    kept: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self) -> None:
         self.features = 0
@@ -154,6 +159,29 @@ class Layer:
         return initializers.draw(
             initializers.get(initializer), shape, self.dtype, self.seed, bits
         )
+
+    def config(self) -> dict[str, Any]:
+        """The arguments that make this layer anew, for `Sequential.save`.
+
+        Numbers, strings, None, sequences of them, activations and initializers.
+
+        Raises
+        ------
+        TypeError
+            The class does not say.
+        """
+        raise TypeError(
+            f"{type(self).__name__} must define config(), its constructor's arguments, "
+            "to be saved"
+        )
+
+    def shapes(self, features: int) -> dict[str, tuple[int, ...]] | None:
+        """Those of the parameters, and of the arrays in `kept`, for that width.
+
+        None where only building the layer tells: `lamina.load` then builds it without
+        having compared its size with that of the file.
+        """
+        return {} if type(self).initial is Layer.initial else None
 
     def penalty(self, weight: float = 0.0) -> float:
         """What the layer adds to the loss; `weight` times its gradient is added to
@@ -344,6 +372,21 @@ class Dense(Layer):
     def __repr__(self) -> str:
         return f"Dense({self.units}, {self.activation.name!r})"
 
+    def config(self) -> dict[str, Any]:
+        return {
+            "units": self.units,
+            "activation": self.activation,
+            "use_bias": self.use_bias,
+            "kernel_initializer": self.kernel_initializer,
+            "bias_initializer": self.bias_initializer,
+            "l1": self.l1,
+            "l2": self.l2,
+        }
+
+    def shapes(self, features: int) -> dict[str, tuple[int, ...]]:
+        kernel = {"kernel": (features, self.units)}
+        return kernel | ({"bias": (self.units,)} if self.use_bias else {})
+
     def outputs(self, features: int) -> int:
         return self.units
 
@@ -428,6 +471,9 @@ class Activation(Layer):
     def core(self, start: int) -> tuple[Any, ...]:
         return "activation", self.activation
 
+    def config(self) -> dict[str, Any]:
+        return {"activation": self.activation}
+
     def forward(
         self, x: ArrayLike, training: bool = False, *, logits: bool = False
     ) -> Array:
@@ -483,6 +529,8 @@ class Dropout(Layer):
     (2.0, True)
     """
 
+    kept = ("step",)
+
     def __init__(self, rate: float, mode: _checks.Mode = "inverted") -> None:
         super().__init__()
         self.rate = _checks.fraction("rate", rate)
@@ -495,6 +543,12 @@ class Dropout(Layer):
 
     def core(self, start: int) -> tuple[Any, ...]:
         return "dropout", self.rate, self.mode
+
+    def config(self) -> dict[str, Any]:
+        return {"rate": self.rate, "mode": self.mode}
+
+    def shapes(self, features: int) -> dict[str, tuple[int, ...]]:
+        return {}
 
     def initial(self) -> dict[str, Array]:
         self.step = self.first_row = 0
@@ -639,6 +693,8 @@ class Standardize(Layer):
            [ 2.,  1.]])
     """
 
+    kept = ("mean", "scale", "learnt")
+
     def __init__(self) -> None:
         super().__init__()
         self.learnt = False
@@ -648,6 +704,12 @@ class Standardize(Layer):
 
     def core(self, start: int) -> tuple[Any, ...]:
         return "standardize", self.mean, self.scale
+
+    def config(self) -> dict[str, Any]:
+        return {}
+
+    def shapes(self, features: int) -> dict[str, tuple[int, ...]]:
+        return {"mean": (features,), "scale": (features,)}
 
     def initial(self) -> dict[str, Array]:
         self.mean = np.zeros(self.features, self.dtype)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import copy
+import os
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal, TypeGuard
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
-from lamina import _checks, _core, losses, optimizers
+from lamina import _checks, _core, exchange, files, losses, optimizers
 from lamina._checks import Array
 from lamina.history import History, bar, line
 from lamina.initializers import SHUFFLE, SPLIT, permutation, stream
@@ -450,6 +451,155 @@ class Sequential:
         net._state = np.empty((0, 0), self.dtype)
         net._updates = 0
         return net
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the net to a file, from which `lamina.load` makes it again.
+
+        One safetensors file with everything that prediction and further training need:
+        layers, weights, what `Standardize` has learnt, loss, optimizer and its state,
+        seed and counters. Its tensors ("1.kernel", "1.bias" ...) can be read by any
+        safetensors library. The same net gives the same bytes. The file is written
+        beside the old one, then put in its place: if that fails, the old one is as it
+        was.
+
+        An initializer that is a function of your own is left out: the loaded layer has
+        the default one, which matters only for a `clone` of it. Layers, losses and
+        optimizers of your own can be saved (see `Layer.config`), and are passed to
+        `lamina.load` as ``custom``.
+
+        Parameters
+        ----------
+        path : str or path
+            With any suffix; ".safetensors" is usual.
+
+        Raises
+        ------
+        OSError
+            The file cannot be written.
+        TypeError
+            A layer of your own does not define `config`, or something in a description
+            is neither a number nor a string, nor an object of Lamina.
+        ValueError
+            A description holds NaN.
+        ImportError
+            safetensors is not installed: ``pip install lamina[files]``.
+        """
+        files.save(self, path)
+
+    def clone(self, *, seed: int | None = None) -> Sequential:
+        """A net of the same layers that has learnt nothing and is not built.
+
+        `copy.deepcopy` copies what was learnt, too. `sklearn.base.clone` calls this.
+
+        Parameters
+        ----------
+        seed : int, optional
+            By default that of this net.
+        """
+        layers = copy.deepcopy(self.layers)
+        for layer in layers:
+            layer.features = 0  # build starts anew
+            layer._parameters, layer._gradients = {}, {}
+        return Sequential(
+            layers, seed=self.seed if seed is None else seed, dtype=self.dtype
+        )
+
+    __sklearn_clone__ = clone
+
+    def get_weights(self) -> list[Array]:
+        """Copies of all parameters, layer by layer: kernel, bias, kernel ...
+
+        That is the order of Keras, too. What `Standardize` learns is not among them.
+
+        Raises
+        ------
+        RuntimeError
+            The net is not built.
+        """
+        self._require_built("get_weights")
+        return [
+            array.copy() for layer in self.layers for array in layer.parameters.values()
+        ]
+
+    def set_weights(self, weights: Iterable[ArrayLike]) -> None:
+        """Set all parameters, from a list as `get_weights` returns it.
+
+        Also as ``get_weights()`` of a Keras model of dense layers does, or, from
+        scikit-learn, ``[a for ab in zip(mlp.coefs_, mlp.intercepts_) for a in ab]``.
+        PyTorch has other shapes: `load_state_dict`. The optimizer's state stays.
+
+        Parameters
+        ----------
+        weights : iterable of array_like
+            Converted to the net's dtype.
+
+        Raises
+        ------
+        RuntimeError
+            The net is not built.
+        TypeError, ValueError
+            Another number of arrays, a wrong shape, no real numbers. The net is then as
+            before.
+
+        Examples
+        --------
+        >>> import lamina as lm
+        >>> net = lm.Sequential([lm.Dense(2)])
+        >>> net.build(features=3)
+        >>> net.set_weights([[[1, 2], [3, 4], [5, 6]], [0.5, -0.5]])
+        >>> net.predict([[1, 0, 1]])
+        array([[6.5, 7.5]], dtype=float32)
+        """
+        self._require_built("set_weights")
+        exchange.set_weights(self, weights)
+
+    def state_dict(self) -> dict[str, Array]:
+        """The weights of the dense layers as PyTorch names and lays them out.
+
+        Names are those of the same net as a ``torch.nn.Sequential``, where activations
+        are modules of their own: "0.weight" (outputs, inputs), "0.bias", "2.weight" ...
+        For PyTorch: ``{k: torch.from_numpy(a) for k, a in net.state_dict().items()}``.
+        `Standardize` has no counterpart there and is not counted.
+
+        Raises
+        ------
+        RuntimeError
+            The net is not built.
+        TypeError
+            The net has layers other than `Dense`, `Activation`, `Dropout` and
+            `Standardize`.
+
+        Examples
+        --------
+        >>> import lamina as lm
+        >>> net = lm.Sequential([lm.Dense(3, "relu"), lm.Dropout(0.5), lm.Dense(1)])
+        >>> net.build(features=2)
+        >>> {name: array.shape for name, array in net.state_dict().items()}
+        {'0.weight': (3, 2), '0.bias': (3,), '3.weight': (1, 3), '3.bias': (1,)}
+        """
+        self._require_built("state_dict")
+        return exchange.state_dict(self)
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Set the weights of the dense layers from those of PyTorch's linear ones.
+
+        Parameters
+        ----------
+        state : mapping of str to array_like or tensor
+            As of ``torch.nn.Module.state_dict()``. Names before ".weight" and ".bias"
+            only order the layers: as they come, but by number where they differ in
+            numbers alone.
+
+        Raises
+        ------
+        RuntimeError
+            The net is not built.
+        TypeError, ValueError
+            Other layers, wrong shapes, missing or surplus entries. The net is then as
+            before.
+        """
+        self._require_built("load_state_dict")
+        exchange.load_state_dict(self, state)
 
     def _require_built(self, method: str) -> None:
         if not self.features:

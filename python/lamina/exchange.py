@@ -1,0 +1,130 @@
+"""Weights to and from other libraries, as plain arrays."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from lamina import _checks, model
+from lamina._checks import Array
+from lamina.layers import Activation, Dense, Dropout, Standardize
+
+__all__: list[str] = []  # what `Sequential` offers as its methods
+
+
+def assign(owned: Mapping[str, Array], given: Mapping[str, Any], source: str) -> None:
+    """Copy `given` into the arrays of the same names, once all of them are checked."""
+    ready = {}
+    for name, array in owned.items():
+        label = f"{source}[{name}]"
+        found = _checks.numeric(label, to_numpy(given[name]))
+        if found.shape != array.shape:
+            raise ValueError(
+                f"{label} must have shape {array.shape}, got {found.shape}"
+            )
+        ready[name] = _checks.convert(found, array.dtype)
+    for name, array in owned.items():
+        array[...] = ready[name].reshape(array.shape)
+
+
+def to_numpy(value: Any) -> Any:
+    """`value`, or the array of a PyTorch tensor: known by its methods, not imported."""
+    if hasattr(value, "detach") and hasattr(value, "cpu"):
+        return value.detach().cpu().numpy()
+    return value
+
+
+def set_weights(net: model.Sequential, weights: Iterable[Any]) -> None:
+    owned = [array for layer in net.layers for array in layer.parameters.values()]
+    given = list(weights)
+    if len(given) != len(owned):
+        raise ValueError(
+            f"weights must be {len(owned)} arrays of shapes "
+            f"{[array.shape for array in owned]}, got {len(given)}"
+        )
+    numbers = [str(i) for i in range(len(owned))]
+    assign(
+        dict(zip(numbers, owned, strict=True)),
+        dict(zip(numbers, given, strict=True)),
+        "weights",
+    )
+
+
+def state_dict(net: model.Sequential) -> dict[str, Array]:
+    return {
+        f"{number}.{name}": np.array(array, order="C")
+        for number, layer in _numbered(net)
+        for name, array in _linear(layer).items()
+    }
+
+
+def load_state_dict(net: model.Sequential, state: Mapping[str, Any]) -> None:
+    groups = _groups(state)
+    dense = [layer for _, layer in _numbered(net)]
+    if len(groups) != len(dense):
+        raise ValueError(
+            f"state must hold the weights of {len(dense)} linear layers, got "
+            f"{len(groups)}: {list(groups)}"
+        )
+    owned: dict[str, Array] = {}
+    for prefix, layer in zip(groups, dense, strict=True):
+        views = _linear(layer)
+        if groups[prefix] != set(views):
+            raise ValueError(
+                f"state must hold {sorted(views)} for {layer!r}, got "
+                f"{sorted(groups[prefix])} under {prefix!r}"
+            )
+        owned |= {_key(prefix, name): view for name, view in views.items()}
+    assign(owned, state, "state")
+
+
+def _numbered(net: model.Sequential) -> list[tuple[int, Dense]]:
+    """The dense layers with their numbers in the same net as a `torch.nn.Sequential`,
+    where an activation is a module of its own."""
+    found, number = [], 0
+    for layer in net.layers:
+        if isinstance(layer, Dense) and set(layer.parameters) <= {"kernel", "bias"}:
+            found.append((number, layer))
+            number += 1 if layer.activation.name == "identity" else 2
+        elif isinstance(layer, Activation | Dropout):
+            number += 1
+        elif not isinstance(layer, Standardize):
+            raise TypeError(
+                f"a state dict is for nets of Dense, Activation and Dropout, "
+                f"got {layer!r}"
+            )
+    return found
+
+
+def _linear(layer: Dense) -> dict[str, Array]:
+    """Views of its arrays as PyTorch names and lays them out: (outputs, inputs)."""
+    names = {"weight": layer.parameters["kernel"].T}
+    if "bias" in layer.parameters:
+        names["bias"] = layer.parameters["bias"]
+    return names
+
+
+def _key(prefix: str, name: str) -> str:
+    return f"{prefix}.{name}" if prefix else name
+
+
+def _groups(state: Mapping[str, Any]) -> dict[str, set[str]]:
+    """The names under each prefix, in the order of the layers.
+
+    That is the order of the mapping, but for prefixes that differ in numbers alone,
+    which follow their numbers: files sort "10.weight" before "2.weight".
+    """
+    groups: dict[str, set[str]] = {}
+    for key in state:
+        prefix, _, name = str(key).rpartition(".")
+        groups.setdefault(prefix, set()).add(name)
+    alike: dict[str, list[str]] = {}
+    for prefix in groups:
+        alike.setdefault(re.sub(r"\d+", "#", prefix), []).append(prefix)
+    for prefixes in alike.values():
+        prefixes.sort(key=lambda p: [*map(int, re.findall(r"\d+", p))], reverse=True)
+    order = [alike[re.sub(r"\d+", "#", prefix)].pop() for prefix in groups]
+    return {prefix: groups[prefix] for prefix in order}

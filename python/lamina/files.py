@@ -1,0 +1,321 @@
+"""Model files: a net in one safetensors file.
+
+The tensors are the parameters and what layers learn beside them ("0.mean", "1.kernel",
+"1.bias": the layer's number, the array's name) and "optimizer", its state. Everything
+else is JSON, in the one entry "lamina" of the metadata. The package safetensors checks
+the file; what it says is then compared with the tensors in it before anything is built,
+so a file can ask for no more memory than its own size. Classes are looked up among
+Lamina's own and those that the caller names: nothing is imported or run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from lamina import (
+    _checks,
+    descriptions,
+    initializers,
+    layers,
+    losses,
+    model,
+    optimizers,
+)
+from lamina._checks import Array
+
+__all__ = ["load"]
+
+_VERSION = 1  # of what the metadata say; a newer one is refused
+# The numbers of a net that training changes, and their attributes.
+_COUNTS = {
+    "epoch": "epoch",
+    "steps": "steps",
+    "updates": "_updates",
+    "rate_factor": "rate_factor",
+}
+
+
+def save(net: model.Sequential, path: str | os.PathLike[str]) -> None:
+    """What `Sequential.save` does."""
+    package = _package()
+    described = json.dumps(_describe(net), separators=(",", ":"))
+    tensors = {name: np.ascontiguousarray(a) for name, a in _tensors(net).items()}
+    _replace(os.fsdecode(path), package.save(tensors, {"lamina": described}))
+
+
+def load(
+    path: str | os.PathLike[str], *, custom: Mapping[str, type] | None = None
+) -> model.Sequential:
+    """Read a net that `Sequential.save` wrote.
+
+    It predicts, and goes on training, with the same bits as the net that was saved. A
+    file from elsewhere can do no harm beyond wrong numbers: nothing in it is run, and
+    memory is taken for what it holds alone. (The classes in `custom` are trusted.)
+
+    Parameters
+    ----------
+    path : str or path
+    custom : mapping of str to class, optional
+        Your own layers, losses and optimizers by the names of their classes. They are
+        made anew from what their method `config` returned, or from their fields if they
+        are dataclasses without one. Sequences come back as tuples.
+
+    Returns
+    -------
+    Sequential
+
+    Raises
+    ------
+    OSError
+        The file cannot be read.
+    ValueError
+        It holds no net, was damaged, comes from a newer Lamina, or names a class that
+        is not in `custom`.
+    TypeError
+        `custom` holds no class, or one of the name of a class of Lamina.
+    ImportError
+        safetensors is not installed: ``pip install lamina[files]``.
+
+    Examples
+    --------
+    >>> import os, tempfile
+    >>> import lamina as lm
+    >>> net = lm.Sequential([lm.Dense(3, "relu"), lm.Dense(1)], seed=0)
+    >>> net.build(features=2)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = os.path.join(folder, "net.safetensors")
+    ...     net.save(path)
+    ...     again = lm.load(path)
+    >>> bool((again.parameters == net.parameters).all())
+    True
+    """
+    classes = _classes(custom)
+    name = os.fsdecode(path)
+    _package()
+    with open(name, "rb"):  # raises what Python raises for a folder or a missing file
+        pass
+    with _blaming(name):
+        # Not mapped into memory: a file that shrinks must not end the process.
+        opened = importlib.import_module("safetensors").safe_open(
+            name, framework="np", backend="pread"
+        )
+        with opened as file:
+            return _read(file, classes)
+
+
+def _package() -> Any:
+    try:
+        return importlib.import_module("safetensors.numpy")
+    except ImportError as error:
+        raise ImportError(
+            "model files need safetensors; use pip install lamina[files]"
+        ) from error
+
+
+def _classes(custom: Mapping[str, type] | None) -> dict[str, type]:
+    known = {} if custom is None else dict(custom)
+    for name, own in known.items():
+        if not isinstance(own, type):
+            raise TypeError(f"custom[{name!r}] must be a class, got {own!r}")
+        if name in descriptions.CLASSES:
+            raise TypeError(f"custom must not name a class of Lamina, got {name!r}")
+    return descriptions.CLASSES | known
+
+
+@contextlib.contextmanager
+def _blaming(path: str) -> Iterator[None]:
+    """Turns what a bad file leads to into one kind of error that names the file."""
+    wrong = importlib.import_module("safetensors").SafetensorError
+    try:
+        yield
+    except (wrong, TypeError, ValueError, OverflowError, MemoryError) as error:
+        raise ValueError(f"{path} must hold a net of Lamina: {error}") from error
+    except RecursionError:
+        raise ValueError(
+            f"{path} must hold a net of Lamina: nested too deeply"
+        ) from None
+
+
+def _describe(net: model.Sequential) -> dict[str, Any]:
+    kept = [_kept(layer) for layer in net.layers]
+    for i, layer in enumerate(net.layers):
+        arrays = dict(layer.parameters) | kept[i][0]
+        shapes = layer.shapes(layer.features) if net.features else None
+        if shapes not in (None, {name: array.shape for name, array in arrays.items()}):
+            raise TypeError(
+                f"layers[{i}].shapes must name the arrays of {layer!r}, got {shapes}"
+            )
+    return {
+        "version": _VERSION,
+        "dtype": str(net.dtype),
+        "seed": net.seed,
+        "features": net.features,
+        "layers": [descriptions.encode(layer) for layer in net.layers],
+        "kept": [
+            {k: descriptions.encode(v) for k, v in values.items()} for _, values in kept
+        ],
+        "loss": descriptions.encode(net.loss),
+        "optimizer": descriptions.encode(net.optimizer),
+        "counts": _counts(net),
+    }
+
+
+def _counts(net: model.Sequential) -> dict[str, Any]:
+    return {k: getattr(net, name) for k, name in _COUNTS.items() if hasattr(net, name)}
+
+
+def _kept(layer: layers.Layer) -> tuple[dict[str, Array], dict[str, Any]]:
+    """What `Layer.kept` names: arrays, and numbers or flags."""
+    found = {k: getattr(layer, k) for k in (layer.kept if layer.features else ())}
+    arrays = {k: v for k, v in found.items() if isinstance(v, np.ndarray)}
+    return arrays, {k: v for k, v in found.items() if k not in arrays}
+
+
+def _tensors(net: model.Sequential) -> dict[str, Array]:
+    """All arrays that belong in a file, by their names there: the net's own."""
+    tensors = {}
+    for i, layer in enumerate(net.layers if net.features else ()):
+        for name, array in (dict(layer.parameters) | _kept(layer)[0]).items():
+            tensors[f"{i}.{name}"] = array
+    if net._state.size:
+        tensors["optimizer"] = net._state
+    return tensors
+
+
+def _read(file: Any, classes: Mapping[str, type]) -> model.Sequential:
+    described = (file.metadata() or {}).get("lamina")
+    if described is None:
+        raise ValueError(
+            "there is no description of one in it; weights alone are for "
+            "Sequential.load_state_dict"
+        )
+    found = descriptions.parse(described)
+    version = found.get("version") if isinstance(found, dict) else None
+    if isinstance(version, int) and version > _VERSION:
+        raise ValueError(
+            f"it was written by a newer Lamina (version {version} of the format; this "
+            f"one reads {_VERSION})"
+        )
+    kinds = {"version": int, "dtype": str, "seed": int, "features": int}
+    kinds |= {"layers": list, "kept": list}
+    names = {*kinds, "loss", "optimizer", "counts"}
+    if version != _VERSION or set(found) != names:
+        raise ValueError(
+            f"the description must have {sorted(names)}, got {found!r:.200}"
+        )
+    for name, kind in kinds.items():
+        if type(found[name]) is not kind:
+            raise ValueError(
+                f"{name} must be {kind.__name__}, got {found[name]!r:.200}"
+            )
+    rule, goal = (
+        descriptions.decode(found[name], classes) for name in ("optimizer", "loss")
+    )
+    if not isinstance(rule, optimizers.Optimizer | None):
+        raise ValueError(f"optimizer must be one, got {rule!r}")
+    if not isinstance(goal, losses.Loss | None):
+        raise ValueError(f"loss must be one, got {goal!r}")
+
+    if found["dtype"] not in ("float32", "float64"):  # as text has more spellings
+        raise ValueError(f"dtype must be float32 or float64, got {found['dtype']!r}")
+    net = model.Sequential(
+        descriptions.decode(found["layers"], classes),
+        seed=found["seed"],
+        dtype=found["dtype"],
+    )
+    net.loss = None if goal is None else net._goal(goal)
+    if found["features"]:
+        _build(net, _checks.count("features", found["features"]), file)
+    if rule is not None:
+        net._adopt(rule)
+    if len(found["kept"]) != len(net.layers):
+        raise ValueError(f"kept must be {len(net.layers)}, got {len(found['kept'])}")
+    for layer, values in zip(net.layers, found["kept"], strict=True):
+        _set(layer, {k: (k, v) for k, v in _kept(layer)[1].items()}, values)
+    numbers = _counts(net)
+    _set(net, {k: (_COUNTS[k], v) for k, v in numbers.items()}, found["counts"])
+    _fill(_tensors(net), file)
+    return net
+
+
+def _build(net: model.Sequential, features: int, file: Any) -> None:
+    """Build the net, once its sizes are known to be those of the tensors."""
+    present: dict[str, dict[str, tuple[int, ...]]] = {}
+    for name in file.keys():  # noqa: SIM118 (no mapping)
+        layer, _, array = name.partition(".")
+        shape = tuple(file.get_slice(name).get_shape())
+        present.setdefault(layer, {})[array] = shape
+    width = features
+    for i, layer in enumerate(net.layers):
+        shapes, got = layer.shapes(width), present.get(str(i), {})
+        if shapes is not None and shapes != got:
+            raise ValueError(f"the tensors of layer {i} must be {shapes}, got {got}")
+        width = layer.outputs(width)
+    # No weights are drawn: they are in the file.
+    drawn = [
+        (layer, name, value)
+        for layer in net.layers
+        for name, value in vars(layer).items()
+        if isinstance(value, initializers.Initializer)
+    ]
+    for layer, name, _ in drawn:
+        setattr(layer, name, initializers.zeros)
+    net.build(features)
+    for layer, name, value in drawn:
+        setattr(layer, name, value)
+
+
+def _set(holder: object, present: Mapping[str, tuple[str, Any]], values: Any) -> None:
+    """Set numbers and flags, each of the kind of the one that is there.
+
+    `present` has the attribute and its value for each name in the file.
+    """
+    if not isinstance(values, dict) or set(values) != set(present):
+        raise ValueError(f"{holder!r} must have {sorted(present)}, got {values!r:.200}")
+    for name, (attribute, now) in present.items():
+        check: Any = _checks.nonnegative
+        if isinstance(now, bool | int):
+            check = _checks.flag if isinstance(now, bool) else _checks.unsigned
+        setattr(holder, attribute, check(name, values[name]))
+
+
+def _fill(tensors: Mapping[str, Array], file: Any) -> None:
+    """Copy every tensor of the file into the net's array of that name."""
+    if set(file.keys()) != set(tensors):
+        differing = sorted(set(file.keys()) ^ set(tensors))
+        raise ValueError(f"tensors are missing or too many: {differing!r:.200}")
+    for name, array in tensors.items():
+        part = file.get_slice(name)
+        got = part.get_dtype(), tuple(part.get_shape())
+        wanted = f"{array.dtype.kind.upper()}{8 * array.itemsize}", array.shape
+        if got != wanted:
+            raise ValueError(f"tensor {name!r} must be {wanted}, got {got}")
+    for name, array in tensors.items():
+        array[...] = file.get_tensor(name)
+
+
+def _replace(path: str, content: bytes) -> None:
+    """Write a file whole or not at all: beside the old one, then in its place."""
+    path = os.path.realpath(path)  # the file that a link points to
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise OSError(f"path must be that of a file, got {path!r}")
+    beside = os.path.join(os.path.dirname(path), f".lamina-{os.urandom(8).hex()}")
+    try:
+        with open(beside, "xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        if os.path.exists(path):
+            shutil.copymode(path, beside)
+        os.replace(beside, path)
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(beside)
