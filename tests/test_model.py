@@ -134,12 +134,12 @@ def test_gradients(name: str) -> None:
     history = net.fit(
         X, y, batch_size=7, optimizer=lm.SGD(1.0), shuffle=False, loss=loss, verbose=0
     )
-    np.testing.assert_allclose(net.parameters, before - net.gradients, 1e-13, 1e-14)
+    np.testing.assert_allclose(net.parameters, before - net.gradient, 1e-13, 1e-14)
     net.parameters[...] = before
     oracle = Oracle(net)
     assert history["loss"] == [pytest.approx(oracle.loss(X, y, step=0), rel=1e-12)]
     expected = slope(lambda: oracle.loss(X, y, step=0), net.parameters)
-    assert_slopes(net.gradients, expected)
+    assert_slopes(net.gradient, expected)
     assert net.evaluate(X, y)["loss"] == pytest.approx(oracle.loss(X, y), rel=1e-12)
 
 
@@ -322,7 +322,7 @@ def assert_linked(net: lm.Sequential) -> None:
     """The layers' arrays are the flat buffers, in order and without gaps."""
     for flat, attribute in [
         (net.parameters, "parameters"),
-        (net.gradients, "gradients"),
+        (net.gradient, "gradients"),
     ]:
         arrays = [a for each in net.layers for a in getattr(each, attribute).values()]
         assert all(np.shares_memory(a, flat) for a in arrays)
@@ -334,7 +334,7 @@ def test_flat_buffers() -> None:
     net = classifier()
     assert net.parameters.size == 0
     net.build(4)
-    assert net.parameters.size == net.gradients.size == 4 * 16 + 16 + 16 * 3 + 3
+    assert net.parameters.size == net.gradient.size == 4 * 16 + 16 + 16 * 3 + 3
     assert_linked(net)
     net.layers[1].parameters["bias"][2] = 7
     assert net.parameters[4 * 16 + 2] == 7

@@ -16,11 +16,11 @@ from typing import Any
 
 import numpy as np
 
-from lamina import activations, initializers, layers, losses, optimizers
+from lamina import activations, initializers, layers, losses, optimizers, schedules
 
 __all__ = ["CLASSES", "decode", "encode", "parse"]
 
-_MODULES = layers, initializers, optimizers
+_MODULES = layers, initializers, optimizers, schedules
 CLASSES: dict[str, type] = {
     name: found
     for module in _MODULES

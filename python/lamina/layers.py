@@ -381,6 +381,7 @@ class Dense(Layer):
             "bias_initializer": self.bias_initializer,
             "l1": self.l1,
             "l2": self.l2,
+            "max_norm": self.max_norm,
         }
 
     def shapes(self, features: int) -> dict[str, tuple[int, ...]]:
@@ -529,8 +530,6 @@ class Dropout(Layer):
     (2.0, True)
     """
 
-    kept = ("step",)
-
     def __init__(self, rate: float, mode: _checks.Mode = "inverted") -> None:
         super().__init__()
         self.rate = _checks.fraction("rate", rate)
@@ -652,6 +651,12 @@ class GaussianNoise(Layer):
 
     def core(self, start: int) -> tuple[Any, ...]:
         return "noise", self.stddev
+
+    def config(self) -> dict[str, Any]:
+        return {"stddev": self.stddev}
+
+    def shapes(self, features: int) -> dict[str, tuple[int, ...]]:
+        return {}
 
     def initial(self) -> dict[str, Array]:
         self.step = self.first_row = 0
