@@ -108,8 +108,30 @@ def loss_functions() -> Arrays:
                 (losses.mean_squared_error, numbers(rows, columns, dtype=dtype)),
             ]:
                 gradient = np.empty_like(z)
-                yield np.array(loss(z, targets, gradient))
+                yield np.array(loss(z, targets, gradient=gradient)[0] / rows)
                 yield gradient
+
+
+def loss_options() -> Arrays:
+    for dtype in DTYPES:
+        for rows, columns in LOSS_SHAPES:
+            z = 3 * numbers(rows, columns, dtype=dtype)
+            labels = np.arange(rows) * 7 % columns
+            ones = np.eye(columns, dtype=dtype)[labels]
+            smoothed = losses.categorical_crossentropy.using(label_smoothing=0.1)
+            binary = losses.binary_crossentropy.using(pos_weight=3, label_smoothing=0.1)
+            for loss, targets in [
+                (smoothed, labels),
+                (smoothed, (ones + 1 / dtype(columns)) / 2),
+                (binary, ones),
+                (losses.mean_absolute_error, z.T.reshape(z.shape)),
+                (losses.huber, z.T.reshape(z.shape)),
+                (losses.poisson, np.abs(z)),
+            ]:
+                for weights in (None, numbers(rows, dtype=dtype)):
+                    gradient = np.empty_like(z)
+                    yield np.array(loss(z, targets, weights, gradient))
+                    yield gradient
 
 
 def optimizer_steps() -> Arrays:
@@ -159,6 +181,7 @@ MAKERS: dict[str, Callable[[], Arrays]] = {
     "dense": dense_layers,
     "dropout": dropouts,
     "losses": loss_functions,
+    "loss options": loss_options,
     "optimizers": optimizer_steps,
     "initializers": initial_weights,
     "training": training,
@@ -208,6 +231,7 @@ DIGESTS = {
     "dense": "f262e8d714f1c83a",
     "dropout": "0bad6d6258a25d61",
     "losses": "597a6ec1bf25ad6a",
+    "loss options": "?",
     "optimizers": "0dc29fe9a36567b5",
     "initializers": "408db6d5e7420d08",
     "training": "29480eab9bf17f4b",

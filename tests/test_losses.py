@@ -1,17 +1,20 @@
 """Losses: values and gradients against the oracle; which targets they take."""
 
+import pickle
 from typing import Any
 
 import numpy as np
 import pytest
 
-from lamina import losses, reference
+import lamina as lm
+from lamina import _core, losses, reference
 
 F64 = np.dtype(np.float64)
+INF, NAN = np.inf, np.nan
 SHAPES = [(9, 2), (9, 4), (33, 10), (40, 32), (5, 33), (3, 100)]  # short rows and long
 
 
-def targets_of(loss: losses.Loss, kind: str, rows: int, cols: int) -> np.ndarray:
+def targets_of(kind: str, rows: int, cols: int) -> np.ndarray:
     rng = np.random.default_rng(1)
     made: dict[str, Any] = {
         "labels": lambda: rng.integers(0, cols, rows),
@@ -19,68 +22,536 @@ def targets_of(loss: losses.Loss, kind: str, rows: int, cols: int) -> np.ndarray
         "probabilities": lambda: rng.dirichlet(np.ones(cols), rows),
         "bits": lambda: rng.integers(0, 2, (rows, cols)),
         "numbers": lambda: rng.normal(size=(rows, cols)),
+        "counts": lambda: rng.poisson(1.0, (rows, cols)),
     }
     return np.asarray(made[kind]())
 
 
-KINDS = [
-    (losses.categorical_crossentropy, "labels"),
-    (losses.categorical_crossentropy, "one-hot"),
-    (losses.categorical_crossentropy, "probabilities"),
-    (losses.binary_crossentropy, "bits"),
-    (losses.mean_squared_error, "numbers"),
+CATEGORICAL, BINARY = losses.categorical_crossentropy, losses.binary_crossentropy
+# Each loss with options, and what it takes as targets.
+KINDS: list[tuple[Any, dict[str, float], str]] = [
+    (CATEGORICAL, {}, "labels"),
+    (CATEGORICAL, {}, "one-hot"),
+    (CATEGORICAL, {}, "probabilities"),
+    (CATEGORICAL, {"label_smoothing": 0.1}, "labels"),
+    (CATEGORICAL, {"label_smoothing": 0.1}, "probabilities"),
+    (CATEGORICAL, {"label_smoothing": 1.0}, "labels"),
+    (BINARY, {}, "bits"),
+    (BINARY, {"pos_weight": 3.0}, "bits"),
+    (BINARY, {"pos_weight": 0.3, "label_smoothing": 0.2}, "probabilities"),
+    (BINARY, {"label_smoothing": 1.0}, "bits"),
+    (losses.mean_squared_error, {}, "numbers"),
+    (losses.mean_absolute_error, {}, "numbers"),
+    (losses.huber, {}, "numbers"),
+    (losses.huber, {"delta": 3.5}, "numbers"),
+    (losses.poisson, {}, "counts"),
 ]
+IDS = [f"{loss.using(**options)!r} {kind}" for loss, options, kind in KINDS]
 
 
-@pytest.mark.parametrize(("loss", "kind"), KINDS)
-@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize(("loss", "options", "kind"), KINDS, ids=IDS)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_value_and_gradient(
-    loss: losses.Loss, kind: str, shape: tuple[int, int], dtype: Any, target: str
+    loss: Any, options: dict[str, float], kind: str, dtype: Any, target: str
 ) -> None:
-    outputs = (5 * np.random.default_rng(0).normal(size=shape)).astype(dtype)
-    y = targets_of(loss, kind, *shape)
-    targets = loss.targets(y, shape[1], np.dtype(dtype))
-    gradient = np.full_like(outputs, np.nan)
-    value = loss(outputs, targets, gradient)
-    oracle = getattr(reference, loss.name)
-    expected, slope = oracle(outputs, targets)
-    # A sum rounds once for each of its terms; logits reach 15.
-    tolerance = (20 + shape[1]) * float(np.finfo(dtype).eps)
-    assert value == pytest.approx(expected, rel=tolerance)
-    np.testing.assert_allclose(gradient, slope, tolerance, tolerance / 4)
-    assert loss(outputs, targets) == value
+    chosen, oracle = loss.using(**options), getattr(reference, loss.name)
+    for shape in SHAPES:
+        rng = np.random.default_rng(0)
+        outputs = (5 * rng.normal(size=shape)).astype(dtype)
+        targets = chosen.targets(targets_of(kind, *shape), shape[1], np.dtype(dtype))
+        weights = rng.integers(0, 4, shape[0]).astype(dtype)
+        for given in (None, weights):
+            gradient = np.full_like(outputs, np.nan)
+            total, _ = chosen(outputs, targets, given, gradient)
+            expected, slope = oracle(outputs, targets, weights=given, **options)
+            # A sum rounds once for each of its terms; logits reach 15, a weight 3.
+            tolerance = (20 + shape[1]) * float(np.finfo(dtype).eps)
+            size = max(1.0, float(np.abs(slope).max()))  # rates reach exp(15)
+            assert total / shape[0] == pytest.approx(expected, rel=tolerance)
+            np.testing.assert_allclose(
+                gradient, slope, tolerance, tolerance / 4 * min(size, 3)
+            )
+            assert chosen(outputs, targets, given)[0] == total
+            # The gradient may take the place of the outputs; `scale` is its factor.
+            place = outputs.copy()
+            assert chosen(place, targets, given, place)[0] == total
+            np.testing.assert_array_equal(place, gradient)
+            chosen(outputs, targets, given, place, 4 / shape[0])
+            np.testing.assert_array_equal(place, 4 * gradient)
+
+
+@pytest.mark.parametrize(("loss", "options", "kind"), KINDS, ids=IDS)
+def test_oracle_has_the_gradient_it_says(
+    loss: Any, options: dict[str, float], kind: str
+) -> None:
+    rng = np.random.default_rng(2)
+    z, weights = rng.normal(size=(4, 3)) * 2, np.array([0.0, 1.0, 2.5, 1.0])
+    options = {**options, "weights": weights}  # type: ignore[dict-item]
+    oracle, targets = getattr(reference, loss.name), targets_of(kind, 4, 3)
+    slope, step = oracle(z, targets, **options)[1], 1e-6
+    for at in np.ndindex(z.shape):
+        above, below = z.copy(), z.copy()
+        above[at] += step
+        below[at] -= step
+        rise = (
+            oracle(above, targets, **options)[0] - oracle(below, targets, **options)[0]
+        )
+        # Roundings of about 1e-16 over the step; its square times a third derivative.
+        assert rise / (2 * step) == pytest.approx(slope[at], rel=1e-7, abs=1e-8)
+
+
+Z = np.array([[1.5, -2.0, 0.25], [0.5, 3.0, -1.0]])
+BITS = np.array([[1.0, 0, 1], [0, 1, 1]])
+NUMBERS = np.array([[1.0, 1, 0], [0, 2.5, 3]])
+# By torch 2.13 in float64: cross_entropy, binary_cross_entropy_with_logits, huber_loss,
+# l1_loss and poisson_nll_loss, and what autograd makes of them.
+RECORDED: dict[str, tuple[Any, Any, Any, float, Any]] = {
+    "labels, smoothed": (
+        CATEGORICAL.using(label_smoothing=0.1),
+        np.array([0, 2]),
+        None,
+        2.1729022958310087,
+        [
+            [-0.08693007361817556, -0.0051996151668964544, 0.09212968878507195],
+            [0.020631111899440547, 0.43771329546258997, -0.4583444073620305],
+        ],
+    ),
+    "probabilities, smoothed": (
+        CATEGORICAL.using(label_smoothing=0.1),
+        np.array([[0.7, 0.2, 0.1], [0.0, 0.5, 0.5]]),
+        None,
+        1.6441522958310093,
+        [
+            [0.048069926381824446, -0.09519961516689646, 0.04712968878507194],
+            [0.020631111899440547, 0.21271329546258996, -0.2333444073620305],
+        ],
+    ),
+    "pos_weight": (
+        BINARY.using(pos_weight=3),
+        BITS,
+        None,
+        1.25310170101396,
+        [
+            [-0.09121276190317817, 0.019867153670352924, -0.218911749557101],
+            [0.10374322186697577, -0.0237129365887833, -0.36552928931500245],
+        ],
+    ),
+    "pos_weight, weights": (
+        BINARY.using(pos_weight=3),
+        BITS,
+        np.array([2, 0.5]),
+        1.2412973766639201,
+        [
+            [-0.18242552380635635, 0.03973430734070585, -0.437823499114202],
+            [0.05187161093348788, -0.01185646829439165, -0.18276464465750122],
+        ],
+    ),
+    "huber": (
+        losses.huber.using(delta=0.75),
+        NUMBERS,
+        None,
+        0.8489583333333334,
+        [1 / 12, -1 / 8, 1 / 24, 1 / 12, 1 / 12, -1 / 8],
+    ),
+    "absolute": (
+        losses.mean_absolute_error,
+        NUMBERS,
+        None,
+        1.4583333333333333,
+        [1 / 6, -1 / 6, 1 / 6, 1 / 6, 1 / 6, -1 / 6],
+    ),
+    "poisson": (
+        losses.poisson,
+        NUMBERS,
+        None,
+        4.000531234220277,
+        [
+            [0.5802815117230108, -0.14411078612723122, 0.21400423611462355],
+            [0.27478687845002137, 2.930922820531278, -0.43868675980475963],
+        ],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", RECORDED)
+def test_as_torch(name: str, target: str) -> None:
+    loss, targets, weights, expected, slope = RECORDED[name]
+    gradient = np.empty_like(Z)
+    total, _ = loss(Z, targets, weights, gradient)
+    # Ten roundings or so on either side.
+    assert total / 2 == pytest.approx(expected, rel=3e-15)
+    np.testing.assert_allclose(gradient.ravel(), np.ravel(slope), 3e-15, 3e-16)
+
+
+def row(cols: int, *first: float, fill: float) -> np.ndarray:
+    """One row of outputs that begins like that."""
+    filled = np.full((1, cols), float(fill))
+    filled[0, : len(first)] = first
+    return filled
 
 
 @pytest.mark.parametrize("cols", [3, 40])
 def test_infinite_logits_of_what_is_certain_cost_nothing(
     cols: int, target: str
 ) -> None:
-    logits = np.full((2, cols), -np.inf)
-    logits[:, 1] = np.inf
-    certain = np.zeros((2, cols))
-    certain[:, 1] = 1
-    assert losses.binary_crossentropy(logits, certain) == 0
+    certain = row(cols, 0, 1, fill=0)
+    logits = row(cols, -INF, INF, fill=-INF)
+    assert losses.binary_crossentropy(logits, certain) == (0, 1)
     logits[:, 1] = 0
-    assert losses.categorical_crossentropy(logits, certain) == 0
+    assert losses.categorical_crossentropy(logits, certain) == (0, 1)
+    # A smoothed target wants something of every class.
+    smoothed = CATEGORICAL.using(label_smoothing=0.1)
+    assert smoothed(logits, np.array([1]))[0] == INF
+    assert CATEGORICAL.using(label_smoothing=1.0)(logits, np.array([0]))[0] == INF
+    assert BINARY.using(label_smoothing=0.1)(logits, certain)[0] == INF
+
+
+@pytest.mark.parametrize("cols", [4, 64])  # by which the mean divides exactly
+def test_far_outputs(cols: int, target: str) -> None:
+    def both(loss: Any, o: Any, t: Any) -> Any:
+        outputs, gradient = row(cols, o, fill=0), np.empty((1, cols))
+        total, _ = loss(outputs, row(cols, t, fill=0), None, gradient)
+        if loss is losses.poisson:
+            total -= (cols - 1) / cols  # exp(0) of the others
+        return total * cols, gradient[0, 0] * cols
+
+    huge = 1e300
+    assert both(losses.mean_absolute_error, huge, 0) == (huge, 1)
+    assert both(losses.mean_absolute_error, -INF, 0) == (INF, -1)
+    assert both(losses.mean_absolute_error, 2, 2) == (0, 0)
+    assert both(losses.huber, -huge, 0) == (huge, -1)
+    assert both(losses.huber, INF, 0) == (INF, 1)
+    assert both(losses.poisson, -INF, 0) == (pytest.approx(0, abs=1e-14), 0)
+    assert both(losses.poisson, -INF, 2) == (INF, -2)
+    assert both(losses.poisson, INF, 2) == (INF, INF)
+    assert both(BINARY.using(pos_weight=3), -800, 1)[1] == -3
+    for loss in (BINARY, losses.mean_absolute_error, losses.huber, losses.poisson):
+        assert np.isnan(both(loss, NAN, 1)).all()
 
 
 @pytest.mark.parametrize("cols", [3, 40])
-def test_gradient_over_targets_is_refused(cols: int) -> None:
-    logits, targets = np.zeros((2, cols)), np.eye(cols)[:2].copy()
-    with pytest.raises(ValueError, match="gradient must not be the array of the"):
-        losses.categorical_crossentropy(logits, targets, targets)
-    np.testing.assert_array_equal(targets, np.eye(cols)[:2])
+@pytest.mark.parametrize(("loss", "options", "kind"), KINDS, ids=IDS)
+def test_rows_of_weight_0_count_nothing(
+    loss: Any, options: dict[str, float], kind: str, cols: int, target: str
+) -> None:
+    chosen = loss.using(**options)
+    rows = 20
+    outputs = np.random.default_rng(3).normal(size=(rows, cols))
+    targets = chosen.targets(targets_of(kind, rows, cols), cols, F64)
+    weights = np.ones(rows)
+    weights[[2, 3]] = 0
+    gradient = np.empty_like(outputs)
+    expected = chosen(outputs, targets, weights, gradient)[0]
+    outputs[2], outputs[3, 1] = NAN, INF
+    spoilt = np.empty_like(outputs)
+    assert chosen(outputs, targets, weights, spoilt)[0] == expected
+    np.testing.assert_array_equal(spoilt, gradient)
+    assert not spoilt[[2, 3]].any()
+
+
+@pytest.mark.parametrize(("loss", "options", "kind"), KINDS, ids=IDS)
+def test_weights_of_1_change_no_bit(
+    loss: Any, options: dict[str, float], kind: str
+) -> None:
+    chosen = loss.using(**options)
+    for rows, cols in SHAPES:
+        z = np.random.default_rng(4).normal(size=(rows, cols)).astype(np.float32)
+        t = chosen.targets(targets_of(kind, rows, cols), cols, z.dtype)
+        plain, weighted = np.empty_like(z), np.empty_like(z)
+        ones = np.ones(rows, np.float32)
+        assert chosen(z, t, None, plain) == chosen(z, t, ones, weighted)
+        np.testing.assert_array_equal(plain, weighted)
+
+
+@pytest.mark.parametrize(("loss", "options", "kind"), KINDS, ids=IDS)
+def test_any_number_of_threads_gives_the_same_bits(
+    loss: Any, options: dict[str, float], kind: str
+) -> None:
+    chosen = loss.using(**options)
+    for rows, cols in [(20_011, 7), (1_501, 40)]:
+        rng = np.random.default_rng(5)
+        z = rng.normal(size=(rows, cols)).astype(np.float32)
+        t = chosen.targets(targets_of(kind, rows, cols), cols, z.dtype)
+        weights = rng.integers(0, 3, rows).astype(np.float32)
+        found = []
+        for count in (1, 3):
+            gradient = np.empty_like(z)
+            with lm.threads(count):
+                found.append((chosen(z, t, weights, gradient), gradient))
+        assert found[0][0] == found[1][0]
+        np.testing.assert_array_equal(found[0][1], found[1][1])
+
+
+@pytest.mark.parametrize("cols", [1, 2, 10, 32, 33, 150])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_correct_is_counted_as_numpy_does(cols: int, dtype: Any, target: str) -> None:
+    """With ties, infinities and NaN, for labels and probabilities."""
+    rng = np.random.default_rng(6)
+    z = rng.integers(-3, 4, (203, cols)).astype(dtype)
+    rare = rng.random(z.shape) < 0.3 / cols
+    z[rare] = rng.choice([NAN, INF, -INF], rare.sum())
+    z[5] = -INF
+    z[6:9] = 0
+    t = rng.integers(0, 3, z.shape).astype(dtype)
+    labels = rng.integers(0, cols, len(z))
+    labels[::2] = z.argmax(axis=1)[::2]
+    t[::4] = z[::4]
+    for gradient in (None, np.empty_like(z)):
+        found = CATEGORICAL(z, labels, None, gradient)[1]
+        assert found == np.count_nonzero(z.argmax(axis=1) == labels)
+        found = CATEGORICAL(z, t, None, gradient)[1]
+        assert found == np.count_nonzero(z.argmax(axis=1) == t.argmax(axis=1))
+        right = np.count_nonzero((z > 0) == (t > 0.5))
+        assert BINARY(z, t, None, gradient)[1] == right / cols
+        for loss in (losses.mean_squared_error, losses.huber, losses.poisson):
+            assert loss(z, t, None, gradient)[1] == 0
+    place = z.copy()
+    found = CATEGORICAL(place, labels, None, place)[1]
+    assert found == np.count_nonzero(z.argmax(axis=1) == labels)
 
 
 def test_accuracy() -> None:
     outputs = np.array([[1.0, 3.0], [2.0, 1.0], [-1.0, 0.5], [0.1, 0.0]])
-    loss = losses.categorical_crossentropy
-    assert loss.correct(outputs, np.array([1, 0, 0, 1])) == 2
-    assert loss.correct(outputs, np.eye(2)[[1, 0, 0, 1]]) == 2
+    assert CATEGORICAL(outputs, np.array([1, 0, 0, 1]))[1] == 2
+    assert CATEGORICAL(outputs, np.eye(2)[[1, 0, 0, 1]])[1] == 2
     # Seven of the eight logits are on the side that the target wants.
     table = np.array([[1, 1], [1, 1], [0, 1], [1, 1.0]])
-    assert losses.binary_crossentropy.correct(outputs, table) == 3.5
+    assert BINARY(outputs, table)[1] == 3.5
+
+
+@pytest.mark.parametrize("cols", [3, 40])
+def test_gradient_over_targets_or_weights_is_refused(cols: int) -> None:
+    logits, targets = np.zeros((2, cols)), np.eye(cols)[:2].copy()
+    with pytest.raises(ValueError, match="gradient must not be the array of the targ"):
+        CATEGORICAL(logits, targets, gradient=targets)
+    np.testing.assert_array_equal(targets, np.eye(cols)[:2])
+    weights = np.ones(2)
+    with pytest.raises(ValueError, match="gradient must not be the array of the weig"):
+        BINARY(np.zeros((2, 1)), np.zeros((2, 1)), weights, weights.reshape(2, 1))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ((np.zeros(3), np.zeros(3), 1), ValueError, "outputs must have 2 dimensions"),
+        ((Z, np.zeros((2, 2)), 1), ValueError, r"targets must have shape \(2, 3\)"),
+        ((Z, BITS, 1, np.ones(3)), ValueError, r"weights must have shape \(2,\), one"),
+        ((Z, BITS, 1, None, np.zeros(5)), ValueError, "gradient must have 6 elements"),
+        ((Z, BITS, 1, None, Z.astype("f4")), TypeError, "gradient must have the dtype"),
+        ((Z, np.array([0, 1]), 1), ValueError, r"targets must have shape \(2, 3\)"),
+    ],
+)
+def test_wrong_arrays(arguments: Any, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        _core.loss(BINARY.core, *arguments)
+
+
+def test_wrong_labels_never_reach_the_kernel() -> None:
+    for labels in ([0, 3], [-1, 0]):
+        with pytest.raises(ValueError, match=r"labels must lie in \[0, 3\), got"):
+            CATEGORICAL(Z, np.array(labels))
+
+
+@pytest.mark.parametrize(
+    "core", [None, ("hinge", 0.0, 0.0), ("huber", 0.0), ("huber", "a", 0.0), (1, 2, 3)]
+)
+def test_wrong_core(core: Any) -> None:
+    with pytest.raises((TypeError, ValueError), match=r"core must be|real number"):
+        _core.loss(core, Z, BITS, 1.0)
+
+
+# Options ------------------------------------------------------------------------------
+
+
+def test_using() -> None:
+    changed = losses.huber.using(delta=2)
+    assert changed != losses.huber
+    assert (
+        changed == losses.huber.using(delta=2.0) == pickle.loads(pickle.dumps(changed))
+    )
+    assert changed.using() == changed
+    assert repr(changed) == "huber.using(delta=2.0)"
+    assert repr(losses.huber) == "huber"
+    assert losses.mean_squared_error.using() == losses.mean_squared_error
+    assert len({losses.mean_squared_error, losses.mean_absolute_error}) == 2
+
+
+@pytest.mark.parametrize(
+    ("loss", "options", "error", "message"),
+    [
+        ("huber", {"delta": 0}, ValueError, "delta must be a finite number > 0, got 0"),
+        ("huber", {"delta": "a"}, TypeError, "delta must be a finite number > 0"),
+        ("huber", {"label_smoothing": 0.1}, TypeError, "huber has no option 'label_"),
+        ("poisson", {"delta": 1}, TypeError, "no option 'delta'; it has none"),
+        ("binary_crossentropy", {"pos_weight": -1}, ValueError, "pos_weight must be"),
+        ("binary_crossentropy", {"a": 1}, TypeError, "has label_smoothing, pos_weight"),
+        (
+            "categorical_crossentropy",
+            {"label_smoothing": 1.5},
+            ValueError,
+            r"label_smoothing must be a number in \[0, 1\], got 1.5",
+        ),
+    ],
+)
+def test_wrong_options(
+    loss: str, options: Any, error: type[Exception], message: str
+) -> None:
+    chosen: Any = losses.get(loss)
+    with pytest.raises(error, match=message):
+        chosen.using(**options)
+
+
+@pytest.mark.parametrize(
+    "loss", ["mean_absolute_error", "huber", "poisson", losses.huber.using(delta=0.1)]
+)
+def test_losses_in_a_net(loss: Any) -> None:
+    x = np.linspace(-1, 1, 60).reshape(-1, 2)
+    y = np.exp(x.sum(axis=1))
+    net = lm.Sequential([lm.Dense(1)], seed=1)
+    history = net.fit(x, y, epochs=60, optimizer=lm.Adam(0.05), loss=loss, verbose=0)
+    assert history["loss"][-1] < 0.7 * history["loss"][0]
+    assert "accuracy" not in history
+    assert net.evaluate(x, y)["loss"] <= history["loss"][-1]
+
+
+# Losses of one's own ------------------------------------------------------------------
+
+
+class SquaredByHand(losses.Loss):
+    def value(self, outputs: Any, targets: Any) -> Any:
+        error = outputs - targets
+        return (error**2).mean(axis=1), 2 * error / error.shape[1]
+
+
+def test_own_loss_is_weighted_and_scaled() -> None:
+    own, built_in = SquaredByHand(), losses.mean_squared_error
+    assert own.name == "SquaredByHand"
+    assert own.core is None
+    for weights in (None, np.array([2.0, 0.5])):
+        for scale in (None, 3.0):
+            ours, theirs = np.empty_like(Z), np.empty_like(Z)
+            total, correct = own(Z, NUMBERS, weights, ours, scale)
+            expected, _ = built_in(Z, NUMBERS, weights, theirs, scale)
+            # the same few operations in another order
+            assert total == pytest.approx(expected, rel=1e-15)
+            assert correct == 0
+            np.testing.assert_allclose(ours, theirs, rtol=1e-15)
+    spoilt = Z.copy()
+    spoilt[0] = NAN
+    assert np.isfinite(own(spoilt, NUMBERS, np.array([0.0, 1.0]), ours)[0])
+    assert not ours[0].any()
+    assert own.targets([1, 2], 1, F64).tolist() == [[1], [2]]
+
+
+def test_own_loss_trains_as_the_one_it_repeats() -> None:
+    x = np.random.default_rng(0).normal(size=(70, 3))
+    nets = []
+    for loss in (SquaredByHand(), losses.mean_squared_error):
+        net = lm.Sequential([lm.Dense(4, "tanh"), lm.Dense(2)], seed=1, dtype="float64")
+        net.fit(x, x[:, :2], epochs=3, loss=loss, verbose=0)
+        nets.append(net)
+    # some ten steps, each of which repeats roundings of 1e-16
+    np.testing.assert_allclose(nets[0].parameters, nets[1].parameters, rtol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("returned", "error", "message"),
+    [
+        (np.zeros(2), TypeError, r"must return \(losses, gradients\), got ndarray"),
+        ((0.5, Z), ValueError, r"losses of shape \(2,\), got \(\)"),
+        ((np.zeros((2, 3)), Z), ValueError, r"losses of shape \(2,\), got \(2, 3\)"),
+        ((np.zeros(2), Z[0]), ValueError, r"gradients of shape \(2, 3\), got \(3,\)"),
+        ((np.zeros(2), "a"), TypeError, "gradients of Wrong.value must hold real numb"),
+    ],
+)
+def test_own_loss_that_returns_something_else(
+    returned: Any, error: type[Exception], message: str
+) -> None:
+    class Wrong(losses.Loss):
+        def value(self, outputs: Any, targets: Any) -> Any:
+            return returned
+
+    with pytest.raises(error, match=message):
+        Wrong()(Z, NUMBERS)
+
+
+def test_own_loss_without_a_value_or_with_wrong_weights() -> None:
+    class Nothing(losses.Loss):
+        pass
+
+    with pytest.raises(NotImplementedError, match=r"Nothing must define value\(outp"):
+        Nothing()(Z, NUMBERS)
+    with pytest.raises(ValueError, match=r"weights must have shape \(2,\), one weight"):
+        SquaredByHand()(Z, NUMBERS, np.ones(3))
+
+
+# Weights of classes -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        [0, 2, 2, 2],
+        np.array([[0], [2], [2], [2]], np.uint8),
+        np.eye(3)[[0, 2, 2, 2]],
+        np.array([0.0, 2, 2, 2], np.float32),
+    ],
+)
+def test_class_weights(labels: Any) -> None:
+    # n / (classes present * count), as scikit-learn's compute_class_weight
+    balanced = losses.class_weights(labels, "balanced")
+    np.testing.assert_array_equal(balanced, [2, 2 / 3, 2 / 3, 2 / 3])
+    assert balanced.dtype == np.float64
+    given: list[Any] = [{2: 5}, {np.int64(2): 5.0, 0: 1}, {0: 1, 1: 9, 2: 5}]
+    for weights in given:
+        assert losses.class_weights(labels, weights).tolist() == [1, 5, 5, 5]
+
+
+def test_class_weights_of_bits() -> None:
+    for labels in ([True, False, False], [[1.0], [0.0], [0.0]]):
+        assert losses.class_weights(labels, {1: 0}).tolist() == [0, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("labels", "class_weight", "error", "message"),
+    [
+        ([0, 1], "equal", ValueError, "must be a dict or 'balanced', got 'equal'"),
+        ([0, 1], [1, 2], TypeError, "must be a dict or 'balanced', got"),
+        (
+            [0, 1],
+            {1: -1},
+            ValueError,
+            r"class_weight\[1\] must be a finite number >= 0",
+        ),
+        ([0, 1], {1: NAN}, ValueError, r"class_weight\[1\] must be a finite number >="),
+        (
+            [0, 1],
+            {1: "2"},
+            TypeError,
+            r"class_weight\[1\] must be a finite number >= 0",
+        ),
+        ([0, 1], {1: 2, 7: 2}, ValueError, "got 7, which does not occur, and nothing"),
+        (
+            [0, 1],
+            {"1": 2},
+            ValueError,
+            "got '1', which does not occur, and nothing for",
+        ),
+        ([0.5, 1], "balanced", ValueError, "must hold whole numbers .* got 0.5"),
+        ([INF, 1], "balanced", ValueError, "must hold whole numbers .* got inf"),
+        ([[0.5, 0.5]], "balanced", ValueError, r"one class per row .* in row 0"),
+        ([[0, 1], [1, 1]], "balanced", ValueError, r"one class per row .* in row 1"),
+        (3, "balanced", ValueError, r"shape \(n,\), \(n, 1\) or .* got \(\)"),
+    ],
+)
+def test_wrong_class_weights(
+    labels: Any, class_weight: Any, error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        losses.class_weights(labels, class_weight)
+
+
+# Targets ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -145,6 +616,9 @@ def test_binary_targets(dtype: Any) -> None:
         ),
         ("squared", np.zeros((2, 3)), 1, ValueError, r"\(n,\) or \(n, 1\) .* \(2, 3\)"),
         ("squared", np.ma.ones((2, 1)), 1, TypeError, "must not be masked"),
+        ("absolute", [0.0, np.nan], 1, ValueError, "y must be finite .* row 1"),
+        ("huber", np.zeros((2, 3)), 2, ValueError, r"shape \(n, 2\) .* \(2, 3\)"),
+        ("poisson", [1, -2], 1, ValueError, "must hold counts >= 0, got -2"),
     ],
 )
 def test_wrong_targets(
@@ -154,6 +628,9 @@ def test_wrong_targets(
         "categorical": losses.categorical_crossentropy,
         "binary": losses.binary_crossentropy,
         "squared": losses.mean_squared_error,
+        "absolute": losses.mean_absolute_error,
+        "huber": losses.huber,
+        "poisson": losses.poisson,
     }[loss]
     with pytest.raises(error, match=message):
         chosen.targets(y, outputs, F64)
@@ -165,3 +642,7 @@ def test_get() -> None:
         ValueError, match="unknown loss 'hinge'; known are binary_cross"
     ):
         losses.get("hinge")
+    with pytest.raises(
+        ValueError, match="'categorical_crossentropy' takes integer labels as well as"
+    ):
+        losses.get("sparse_categorical_crossentropy")

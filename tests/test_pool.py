@@ -131,7 +131,8 @@ def elements(dtype: Any) -> list[np.ndarray]:
 def training(dtype: Any) -> list[np.ndarray]:
     z = numbers(30_000, 7, dtype=dtype)
     labels, gradient = np.arange(30_000) * 5 % 7, np.empty_like(z)
-    found = [np.array(losses.categorical_crossentropy(z, labels, gradient)), gradient]
+    loss = losses.categorical_crossentropy(z, labels, gradient=gradient)
+    found = [np.array(loss), gradient]
     for rule in OPTIMIZERS:
         w, dw = numbers(300_001, dtype=dtype), numbers(300_001, dtype=dtype)
         state = np.zeros((rule.slots, w.size), dtype)

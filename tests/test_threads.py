@@ -45,6 +45,7 @@ together(switch, multiply)
     "labels changed during a loss": """
 import lamina as lm
 from lamina import _core
+core = lm.losses.categorical_crossentropy.core
 z, labels = np.zeros((400_000, 4), np.float32), np.zeros(400_000, np.int64)
 gradient, done = np.empty_like(z), []
 def write():
@@ -54,7 +55,7 @@ def write():
 def use():
     for _ in range(20):
         try:
-            _core.softmax_cross_entropy(z, labels, 1.0, gradient=gradient)
+            _core.loss(core, z, labels, 1.0, None, gradient)
         except ValueError:
             pass
     done.append(1)

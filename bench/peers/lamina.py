@@ -60,8 +60,8 @@ def squared_error(outputs: Array, targets: Array) -> Call:
 
 
 def loss(function: lm.losses.Loss, outputs: Array, targets: Array) -> Call:
-    gradient = np.empty_like(outputs)
-    return lambda: (function(outputs, targets, gradient), gradient)
+    gradient, n = np.empty_like(outputs), len(outputs)
+    return lambda: (function(outputs, targets, None, gradient)[0] / n, gradient)
 
 
 def sgd(momentum: float, w: Array, dw: Array) -> Call:

@@ -48,7 +48,7 @@ auto in_precision(bool is_double, Function f) {
 // matmul, dense, dropout and their backward; random words.
 void register_functions(pybind11::module_& module);
 
-// Losses and optimizers.
+// Optimizers.
 void register_training(pybind11::module_& module);
 
 }  // namespace lamina

@@ -6,6 +6,7 @@
 #include "bindings/activation_function.hpp"
 #include "bindings/c_api.hpp"
 #include "bindings/call.hpp"
+#include "bindings/losses.hpp"
 
 namespace lamina {
 
@@ -71,6 +72,7 @@ PYBIND11_MODULE(_core, m, pybind11::mod_gil_not_used()) {
   m.def("get_activation", activation_object);
 
   register_functions(m);
+  register_losses(m);
   register_training(m);
 
   m.def("targets", target_names, py::arg("available_only") = false);

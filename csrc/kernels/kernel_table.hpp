@@ -46,6 +46,43 @@ struct DropoutValues {
   DropoutValues gradient() const { return {.scale = scale}; }
 };
 
+// Softmax's and sigmoid's take logits, poisson's the logarithms of rates.
+enum class LossKind {
+  softmax_cross_entropy,
+  sigmoid_cross_entropy,
+  squared_error,
+  absolute_error,
+  huber,
+  poisson
+};
+inline constexpr std::size_t loss_kinds = 6;
+
+struct LossChoice {
+  LossKind kind;
+  double label_smoothing = 0;  // of the cross-entropies, in [0, 1]
+  double parameter = 0;        // sigmoid: weight of the positive; huber: delta
+};
+
+// What a loss is computed of: (rows x cols) outputs and targets. Softmax takes labels
+// instead of targets, in [0, cols), if they are not null.
+template <class T>
+struct LossRows {
+  const T* outputs;
+  const T* targets;
+  const std::int64_t* labels;
+  const T* weights;  // one a row, or null
+  std::size_t rows, cols;
+
+  LossRows part(std::size_t first, std::size_t count) const {
+    return {.outputs = outputs + first * cols,
+            .targets = targets ? targets + first * cols : nullptr,
+            .labels = labels ? labels + first : nullptr,
+            .weights = weights ? weights + first : nullptr,
+            .rows = count,
+            .cols = cols};
+  }
+};
+
 template <class T>
 struct Kernels {
   struct Elementwise {
@@ -87,16 +124,12 @@ struct Kernels {
   void (*dropout_masked)(const T* dy, const std::uint8_t* mask, T* dx, std::size_t n,
                          T scale);
 
-  // Per-row losses and their gradient times `scale`; gradient or losses may be null.
-  // targets (rows x cols) hold probabilities; labels, if not null, replace them.
-  // gradient may be the logits, not the targets.
-  void (*softmax_cross_entropy)(const T* logits, const T* targets,
-                                const std::int64_t* labels, T scale, T* losses,
-                                T* gradient, std::size_t rows, std::size_t cols);
-  void (*sigmoid_cross_entropy)(const T* logits, const T* targets, T scale, T* losses,
-                                T* gradient, std::size_t rows, std::size_t cols);
-  void (*squared_error)(const T* outputs, const T* targets, T scale, T* losses,
-                        T* gradient, std::size_t rows, std::size_t cols);
+  // In the order of LossKind: the loss of each row, unweighted and summed over its
+  // columns, and the gradient of that (null: none) times `scale` and the row's weight.
+  // gradient may be the outputs, nothing else. Returns how many rows (softmax) or
+  // elements (sigmoid) are classified rightly, 0 where there are no classes.
+  std::size_t (*losses[loss_kinds])(const LossChoice&, const LossRows<T>&, T scale,
+                                    T* losses, T* gradient);
 
   // Gradient descent; v is the velocity, null without momentum
   void (*sgd)(T* w, const T* dw, T* v, std::size_t n, double rate, double momentum,

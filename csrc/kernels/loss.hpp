@@ -3,9 +3,81 @@
 // softmax.hpp.
 #pragma once
 
+#include "kernels/kernel_table.hpp"
 #include "kernels/softmax.hpp"
 
 namespace lamina::LAMINA_TARGET {
+
+// The largest of a row as NumPy's argmax finds it: the first of several, NaN before
+// all.
+template <class T>
+LAMINA_INLINE std::size_t argmax(const T* x, std::size_t cols) {
+  std::size_t best = 0;
+  for (std::size_t c = 1; c < cols && x[best] == x[best]; ++c)
+    if (!(x[c] <= x[best])) best = c;
+  return best;
+}
+
+// The first element of that value, or cols.
+template <class T>
+LAMINA_INLINE std::size_t find(const T* x, std::size_t cols, T value) {
+  constexpr std::size_t count = Lanes<T>::count, turn = 4 * count;
+  std::size_t i = 0;
+  for (; i + turn <= cols; i += turn) {
+    auto found = Lanes<T>::broadcast(0);
+    for (std::size_t k = 0; k < turn; k += count)
+      found =
+          map([=](Vec<T> f, Vec<T> v) { return select(v == Vec<T>(value), 1.0, f); },
+              found, Lanes<T>::load(x + i + k));
+    if (fold_sum(found) != 0) break;
+  }
+  while (i < cols && x[i] != value) ++i;
+  return i;
+}
+
+// The number of the first column of that value, 0 if there is none.
+template <class T>
+LAMINA_INLINE Lanes<T> short_row_find(const ShortRows<T>& x, std::size_t cols,
+                                      const Lanes<T>& value) {
+  auto found = Lanes<T>::broadcast(0);
+  for (std::size_t c = cols; c-- > 0;)
+    found =
+        map([=](Vec<T> v, Vec<T> wanted,
+                Vec<T> f) { return select(v == wanted, static_cast<double>(c), f); },
+            x[c], value, found);
+  return found;
+}
+
+// a, with 0 in the lanes from n on.
+template <class T>
+LAMINA_INLINE Lanes<T> first_lanes(const Lanes<T>& a, std::size_t n) {
+  if (n == Lanes<T>::count) return a;
+  T lane[Lanes<T>::count];
+  a.store(lane);
+  return Lanes<T>::load_first(lane, n, T(0));
+}
+
+// The factors of the gradients of some rows.
+template <class T>
+LAMINA_INLINE Lanes<T> row_scales(const LossRows<T>& a, std::size_t row,
+                                  std::size_t count, T scale) {
+  if (!a.weights) return Lanes<T>::broadcast(scale);
+  return map([=](Vec<T> w) { return Vec<T>(scale) * w; },
+             load_some(a.weights + row, count, T(0)));
+}
+
+// Targets become keep t + spread: smoothing takes them toward equal shares of
+// `classes`.
+template <class T>
+struct Smoothing {
+  T keep, spread;
+  Smoothing(const LossChoice& choice, std::size_t classes)
+      : keep(static_cast<T>(1 - choice.label_smoothing)),
+        spread(static_cast<T>(choice.label_smoothing / static_cast<double>(classes))) {}
+  LAMINA_INLINE Vec<T> operator()(Vec<T> t) const {
+    return fma(t, Vec<T>(keep), Vec<T>(spread));
+  }
+};
 
 // Where t is 0 the logit does not count, even if it is -infinity.
 template <class T>
@@ -15,174 +87,284 @@ LAMINA_INLINE Vec<T> add_score(Vec<T> score, Vec<T> t, Vec<T> z, Vec<T> top) {
 
 // Of short rows, several at a time.
 template <class T>
-[[gnu::flatten]] void softmax_cross_entropy_short(const T* logits, const T* targets,
-                                                  const std::int64_t* labels, T scale,
-                                                  T* losses, T* gradient,
-                                                  std::size_t rows, std::size_t cols) {
-  for_short_rows<T>(rows, [=](std::size_t row, std::size_t count) {
+[[gnu::flatten]] std::size_t softmax_cross_entropy_short(const LossChoice& choice,
+                                                         const LossRows<T>& a, T scale,
+                                                         T* losses, T* gradient) {
+  const std::size_t cols = a.cols;
+  const std::int64_t* labels = a.labels;
+  const Smoothing<T> smooth(choice, cols);
+  std::size_t right = 0;
+  for_short_rows<T>(a.rows, [=, &right](std::size_t row, std::size_t count) {
+    const T* logits = a.outputs + row * cols;
     ShortRows<T> z, t;
-    z.load(logits + row * cols, count, cols);
+    z.load(logits, count, cols);
     const auto top = short_row_max(z, cols);
     auto weight = Lanes<T>::broadcast(1), score = Lanes<T>::broadcast(0);
+    Lanes<T> wanted;
     if (labels) {
-      T chosen[ShortRows<T>::rows] = {};
-      for (std::size_t r = 0; r < count; ++r)
-        chosen[r] =
-            logits[(row + r) * cols + static_cast<std::size_t>(labels[row + r])];
+      T label[ShortRows<T>::rows] = {}, chosen[ShortRows<T>::rows] = {};
+      for (std::size_t r = 0; r < count; ++r) {
+        label[r] = static_cast<T>(labels[row + r]);
+        chosen[r] = logits[r * cols + static_cast<std::size_t>(labels[row + r])];
+      }
+      wanted = Lanes<T>::load(label);
       score =
-          map([](Vec<T> c, Vec<T> m) { return c - m; }, Lanes<T>::load(chosen), top);
+          map([=](Vec<T> c, Vec<T> m) { return add_score<T>(0.0, smooth.keep, c, m); },
+              Lanes<T>::load(chosen), top);
+      if (smooth.spread != 0)
+        for (std::size_t c = 0; c < cols; ++c)
+          score = map([=](Vec<T> s, Vec<T> v,
+                          Vec<T> m) { return add_score<T>(s, smooth.spread, v, m); },
+                      score, z[c], top);
     } else {
-      t.load(targets + row * cols, count, cols);
+      t.load(a.targets + row * cols, count, cols);
+      wanted = short_row_find(t, cols, short_row_max(t, cols));
       weight = Lanes<T>::broadcast(0);
       for (std::size_t c = 0; c < cols; ++c) {
+        t.set(c, map(smooth, t[c]));
         weight = map([](Vec<T> s, Vec<T> v) { return s + v; }, weight, t[c]);
         score = map(add_score<T>, score, t[c], z[c], top);
       }
     }
+    const auto hits = map([](Vec<T> c, Vec<T> w) { return select(c == w, 1.0, 0.0); },
+                          short_row_find(z, cols, top), wanted);
     const auto sum = short_row_exp_sum(z, cols, top, gradient != nullptr);
-    if (losses)
-      store_some(map([](Vec<T> s, Vec<T> w, Vec<T> c) { return log_of_sum(s) * w - c; },
-                     sum, weight, score),
-                 losses + row, count);
+    const T all = fold_sum(map([](Vec<T> s, Vec<T> w) { return s + w; }, sum, weight));
+    if (all == all)
+      right += static_cast<std::size_t>(fold_sum(first_lanes(hits, count)));
+    else  // a row with NaN, which the maxima may have missed
+      for (std::size_t r = 0; r < count; ++r)
+        right += argmax(logits + r * cols, cols) ==
+                 (labels ? static_cast<std::size_t>(labels[row + r])
+                         : argmax(a.targets + (row + r) * cols, cols));
+    store_some(map([](Vec<T> s, Vec<T> w, Vec<T> c) { return log_of_sum(s) * w - c; },
+                   sum, weight, score),
+               losses + row, count);
     if (!gradient) return;
-    const auto factor =
-        map([=](Vec<T> w, Vec<T> s) { return Vec<T>(scale) * w / s; }, weight, sum);
+    const auto scales = row_scales(a, row, count, scale);
+    const auto factor = map([](Vec<T> s, Vec<T> w, Vec<T> n) { return s * w / n; },
+                            scales, weight, sum);
     for (std::size_t c = 0; c < cols; ++c) {
-      const auto p = map([](Vec<T> e, Vec<T> f) { return e * f; }, z[c], factor);
-      z.set(c, labels ? p
-                      : map([=](Vec<T> e, Vec<T> f,
-                                Vec<T> v) { return fma(e, f, -(v * Vec<T>(scale))); },
-                            z[c], factor, t[c]));
+      const auto share = labels ? Lanes<T>::broadcast(smooth.spread) : t[c];
+      z.set(c, map([](Vec<T> e, Vec<T> f, Vec<T> v,
+                      Vec<T> s) { return fma(e, f, -(v * s)); },
+                   z[c], factor, share, scales));
     }
     z.store(gradient + row * cols, count, cols);
     if (labels)
       for (std::size_t r = row; r < row + count; ++r)
-        gradient[r * cols + static_cast<std::size_t>(labels[r])] -= scale;
+        gradient[r * cols + static_cast<std::size_t>(labels[r])] -=
+            a.weights ? smooth.keep * (scale * a.weights[r]) : smooth.keep * scale;
   });
+  return right;
 }
 
 // loss = log(sum exp z) sum(t) - sum(t z); gradient = (softmax(z) sum(t) - t) scale
 template <class T>
-[[gnu::flatten]] void softmax_cross_entropy(const T* logits, const T* targets,
-                                            const std::int64_t* labels, T scale,
-                                            T* losses, T* gradient, std::size_t rows,
-                                            std::size_t cols) {
+[[gnu::flatten]] std::size_t softmax_cross_entropy(const LossChoice& choice,
+                                                   const LossRows<T>& a, T scale,
+                                                   T* losses, T* gradient) {
+  const std::size_t cols = a.cols;
   if (cols <= ShortRows<T>::max_cols)
-    return softmax_cross_entropy_short(logits, targets, labels, scale, losses, gradient,
-                                       rows, cols);
-  for (std::size_t row = 0; row < rows; ++row, logits += cols) {
+    return softmax_cross_entropy_short(choice, a, scale, losses, gradient);
+  const Smoothing<T> smooth(choice, cols);
+  const T *logits = a.outputs, *targets = a.targets;
+  std::size_t right = 0;
+  for (std::size_t row = 0; row < a.rows; ++row, logits += cols) {
+    const T row_scale = a.weights ? scale * a.weights[row] : scale;
     const T top = row_max(logits, cols);
+    const bool finite = top - top == 0;
+    std::size_t place = finite ? find(logits, cols, top) : argmax(logits, cols);
+    std::size_t wanted = 0;
     T weight = 1;  // sum(t)
-    T score;       // sum(t (z - top))
-    if (labels) {
-      score = logits[labels[row]] - top;
-    } else {
+    T score = 0;   // sum(t (z - top))
+    if (targets || smooth.spread != 0) {
       auto weights = Lanes<T>::broadcast(0), scores = weights;
       for_lanes<T>(cols, [&](std::size_t i, std::size_t n) {
-        const auto t = load_some(targets + i, n, T(0));
+        const auto t =
+            targets ? load_some(targets + i, n, T(0)) : Lanes<T>::broadcast(0);
         weights = map([](Vec<T> s, Vec<T> v) { return s + v; }, weights, t);
-        scores = map(add_score<T>, scores, t, load_some(logits + i, n, T(0)),
-                     Lanes<T>::broadcast(top));
+        // Beyond the row z - top is 0.
+        scores = map(add_score<T>, scores, map(smooth, t),
+                     load_some(logits + i, n, top), Lanes<T>::broadcast(top));
       });
-      weight = fold_sum(weights);
       score = fold_sum(scores);
+      if (targets) {
+        const T sum = fold_sum(weights);
+        weight = sum * smooth.keep + static_cast<T>(choice.label_smoothing);
+        wanted = sum == sum ? find(targets, cols, row_max(targets, cols))
+                            : argmax(targets, cols);
+      }
+    }
+    if (!targets) {
+      wanted = static_cast<std::size_t>(a.labels[row]);
+      if (smooth.keep != 0) score += smooth.keep * (logits[wanted] - top);
     }
     const T sum = row_exp_sum(logits, gradient, cols, top);
-    if (losses) losses[row] = log_of_sum(sum) * weight - score;
+    if (finite &&
+        sum != sum)  // NaN, which the maximum missed, and which is still there
+      place = argmax(gradient ? gradient : logits, cols);
+    right += place == wanted;
+    losses[row] = log_of_sum(sum) * weight - score;
     if (gradient) {
-      const T factor = scale * weight / sum;
+      const T factor = row_scale * weight / sum;
       for_lanes<T>(cols, [&](std::size_t i, std::size_t n) {
-        const auto e = load_some(gradient + i, n, T(0));
-        const auto g = labels
-                           ? map([=](Vec<T> v) { return v * Vec<T>(factor); }, e)
-                           : map(
-                                 [=](Vec<T> v, Vec<T> t) {
-                                   return fma(v, Vec<T>(factor), -(t * Vec<T>(scale)));
-                                 },
-                                 e, load_some(targets + i, n, T(0)));
-        store_some(g, gradient + i, n);
+        const auto t =
+            targets ? load_some(targets + i, n, T(0)) : Lanes<T>::broadcast(0);
+        store_some(map(
+                       [=](Vec<T> e, Vec<T> v) {
+                         return fma(e, Vec<T>(factor),
+                                    -(smooth(v) * Vec<T>(row_scale)));
+                       },
+                       load_some(gradient + i, n, T(0)), t),
+                   gradient + i, n);
       });
-      if (labels) gradient[labels[row]] -= scale;
+      if (!targets) gradient[wanted] -= smooth.keep * row_scale;
       gradient += cols;
     }
     if (targets) targets += cols;
   }
+  return right;
 }
 
-// The sum over a row of term(z, t), and its slope(z, t) times scale.
-template <class T, class Term, class Slope>
-LAMINA_INLINE void row_losses(const T* outputs, const T* targets, T scale, T* losses,
-                              T* gradient, std::size_t rows, std::size_t cols,
-                              Term term, Slope slope) {
+// Whether logit and target are on the same side, as 1 or 0.
+template <class T>
+LAMINA_INLINE Vec<T> same_side(Vec<T> z, Vec<T> t) {
+  const auto above = select(z > 0.0, Vec<T>(1.0), Vec<T>(0.0));
+  return select(t > 0.5, above, 1.0 - above);
+}
+
+// The sum over a row of term(o, t), and its slope(o, t) times scale and weight.
+template <bool classifies, class T, class Term, class Slope>
+LAMINA_INLINE std::size_t row_losses(const LossRows<T>& a, T scale, T* losses,
+                                     T* gradient, Term term, Slope slope) {
+  const std::size_t cols = a.cols;
+  std::size_t right = 0;
+  const auto count_right = [&](const Lanes<T>& hits, std::size_t n) {
+    if constexpr (classifies)
+      right += static_cast<std::size_t>(fold_sum(first_lanes(hits, n)));
+  };
+  const auto add = [](Vec<T> s, Vec<T> v) { return s + v; };
   if (cols <= ShortRows<T>::max_cols) {
-    for_short_rows<T>(rows, [=](std::size_t row, std::size_t count) {
-      ShortRows<T> z, t;
-      z.load(outputs + row * cols, count, cols);
-      t.load(targets + row * cols, count, cols);
-      auto sum = Lanes<T>::broadcast(0);
+    for_short_rows<T>(a.rows, [&](std::size_t row, std::size_t count) {
+      ShortRows<T> o, t;
+      o.load(a.outputs + row * cols, count, cols);
+      t.load(a.targets + row * cols, count, cols);
+      const auto scales = row_scales(a, row, count, scale);
+      auto sum = Lanes<T>::broadcast(0), hits = sum;
       for (std::size_t c = 0; c < cols; ++c) {
-        const auto value = z[c];
-        if (losses)
-          sum = map([=](Vec<T> s, Vec<T> a, Vec<T> b) { return s + term(a, b); }, sum,
-                    value, t[c]);
+        const auto value = o[c], aim = t[c];
+        sum = map([=](Vec<T> s, Vec<T> v, Vec<T> b) { return s + term(v, b); }, sum,
+                  value, aim);
+        if constexpr (classifies) hits = map(add, hits, map(same_side<T>, value, aim));
         if (gradient)
-          z.set(c, map([=](Vec<T> a, Vec<T> b) { return slope(a, b) * Vec<T>(scale); },
-                       value, t[c]));
+          o.set(c, map([=](Vec<T> v, Vec<T> b, Vec<T> s) { return slope(v, b) * s; },
+                       value, aim, scales));
       }
-      if (losses) store_some(sum, losses + row, count);
-      if (gradient) z.store(gradient + row * cols, count, cols);
+      store_some(sum, losses + row, count);
+      count_right(hits, count);
+      if (gradient) o.store(gradient + row * cols, count, cols);
     });
-    return;
+    return right;
   }
-  for (std::size_t row = 0; row < rows; ++row, outputs += cols, targets += cols) {
+  const T *outputs = a.outputs, *targets = a.targets;
+  for (std::size_t row = 0; row < a.rows; ++row, outputs += cols, targets += cols) {
+    const T row_scale = a.weights ? scale * a.weights[row] : scale;
     auto sum = Lanes<T>::broadcast(0);
     for_lanes<T>(cols, [&](std::size_t i, std::size_t n) {
-      const auto z = load_some(outputs + i, n, T(0));
+      const auto o = load_some(outputs + i, n, T(0));
       const auto t = load_some(targets + i, n, T(0));
-      if (losses) {
-        auto value = map(term, z, t);
-        // The lanes beyond the row would add term(0, 0), which need not be 0.
-        if (n < Lanes<T>::count) {
-          T lane[Lanes<T>::count];
-          value.store(lane);
-          value = Lanes<T>::load_first(lane, n, T(0));
-        }
-        sum = map([](Vec<T> s, Vec<T> v) { return s + v; }, sum, value);
-      }
+      // The lanes beyond the row would add term(0, 0), which need not be 0.
+      sum = map(add, sum, first_lanes(map(term, o, t), n));
+      if constexpr (classifies) count_right(map(same_side<T>, o, t), n);
       if (gradient)
         store_some(
-            map([=](Vec<T> a, Vec<T> b) { return slope(a, b) * Vec<T>(scale); }, z, t),
+            map([=](Vec<T> v, Vec<T> b) { return slope(v, b) * Vec<T>(row_scale); }, o,
+                t),
             gradient + i, n);
     });
-    if (losses) losses[row] = fold_sum(sum);
+    losses[row] = fold_sum(sum);
     if (gradient) gradient += cols;
   }
+  return right;
 }
 
-// loss = log(1 + exp(-|z|)) + |z| w, w = 1 - t for z > 0, else t; gradient =
-// (sigmoid(z) - t) scale. Where w is 0 an infinite logit counts nothing.
+// With q = 1 - t + p t, p the weight of the positive: loss = q log(1 + exp(-|z|)) + |z|
+// w, w = 1 - t for z > 0, else p t; gradient = (q sigmoid(z) - p t) scale. Where w is 0
+// an infinite logit counts nothing.
 template <class T>
-[[gnu::flatten]] void sigmoid_cross_entropy(const T* logits, const T* targets, T scale,
-                                            T* losses, T* gradient, std::size_t rows,
-                                            std::size_t cols) {
-  row_losses(
-      logits, targets, scale, losses, gradient, rows, cols,
-      [](Vec<T> z, Vec<T> t) {
-        const auto w = select(z > 0.0, 1.0 - t, t);
-        return softplus(-abs(z)) + select(w == 0.0, 0.0, abs(z) * w);
+[[gnu::flatten]] std::size_t sigmoid_cross_entropy(const LossChoice& choice,
+                                                   const LossRows<T>& a, T scale,
+                                                   T* losses, T* gradient) {
+  const Smoothing<T> smooth(choice, 2);
+  const T p = static_cast<T>(choice.parameter);
+  const T more = static_cast<T>(choice.parameter - 1);
+  return row_losses<true>(
+      a, scale, losses, gradient,
+      [=](Vec<T> z, Vec<T> target) {
+        const auto t = smooth(target);
+        const auto w = select(z > 0.0, 1.0 - t, t * Vec<T>(p));
+        return softplus(-abs(z)) * fma(t, Vec<T>(more), Vec<T>(1.0)) +
+               select(w == 0.0, 0.0, abs(z) * w);
       },
-      [](Vec<T> z, Vec<T> t) { return sigmoid(z) - t; });
+      [=](Vec<T> z, Vec<T> target) {
+        const auto t = smooth(target);
+        return sigmoid(z) * fma(t, Vec<T>(more), Vec<T>(1.0)) - t * Vec<T>(p);
+      });
 }
 
 // loss = (o - t)^2; gradient = 2 (o - t) scale
 template <class T>
-[[gnu::flatten]] void squared_error(const T* outputs, const T* targets, T scale,
-                                    T* losses, T* gradient, std::size_t rows,
-                                    std::size_t cols) {
-  row_losses(
-      outputs, targets, scale, losses, gradient, rows, cols,
-      [](Vec<T> o, Vec<T> t) { return (o - t) * (o - t); },
+[[gnu::flatten]] std::size_t squared_error(const LossChoice&, const LossRows<T>& a,
+                                           T scale, T* losses, T* gradient) {
+  return row_losses<false>(
+      a, scale, losses, gradient, [](Vec<T> o, Vec<T> t) { return (o - t) * (o - t); },
       [](Vec<T> o, Vec<T> t) { return (o - t) * 2.0; });
+}
+
+// loss = |o - t|; gradient = sign(o - t) scale, 0 at 0
+template <class T>
+[[gnu::flatten]] std::size_t absolute_error(const LossChoice&, const LossRows<T>& a,
+                                            T scale, T* losses, T* gradient) {
+  return row_losses<false>(
+      a, scale, losses, gradient, [](Vec<T> o, Vec<T> t) { return abs(o - t); },
+      [](Vec<T> o, Vec<T> t) {
+        const auto d = o - t;
+        return select(d > 0.0, 1.0, select(d < 0.0, -1.0, d));
+      });
+}
+
+// With d = |o - t|: loss = d^2 / 2 up to delta, then delta (d - delta / 2); gradient =
+// o
+// - t within +-delta, times scale
+template <class T>
+[[gnu::flatten]] std::size_t huber(const LossChoice& choice, const LossRows<T>& a,
+                                   T scale, T* losses, T* gradient) {
+  const T delta = static_cast<T>(choice.parameter);
+  return row_losses<false>(
+      a, scale, losses, gradient,
+      [=](Vec<T> o, Vec<T> t) {
+        const auto d = abs(o - t), half = 0.5 * d;
+        return select(d <= Vec<T>(delta), half * d,
+                      Vec<T>(delta) * (d - Vec<T>(delta / 2)));
+      },
+      [=](Vec<T> o, Vec<T> t) { return clamp(o - t, -delta, delta); });
+}
+
+// Of logarithms of rates: loss = exp(o) - t o; gradient = (exp(o) - t) scale. Where t
+// is 0 an infinite o counts nothing in the product, and +infinity in no case: exp has
+// it.
+template <class T>
+[[gnu::flatten]] std::size_t poisson(const LossChoice&, const LossRows<T>& a, T scale,
+                                     T* losses, T* gradient) {
+  const double infinity = __builtin_inf();
+  return row_losses<false>(
+      a, scale, losses, gradient,
+      [=](Vec<T> o, Vec<T> t) {
+        const auto rate = exp(o);
+        return select((t == 0.0) | (o == infinity), rate, fma(-t, o, rate));
+      },
+      [](Vec<T> o, Vec<T> t) { return exp(o) - t; });
 }
 
 }  // namespace lamina::LAMINA_TARGET

@@ -28,9 +28,8 @@ constexpr Kernels<T> kernels(List<A...>) {
       .column_sums = column_sums<T>,
       .dropout = dropout<T>,
       .dropout_masked = dropout_masked<T>,
-      .softmax_cross_entropy = softmax_cross_entropy<T>,
-      .sigmoid_cross_entropy = sigmoid_cross_entropy<T>,
-      .squared_error = squared_error<T>,
+      .losses = {softmax_cross_entropy<T>, sigmoid_cross_entropy<T>, squared_error<T>,
+                 absolute_error<T>, huber<T>, poisson<T>},
       .sgd = sgd<T>,
       .adam = adam<T>,
   };

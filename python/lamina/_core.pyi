@@ -45,27 +45,14 @@ def dropout(
 def dropout_mask(size: int, rate: float, seed: int, offset: int) -> NDArray[uint8]: ...
 def random_seed() -> int: ...
 def random_words(size: int, seed: int, stream: int) -> NDArray[uint32]: ...
-def softmax_cross_entropy(
-    logits: NDArray[Any],
-    targets: NDArray[Any],
-    scale: float,
-    losses: NDArray[Any] | None = None,
-    gradient: NDArray[Any] | None = None,
-) -> None: ...
-def sigmoid_cross_entropy(
-    logits: NDArray[Any],
-    targets: NDArray[Any],
-    scale: float,
-    losses: NDArray[Any] | None = None,
-    gradient: NDArray[Any] | None = None,
-) -> None: ...
-def squared_error(
+def loss(
+    core: tuple[str, float, float],
     outputs: NDArray[Any],
     targets: NDArray[Any],
     scale: float,
-    losses: NDArray[Any] | None = None,
+    weights: NDArray[Any] | None = None,
     gradient: NDArray[Any] | None = None,
-) -> None: ...
+) -> tuple[float, float]: ...
 def sgd(
     w: NDArray[Any],
     dw: NDArray[Any],

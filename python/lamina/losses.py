@@ -1,9 +1,14 @@
-"""Losses: what they take as targets, their value, their gradient, their accuracy."""
+"""Losses: what they take as targets, their value, their gradient, their accuracy.
+
+A net calls its loss on the outputs of each batch. The loss of a batch is the mean over
+its rows of weight times loss, as in Keras: divided by the number of rows, not by the
+sum of their weights.
+"""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -16,43 +21,110 @@ __all__ = [
     "Loss",
     "binary_crossentropy",
     "categorical_crossentropy",
+    "class_weights",
     "get",
+    "huber",
+    "mean_absolute_error",
     "mean_squared_error",
+    "poisson",
 ]
 
 
-@dataclasses.dataclass(frozen=True)
 class Loss:
-    """The mean over rows of a loss per row.
+    """A loss per row of outputs, and its gradient.
+
+    A loss of one's own is a subclass with a method ``value(outputs, targets)``, in
+    NumPy: the losses of the rows, (n,), and their gradients by the outputs, (n, c).
+    Weights and the mean over rows are applied to what it returns. A method `targets`,
+    if it has one, checks and converts what `fit` is given as ``y``.
 
     Attributes
     ----------
     name : str
+        By default that of the class.
     activations : tuple of str
         The last activations that this loss takes in: it is then computed, more
         exactly and faster, from what comes before them (the logits). Empty if it is
         computed from the outputs themselves.
+    classifies : bool
+        Whether it counts the rows that are classified rightly.
+    core : tuple or None
+        How the compiled part names it; None for a loss of one's own.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import lamina as lm
+    >>> class LogCosh(lm.losses.Loss):
+    ...     def value(self, outputs, targets):
+    ...         error = outputs - targets
+    ...         losses = np.logaddexp(error, -error) - np.log(2)
+    ...         return losses.mean(axis=1), np.tanh(error) / error.shape[1]
+    >>> x = np.linspace(-1, 1, 64).reshape(-1, 1)
+    >>> net = lm.Sequential([lm.Dense(1)], seed=0)
+    >>> history = net.fit(x, 3 * x, epochs=200, loss=LogCosh(), verbose=0)
+    >>> history["loss"][-1] < history["loss"][0]
+    True
     """
 
-    name: str
+    name: str = "Loss"
     activations: tuple[str, ...] = ()
-    kernel: ClassVar[Callable[..., None]]
-    classifies: ClassVar[bool] = True
+    classifies: bool = False
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "name" not in cls.__dict__:
+            cls.name = cls.__name__
+
+    @property
+    def core(self) -> tuple[str, float, float] | None:
+        return None
 
     def targets(
         self, y: ArrayLike, outputs: int, dtype: np.dtype[Any], name: str = "y"
     ) -> Array:
-        """`y` as the array that the kernel reads, checked against the outputs."""
-        raise NotImplementedError
+        """`y` as the array that `value` gets, checked against the outputs.
 
-    def correct(self, outputs: Array, targets: Array) -> float:
-        """How many rows are classified rightly."""
-        return 0.0
+        Parameters
+        ----------
+        y : array_like
+            Here finite numbers, (n, outputs), or (n,) for one output.
+        outputs : int
+            The width of the outputs.
+        dtype : numpy.dtype
+            That of the outputs.
+        name : str
+            What to call `y` in errors.
+
+        Returns
+        -------
+        array
+            One row for each of `y`; here (n, outputs) of `dtype`.
+
+        Raises
+        ------
+        TypeError, ValueError
+            `y` cannot be the targets of this loss.
+        """
+        table = _columns(name, y, outputs, dtype)
+        _checks.finite(name, table)
+        return table
+
+    def value(self, outputs: Array, targets: Array) -> tuple[ArrayLike, ArrayLike]:
+        """The losses of the rows, (n,), and their gradients by the outputs, (n, c)."""
+        raise NotImplementedError(
+            f"{self.name} must define value(outputs, targets), or be one of {known()}"
+        )
 
     def __call__(
-        self, outputs: Array, targets: Array, gradient: Array | None = None
-    ) -> float:
-        """The loss, and its gradient by the outputs.
+        self,
+        outputs: Array,
+        targets: Array,
+        weights: Array | None = None,
+        gradient: Array | None = None,
+        scale: float | None = None,
+    ) -> tuple[float, float]:
+        """The loss of a batch, and its gradient by the outputs.
 
         Parameters
         ----------
@@ -60,33 +132,144 @@ class Loss:
             Logits if `activations` is not empty.
         targets : array
             As returned by `targets`.
-        gradient : (n, c) array, optional
-            Receives the gradient of the mean.
+        weights : (n,) array, optional
+            One a row. A row of weight 0 counts nothing, even if its loss is not finite.
+        gradient : (n, c) array of the dtype of the outputs, optional
+            Receives the gradient, by row times weight and `scale`.
+        scale : float, optional
+            By default 1 / n: the gradient is that of the mean.
 
         Returns
         -------
-        float
-            The mean over rows, summed up in float64.
+        sum : float
+            Of the rows' losses times weights, in float64.
+        correct : float
+            How many rows are classified rightly, whatever their weight; 0 unless
+            `classifies`.
+
+        Raises
+        ------
+        TypeError, ValueError
+            Arrays that do not fit each other, or what `value` returned.
         """
-        terms = len(outputs) * self._width(outputs)
-        losses = np.empty(len(outputs), outputs.dtype)
-        self.kernel(outputs, targets, 1 / terms, losses=losses, gradient=gradient)
-        return float(losses.sum(dtype=np.float64)) / terms
+        if scale is None:
+            scale = 1 / max(len(outputs), 1)
+        core = self.core
+        if core is not None:
+            return _core.loss(core, outputs, targets, scale, weights, gradient)
+        losses, slopes = self._checked_value(outputs, targets)
+        if weights is not None:
+            if weights.shape != losses.shape:
+                raise ValueError(
+                    f"weights must have shape {losses.shape}, one weight per row, got "
+                    f"{weights.shape}"
+                )
+            losses, slopes = (
+                np.multiply(a, w, out=np.zeros_like(a), where=w != 0)
+                for a, w in [(losses, weights), (slopes, weights[:, np.newaxis])]
+            )
+        if gradient is not None:
+            np.multiply(slopes, scale, out=gradient)
+        return float(losses.sum(dtype=np.float64)), 0.0
 
-    def _width(self, outputs: Array) -> int:
-        """By what to divide the kernel's sum over a row."""
-        return int(outputs.shape[1])
+    def _checked_value(self, outputs: Array, targets: Array) -> tuple[Array, Array]:
+        returned = self.value(outputs, targets)
+        if not isinstance(returned, tuple) or len(returned) != 2:
+            raise TypeError(
+                f"{self.name}.value must return (losses, gradients), got "
+                f"{type(returned).__name__}"
+            )
+        arrays = []
+        for what, value, shape in [
+            ("losses", returned[0], outputs.shape[:1]),
+            ("gradients", returned[1], outputs.shape),
+        ]:
+            array = _checks.numeric(f"{what} of {self.name}.value", value)
+            if array.shape != shape:
+                raise ValueError(
+                    f"{self.name}.value must return {what} of shape {shape}, got "
+                    f"{array.shape}"
+                )
+            arrays.append(array.astype(outputs.dtype, copy=False))
+        return arrays[0], arrays[1]
 
 
-class _Categorical(Loss):
-    kernel = staticmethod(_core.softmax_cross_entropy)
+_OPTIONS: dict[str, Callable[[str, object], float]] = {
+    "label_smoothing": _checks.fraction,
+    "pos_weight": _checks.positive,
+    "delta": _checks.positive,
+}
 
-    def _width(self, outputs: Array) -> int:
-        return 1
+
+@dataclasses.dataclass(frozen=True, repr=False)
+class _Compiled(Loss):
+    """A loss of the compiled part; its fields are its options."""
+
+    kind: ClassVar[str]
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            value = _OPTIONS[field.name](field.name, getattr(self, field.name))
+            object.__setattr__(self, field.name, value)
+
+    def using(self, **options: float) -> _Compiled:
+        """The same loss with other options.
+
+        Raises
+        ------
+        TypeError, ValueError
+            An option that this loss does not have, or a value that it cannot have.
+        """
+        names = [field.name for field in dataclasses.fields(self)]
+        for name in options:
+            if name not in names:
+                raise TypeError(
+                    f"{self.name} has no option {name!r}; it has "
+                    f"{', '.join(names) or 'none'}"
+                )
+        return dataclasses.replace(self, **options)
+
+    @property
+    def core(self) -> tuple[str, float, float]:
+        return self.kind, getattr(self, "label_smoothing", 0.0), self._parameter()
+
+    def _parameter(self) -> float:
+        return 0.0
+
+    def __repr__(self) -> str:
+        changed = [
+            f"{field.name}={getattr(self, field.name)!r}"
+            for field in dataclasses.fields(self)
+            if getattr(self, field.name) != field.default
+        ]
+        return self.name + (f".using({', '.join(changed)})" if changed else "")
+
+
+@dataclasses.dataclass(frozen=True, repr=False)
+class _Categorical(_Compiled):
+    """-sum(t log softmax(z)) of logits z and labels or probabilities t.
+
+    The one loss for integer labels, (n,) or (n, 1), and for one-hot rows or other
+    probabilities, (n, classes). `label_smoothing` s, in [0, 1], makes t (1 - s) + s /
+    classes of t (Szegedy et al. 2016, section 7).
+
+    Examples
+    --------
+    >>> import lamina as lm
+    >>> lm.losses.categorical_crossentropy.using(label_smoothing=0.1)
+    categorical_crossentropy.using(label_smoothing=0.1)
+    """
+
+    label_smoothing: float = 0.0
+    name = "categorical_crossentropy"
+    activations = ("softmax", "log_softmax")
+    classifies = True
+    kind = "softmax_cross_entropy"
 
     def targets(
         self, y: ArrayLike, outputs: int, dtype: np.dtype[Any], name: str = "y"
     ) -> Array:
+        """Labels as (n,) int64, or probabilities as (n, outputs) of `dtype`."""
         array = _checks.numeric(name, y)
         if array.ndim == 2 and array.shape[1] == outputs > 1:
             table = _checks.convert(array, dtype)
@@ -116,37 +299,98 @@ class _Categorical(Loss):
             )
         return np.ascontiguousarray(array, np.int64).reshape(-1)
 
-    def correct(self, outputs: Array, targets: Array) -> float:
-        labels = targets if targets.ndim == 1 else targets.argmax(axis=1)
-        return float(np.count_nonzero(outputs.argmax(axis=1) == labels))
 
+@dataclasses.dataclass(frozen=True, repr=False)
+class _Binary(_Compiled):
+    """-(p t log(sigmoid(z)) + (1 - t) log(1 - sigmoid(z))) of logits z, mean of a row.
 
-class _Binary(Loss):
-    kernel = staticmethod(_core.sigmoid_cross_entropy)
+    Targets t lie in [0, 1]. `pos_weight` p > 0 is the weight of the positive; how many
+    negatives there are for one positive balances them. `label_smoothing` s, in [0, 1],
+    makes t (1 - s) + s / 2 of t. An output is right if sigmoid(z) is on the side of 0.5
+    where t is; a row counts by the share of its columns.
+
+    Examples
+    --------
+    >>> import lamina as lm
+    >>> lm.losses.binary_crossentropy.using(pos_weight=3)
+    binary_crossentropy.using(pos_weight=3.0)
+    """
+
+    label_smoothing: float = 0.0
+    pos_weight: float = 1.0
+    name = "binary_crossentropy"
+    activations = ("sigmoid",)
+    classifies = True
+    kind = "sigmoid_cross_entropy"
+
+    def _parameter(self) -> float:
+        return self.pos_weight
 
     def targets(
         self, y: ArrayLike, outputs: int, dtype: np.dtype[Any], name: str = "y"
     ) -> Array:
+        """Numbers in [0, 1] as (n, outputs) of `dtype`."""
         table = _columns(name, y, outputs, dtype)
         bad = ~((table >= 0) & (table <= 1))
         if bad.any():
             raise ValueError(f"{name} must hold 0 and 1, got {table[bad][0]}")
         return table
 
-    def correct(self, outputs: Array, targets: Array) -> float:
-        right = (outputs > 0) == (targets > 0.5)  # a logit > 0 is a sigmoid > 0.5
-        return float(right.sum() / outputs.shape[1])
+
+class _Squared(_Compiled):
+    """(o - t)^2, mean of a row; the gradient is 2 (o - t) / columns."""
+
+    name = "mean_squared_error"
+    kind = "squared_error"
 
 
-class _Squared(Loss):
-    kernel = staticmethod(_core.squared_error)
-    classifies = False
+class _Absolute(_Compiled):
+    """|o - t|, mean of a row; its slope at 0 is 0."""
+
+    name = "mean_absolute_error"
+    kind = "absolute_error"
+
+
+@dataclasses.dataclass(frozen=True, repr=False)
+class _Huber(_Compiled):
+    """d^2 / 2 for d = |o - t| up to `delta`, then delta (d - delta / 2), mean of a row.
+
+    Squared error for small errors, absolute error, by delta, for large ones (Huber
+    1964).
+
+    Examples
+    --------
+    >>> import lamina as lm
+    >>> lm.losses.huber.using(delta=0.5)
+    huber.using(delta=0.5)
+    """
+
+    delta: float = 1.0
+    name = "huber"
+    kind = "huber"
+
+    def _parameter(self) -> float:
+        return self.delta
+
+
+class _Poisson(_Compiled):
+    """exp(o) - t o, mean of a row: the outputs o are the logarithms of rates.
+
+    For counts t >= 0, which need not be whole. The net ends without activation;
+    ``np.exp(net.predict(x))`` are the rates. log(t!), which no output changes, is left
+    out, as torch's ``PoissonNLLLoss`` does by default.
+    """
+
+    name = "poisson"
+    kind = "poisson"
 
     def targets(
         self, y: ArrayLike, outputs: int, dtype: np.dtype[Any], name: str = "y"
     ) -> Array:
-        table = _columns(name, y, outputs, dtype)
-        _checks.finite(name, table)
+        """Numbers >= 0 as (n, outputs) of `dtype`."""
+        table = super().targets(y, outputs, dtype, name)
+        if (table < 0).any():
+            raise ValueError(f"{name} must hold counts >= 0, got {table[table < 0][0]}")
         return table
 
 
@@ -162,15 +406,107 @@ def _columns(name: str, y: ArrayLike, outputs: int, dtype: np.dtype[Any]) -> Arr
     return _checks.convert(array, dtype)
 
 
-categorical_crossentropy = _Categorical(
-    "categorical_crossentropy", ("softmax", "log_softmax")
-)
-binary_crossentropy = _Binary("binary_crossentropy", ("sigmoid",))
-mean_squared_error = _Squared("mean_squared_error")
+def class_weights(labels: ArrayLike, class_weight: Mapping[int, float] | str) -> Array:
+    """The weight of each row, by its class.
+
+    Parameters
+    ----------
+    labels : array_like
+        Integer labels, (n,) or (n, 1), or one-hot rows, (n, classes): 0 and 1 in any
+        dtype.
+    class_weight : dict or "balanced"
+        The weights of classes; 1 for a class that is not named. "balanced": n / (number
+        of classes present * number of rows of the class), as scikit-learn does.
+
+    Returns
+    -------
+    (n,) float64 array
+
+    Raises
+    ------
+    TypeError, ValueError
+        Rows without one class, weights that are negative or not finite, or names of
+        classes that do not occur while others that do are not named.
+
+    Examples
+    --------
+    >>> import lamina as lm
+    >>> lm.losses.class_weights([0, 0, 0, 1], "balanced")
+    array([0.66666667, 0.66666667, 0.66666667, 2.        ])
+    >>> lm.losses.class_weights([[1, 0], [0, 1]], {1: 5})
+    array([1., 5.])
+    """
+    classes, of_row, counts = np.unique(
+        _classes(labels), return_inverse=True, return_counts=True
+    )
+    if isinstance(class_weight, str) and class_weight == "balanced":
+        weights = len(of_row) / (len(classes) * counts)
+    elif isinstance(class_weight, Mapping):
+        weights = _weights_of(classes, class_weight)
+    else:
+        error = ValueError if isinstance(class_weight, str) else TypeError
+        raise error(f"class_weight must be a dict or 'balanced', got {class_weight!r}")
+    return np.asarray(weights[of_row.reshape(-1)], np.float64)
+
+
+def _classes(labels: ArrayLike) -> Array:
+    """The class of each row."""
+    array = _checks.numeric("labels", labels)
+    if array.ndim == 2 and array.shape[1] > 1:
+        one_hot = ((array == 0) | (array == 1)).all(axis=1) & (array.sum(axis=1) == 1)
+        if not one_hot.all():
+            row = int((~one_hot).argmax())
+            raise ValueError(
+                "labels must hold one class per row (one-hot) to be weighted by class, "
+                f"got {array[row]} in row {row}"
+            )
+        return np.asarray(array.argmax(axis=1))
+    if array.ndim != 1 and array.shape[1:] != (1,):
+        raise ValueError(
+            f"labels must have shape (n,), (n, 1) or (n, classes), got {array.shape}"
+        )
+    array = array.reshape(-1)
+    whole = np.isfinite(array) & (array == np.floor(array))
+    if not whole.all():
+        raise ValueError(
+            "labels must hold whole numbers to be weighted by class, got "
+            f"{array[~whole][0]}"
+        )
+    return array.astype(np.int64)
+
+
+def _weights_of(classes: Array, class_weight: Mapping[int, float]) -> Array:
+    """Those of `classes`."""
+    present = classes.tolist()
+    for label, weight in class_weight.items():
+        _checks.nonnegative(f"class_weight[{label!r}]", weight)
+    unused = [label for label in class_weight if label not in present]
+    unnamed = [label for label in present if label not in class_weight]
+    if unused and unnamed:
+        raise ValueError(
+            f"class_weight must name classes of the labels, got {unused[0]!r}, which "
+            f"does not occur, and nothing for {unnamed[0]}"
+        )
+    return np.array([float(class_weight.get(label, 1)) for label in present])
+
+
+categorical_crossentropy = _Categorical()
+binary_crossentropy = _Binary()
+mean_squared_error = _Squared()
+mean_absolute_error = _Absolute()
+huber = _Huber()
+poisson = _Poisson()
 
 _KNOWN: dict[str, Loss] = {
     each.name: each
-    for each in (categorical_crossentropy, binary_crossentropy, mean_squared_error)
+    for each in (
+        categorical_crossentropy,
+        binary_crossentropy,
+        mean_squared_error,
+        mean_absolute_error,
+        huber,
+        poisson,
+    )
 }
 
 
@@ -181,4 +517,9 @@ def known() -> str:
 
 def get(loss: str | Loss) -> Loss:
     """The loss of that name, or the object itself."""
+    if loss == "sparse_categorical_crossentropy":
+        raise ValueError(
+            f"unknown loss {loss!r}; 'categorical_crossentropy' takes integer labels "
+            "as well as one-hot rows"
+        )
     return _checks.choice("loss", loss, _KNOWN, Loss)

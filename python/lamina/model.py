@@ -475,11 +475,12 @@ class Sequential:
         """One update from a batch; returns its sum of losses and number of hits."""
         outputs = self._forward(x, training=True, logits=bool(goal.activations))
         gradient = np.empty_like(outputs)
-        loss = goal(outputs, y, gradient) + self._penalty()
+        loss, correct = goal(outputs, y, gradient=gradient)
+        penalty = self._penalty()
         self._backward(gradient)
         self._updates += 1
         rule.update(self.parameters, self.gradients, self._state, self._updates)
-        return loss * len(x), goal.correct(outputs, y)
+        return loss + penalty * len(x), correct
 
     def _penalty(self) -> float:
         return sum(layer.penalty() for layer in self.layers)
@@ -489,10 +490,7 @@ class Sequential:
         for start in range(0, len(x), _CHUNK):
             rows = slice(start, start + _CHUNK)
             outputs = self._forward(x[rows], logits=bool(goal.activations))
-            sums += (
-                goal(outputs, y[rows]) * len(outputs),
-                goal.correct(outputs, y[rows]),
-            )
+            sums += goal(outputs, y[rows])
         sums[0] += self._penalty() * len(x)
         return _scores(goal, sums, len(x))
 

@@ -494,40 +494,109 @@ def dropout(
 # Losses: each returns its mean and the gradient of that mean --------------------------
 
 
-def _weighted(weight: Array, value: Array) -> Array:
+def _times(weight: Array, value: Array) -> Array:
     """weight * value where 0 * inf is 0."""
     with np.errstate(invalid="ignore"):
         return np.where(weight == 0.0, 0.0, weight * value)
 
 
-def categorical_crossentropy(
-    logits: ArrayLike, targets: ArrayLike
+def _mean(
+    losses: Array, slopes: Array, weights: ArrayLike | None
 ) -> tuple[float, Array]:
-    """Mean over rows of -sum(t log softmax(logits)); t: labels (n,) or (n, classes)."""
+    """The mean over rows of weight times loss, the mean of the row's terms."""
+    n = len(losses)
+    w = np.ones(n) if weights is None else np.asarray(weights, np.float64)
+    of_rows = losses.reshape(n, -1)
+    slope = _times(w[:, np.newaxis], slopes.reshape(n, -1)).reshape(slopes.shape)
+    share = of_rows.shape[1] * n
+    return float(np.sum(_times(w[:, np.newaxis], of_rows)) / share), slope / share
+
+
+def categorical_crossentropy(
+    logits: ArrayLike,
+    targets: ArrayLike,
+    label_smoothing: float = 0.0,
+    weights: ArrayLike | None = None,
+) -> tuple[float, Array]:
+    """Mean over rows of -sum(t log softmax(logits)); t: labels (n,) or (n, classes).
+
+    Smoothed by s, t is (1 - s) t + s / classes.
+    """
     z = np.asarray(logits, np.float64)
     t = np.asarray(targets)
     t = np.eye(z.shape[1])[t] if t.ndim == 1 else t.astype(np.float64)
-    loss = -np.sum(_weighted(t, log_softmax(z))) / len(z)
-    gradient = (softmax(z) * np.sum(t, axis=1, keepdims=True) - t) / len(z)
-    return float(loss), gradient
+    t = (1.0 - label_smoothing) * t + label_smoothing / z.shape[1]
+    losses = -np.sum(_times(t, log_softmax(z)), axis=1)
+    return _mean(losses, softmax(z) * np.sum(t, axis=1, keepdims=True) - t, weights)
 
 
-def binary_crossentropy(logits: ArrayLike, targets: ArrayLike) -> tuple[float, Array]:
-    """Mean over elements of -(t log s + (1 - t) log(1 - s)), s = sigmoid(logits)."""
+def binary_crossentropy(
+    logits: ArrayLike,
+    targets: ArrayLike,
+    label_smoothing: float = 0.0,
+    pos_weight: float = 1.0,
+    weights: ArrayLike | None = None,
+) -> tuple[float, Array]:
+    """Mean over elements of -(p t log s + (1 - t) log(1 - s)), s = sigmoid(logits).
+
+    Smoothed by s, t is (1 - s) t + s / 2.
+    """
     z = np.asarray(logits, np.float64)
     t = np.asarray(targets, np.float64).reshape(z.shape)
+    t = (1.0 - label_smoothing) * t + label_smoothing / 2.0
     log_sigmoid = ACTIVATIONS["log_sigmoid"]
-    losses = _weighted(t, log_sigmoid.forward(z))
-    losses = losses + _weighted(1.0 - t, log_sigmoid.forward(-z))
-    slopes = (1.0 - t) * log_sigmoid.derivative(-z) - t * log_sigmoid.derivative(z)
-    return float(-np.mean(losses)), slopes / z.size
+    losses = _times(pos_weight * t, log_sigmoid.forward(z))
+    losses = losses + _times(1.0 - t, log_sigmoid.forward(-z))
+    slopes = (1.0 - t) * log_sigmoid.derivative(-z)
+    return _mean(-losses, slopes - pos_weight * t * log_sigmoid.derivative(z), weights)
 
 
-def mean_squared_error(outputs: ArrayLike, targets: ArrayLike) -> tuple[float, Array]:
-    """Mean over elements of (y - t)^2."""
+def _error(outputs: ArrayLike, targets: ArrayLike) -> Array:
     y = np.asarray(outputs, np.float64)
-    error = y - np.asarray(targets, np.float64).reshape(y.shape)
-    return float(np.mean(np.square(error))), 2.0 * error / y.size
+    return y - np.asarray(targets, np.float64).reshape(y.shape)
+
+
+def mean_squared_error(
+    outputs: ArrayLike, targets: ArrayLike, weights: ArrayLike | None = None
+) -> tuple[float, Array]:
+    """Mean over elements of (y - t)^2."""
+    error = _error(outputs, targets)
+    return _mean(np.square(error), 2.0 * error, weights)
+
+
+def mean_absolute_error(
+    outputs: ArrayLike, targets: ArrayLike, weights: ArrayLike | None = None
+) -> tuple[float, Array]:
+    """Mean over elements of |y - t|."""
+    error = _error(outputs, targets)
+    return _mean(np.abs(error), np.sign(error), weights)
+
+
+def huber(
+    outputs: ArrayLike,
+    targets: ArrayLike,
+    delta: float = 1.0,
+    weights: ArrayLike | None = None,
+) -> tuple[float, Array]:
+    """Mean of e^2 / 2 for e = |y - t| <= delta, else delta (e - delta / 2)."""
+    error = _error(outputs, targets)
+    size = np.abs(error)
+    losses = np.where(
+        size > delta, delta * (size - delta / 2.0), np.square(error) / 2.0
+    )
+    return _mean(losses, np.clip(error, -delta, delta), weights)
+
+
+def poisson(
+    log_rates: ArrayLike, targets: ArrayLike, weights: ArrayLike | None = None
+) -> tuple[float, Array]:
+    """Mean over elements of exp(y) - t y, infinite where y is infinite and t > 0."""
+    y = np.asarray(log_rates, np.float64)
+    t = np.asarray(targets, np.float64).reshape(y.shape)
+    with np.errstate(over="ignore"):
+        rates = np.exp(y)
+    losses = rates - np.where(rates == np.inf, 0.0, _times(t, y))
+    return _mean(losses, rates - t, weights)
 
 
 # Optimizers: each returns the new values of what it was given -------------------------

@@ -1,0 +1,104 @@
+#include "bindings/losses.hpp"
+
+#include <memory>
+#include <string>
+
+#include "bindings/arrays.hpp"
+#include "bindings/call.hpp"
+
+namespace lamina {
+
+namespace {
+
+// In the order of LossKind.
+constexpr const char* kind_names[loss_kinds] = {"softmax_cross_entropy",
+                                                "sigmoid_cross_entropy",
+                                                "squared_error",
+                                                "absolute_error",
+                                                "huber",
+                                                "poisson"};
+
+// A copy of labels: what was checked must be what the kernel reads.
+py::object checked_labels(const Argument& targets, std::size_t rows, std::size_t cols) {
+  PyObject* converted =
+      PyArray_FROM_OTF(reinterpret_cast<PyObject*>(targets.array()), NPY_INT64,
+                       NPY_ARRAY_CARRAY_RO | NPY_ARRAY_ENSURECOPY);
+  if (!converted) throw py::error_already_set();
+  auto labels = py::reinterpret_steal<py::object>(converted);
+  const auto* label = static_cast<const std::int64_t*>(
+      PyArray_DATA(reinterpret_cast<PyArrayObject*>(converted)));
+  for (std::size_t i = 0; i < rows; ++i)
+    if (label[i] < 0 || static_cast<std::size_t>(label[i]) >= cols)
+      throw py::value_error("labels must lie in [0, " + std::to_string(cols) +
+                            "), got " + std::to_string(label[i]));
+  return labels;
+}
+
+py::tuple py_loss(py::handle core, py::handle outputs, py::handle targets, double scale,
+                  py::handle weights, py::handle gradient) {
+  const LossChoice choice = loss_choice(core);
+  Argument o("outputs", outputs), t("targets", targets);
+  o.require_dimensions(2, "(batch, units)");
+  const std::size_t rows = o.extent(0), cols = o.extent(1);
+  py::object labels;
+  if (choice.kind == LossKind::softmax_cross_entropy && t.shape().size() == 1) {
+    t.require_shape({rows}, "one label per row");
+    labels = checked_labels(t, rows, cols);
+  } else {
+    t.require_shape({rows, cols}, "that of the outputs");
+  }
+  Argument w("weights", weights.is_none() ? outputs : weights);
+  if (!weights.is_none()) w.require_shape({rows}, "one weight per row");
+  return in_precision(o.needs_double(), [&](auto type) {
+    using T = decltype(type);
+    const LossRows<T> in = {
+        .outputs = o.contiguous<T>(),
+        .targets = labels ? nullptr : t.contiguous<T>(),
+        .labels = labels ? static_cast<const std::int64_t*>(PyArray_DATA(
+                               reinterpret_cast<PyArrayObject*>(labels.ptr())))
+                         : nullptr,
+        .weights = weights.is_none() ? nullptr : w.contiguous<T>(),
+        .rows = rows,
+        .cols = cols};
+    T* g =
+        gradient.is_none() ? nullptr : in_place<T>("gradient", gradient, rows * cols);
+    if (g && (g == in.targets || g == in.weights))
+      throw py::value_error(std::string("gradient must not be the array of the ") +
+                            (g == in.targets ? "targets" : "weights"));
+    const std::unique_ptr<T[]> losses(new T[rows]);
+    LossResult result;
+    run(rows * cols, [&] { result = loss(choice, in, scale, losses.get(), g); });
+    return py::make_tuple(result.sum, result.correct);
+  });
+}
+
+}  // namespace
+
+LossChoice loss_choice(py::handle core) {
+  const auto wrong = [&] {
+    return "core must be (kind, label_smoothing, parameter), got " +
+           std::string(py::repr(core));
+  };
+  if (!PyTuple_Check(core.ptr()) || PyTuple_GET_SIZE(core.ptr()) != 3)
+    throw py::type_error(wrong());
+  PyObject* name = PyTuple_GET_ITEM(core.ptr(), 0);
+  double numbers[2];
+  for (Py_ssize_t i = 0; i < 2; ++i) {
+    numbers[i] = PyFloat_AsDouble(PyTuple_GET_ITEM(core.ptr(), i + 1));
+    if (numbers[i] == -1 && PyErr_Occurred()) throw py::error_already_set();
+  }
+  for (std::size_t kind = 0; PyUnicode_Check(name) && kind < loss_kinds; ++kind)
+    if (PyUnicode_CompareWithASCIIString(name, kind_names[kind]) == 0)
+      return {.kind = static_cast<LossKind>(kind),
+              .label_smoothing = numbers[0],
+              .parameter = numbers[1]};
+  throw py::value_error(wrong());
+}
+
+void register_losses(py::module_& m) {
+  m.def("loss", py_loss, py::arg("core"), py::arg("outputs"), py::arg("targets"),
+        py::arg("scale"), py::arg("weights") = py::none(),
+        py::arg("gradient") = py::none());
+}
+
+}  // namespace lamina

@@ -1,0 +1,15 @@
+// How Python names a loss.
+#pragma once
+
+#include "bindings/numpy.hpp"
+#include "ops/losses.hpp"
+
+namespace lamina {
+
+// Of `Loss.core`, the tuple (name of a LossKind, label_smoothing, parameter).
+// TypeError, ValueError: it is something else.
+LossChoice loss_choice(pybind11::handle core);
+
+void register_losses(pybind11::module_& module);
+
+}  // namespace lamina

@@ -1,0 +1,57 @@
+#include "ops/losses.hpp"
+
+#include <algorithm>
+#include <atomic>
+
+#include "ops/threads.hpp"
+
+namespace lamina {
+
+namespace {
+
+// Of an element, in the order of LossKind.
+constexpr double cycles[loss_kinds] = {2, 2, 0.5, 0.5, 0.5, 1};
+
+// 0 * infinity would be NaN.
+template <class T>
+void forget_unweighted(const LossRows<T>& a, T* losses, T* gradient) {
+  for (std::size_t row = 0; row < a.rows; ++row) {
+    if (a.weights[row] != 0) continue;
+    losses[row] = 0;
+    if (gradient) std::fill_n(gradient + row * a.cols, a.cols, T(0));
+  }
+}
+
+}  // namespace
+
+template <class T>
+LossResult loss(const LossChoice& choice, const LossRows<T>& all, double scale,
+                T* losses, T* gradient) {
+  const auto kind = static_cast<std::size_t>(choice.kind);
+  const auto cols = static_cast<double>(all.cols);
+  const double terms = choice.kind == LossKind::softmax_cross_entropy ? 1 : cols;
+  const double of_row = cycles[kind] * cols;
+  const auto kernel = kernels<T>().losses[kind];
+  std::atomic<std::size_t> right = 0;
+  parallel(all.rows, of_row, workers_for(all.rows, of_row),
+           [&](std::size_t first, std::size_t count, std::size_t) {
+             const LossRows<T> part = all.part(first, count);
+             T* g = gradient ? gradient + first * all.cols : nullptr;
+             right +=
+                 kernel(choice, part, static_cast<T>(scale / terms), losses + first, g);
+             if (part.weights) forget_unweighted(part, losses + first, g);
+           });
+  double sum = 0;
+  for (std::size_t row = 0; row < all.rows; ++row)
+    sum += all.weights ? static_cast<double>(all.weights[row]) *
+                             static_cast<double>(losses[row])
+                       : static_cast<double>(losses[row]);
+  return {.sum = sum / terms, .correct = static_cast<double>(right.load()) / terms};
+}
+
+template LossResult loss<float>(const LossChoice&, const LossRows<float>&, double,
+                                float*, float*);
+template LossResult loss<double>(const LossChoice&, const LossRows<double>&, double,
+                                 double*, double*);
+
+}  // namespace lamina
