@@ -18,21 +18,35 @@ LAMINA_INLINE std::size_t argmax(const T* x, std::size_t cols) {
   return best;
 }
 
-// The first element of that value, or cols.
+// The largest of a row, and which it is: the first of several. NaN is passed over.
 template <class T>
-LAMINA_INLINE std::size_t find(const T* x, std::size_t cols, T value) {
-  constexpr std::size_t count = Lanes<T>::count, turn = 4 * count;
-  std::size_t i = 0;
-  for (; i + turn <= cols; i += turn) {
-    auto found = Lanes<T>::broadcast(0);
-    for (std::size_t k = 0; k < turn; k += count)
-      found =
-          map([=](Vec<T> f, Vec<T> v) { return select(v == Vec<T>(value), 1.0, f); },
-              found, Lanes<T>::load(x + i + k));
-    if (fold_sum(found) != 0) break;
-  }
-  while (i < cols && x[i] != value) ++i;
-  return i;
+struct Largest {
+  T value;
+  std::size_t place;
+};
+template <class T>
+LAMINA_INLINE Largest<T> row_largest(const T* x, std::size_t cols) {
+  constexpr std::size_t count = Lanes<T>::count;
+  auto best = Lanes<T>::broadcast(minus_infinity<T>), step = Lanes<T>::broadcast(0);
+  for_lanes<T>(cols, [&](std::size_t i, std::size_t n) {
+    const auto v = load_some(x + i, n, minus_infinity<T>);
+    step =
+        map([=](Vec<T> s, Vec<T> a,
+                Vec<T> b) { return select(a > b, static_cast<double>(i / count), s); },
+            step, v, best);
+    best = map([](Vec<T> a, Vec<T> b) { return max(a, b); }, v, best);
+  });
+  const T top = fold(best, [](auto a, auto b) { return a > b ? a : b; });
+  const auto steps = map(
+      [=](Vec<T> s, Vec<T> b) {
+        return select(b == Vec<T>(top), s, Vec<T>(__builtin_inf()));
+      },
+      step, best);
+  const T first = fold(steps, [](auto a, auto b) { return a < b ? a : b; });
+  std::size_t place =
+      first < static_cast<T>(cols) ? static_cast<std::size_t>(first) : 0;
+  for (place *= count; place < cols && x[place] != top;) ++place;
+  return {top, place};
 }
 
 // The number of the first column of that value, 0 if there is none.
@@ -172,9 +186,10 @@ template <class T>
   std::size_t right = 0;
   for (std::size_t row = 0; row < a.rows; ++row, logits += cols) {
     const T row_scale = a.weights ? scale * a.weights[row] : scale;
-    const T top = row_max(logits, cols);
+    const auto largest = row_largest(logits, cols);
+    const T top = largest.value;
     const bool finite = top - top == 0;
-    std::size_t place = finite ? find(logits, cols, top) : argmax(logits, cols);
+    std::size_t place = finite ? largest.place : argmax(logits, cols);
     std::size_t wanted = 0;
     T weight = 1;  // sum(t)
     T score = 0;   // sum(t (z - top))
@@ -192,8 +207,7 @@ template <class T>
       if (targets) {
         const T sum = fold_sum(weights);
         weight = sum * smooth.keep + static_cast<T>(choice.label_smoothing);
-        wanted = sum == sum ? find(targets, cols, row_max(targets, cols))
-                            : argmax(targets, cols);
+        wanted = sum == sum ? row_largest(targets, cols).place : argmax(targets, cols);
       }
     }
     if (!targets) {

@@ -31,14 +31,15 @@ LossResult loss(const LossChoice& choice, const LossRows<T>& all, double scale,
   const auto cols = static_cast<double>(all.cols);
   const double terms = choice.kind == LossKind::softmax_cross_entropy ? 1 : cols;
   const double of_row = cycles[kind] * cols;
+  // 1 / (n cols), rounded once, where scale is 1 / n: nearly always.
+  const double share = terms == 1 ? scale : 1 / (terms / scale);
   const auto kernel = kernels<T>().losses[kind];
   std::atomic<std::size_t> right = 0;
   parallel(all.rows, of_row, workers_for(all.rows, of_row),
            [&](std::size_t first, std::size_t count, std::size_t) {
              const LossRows<T> part = all.part(first, count);
              T* g = gradient ? gradient + first * all.cols : nullptr;
-             right +=
-                 kernel(choice, part, static_cast<T>(scale / terms), losses + first, g);
+             right += kernel(choice, part, static_cast<T>(share), losses + first, g);
              if (part.weights) forget_unweighted(part, losses + first, g);
            });
   double sum = 0;

@@ -7,8 +7,8 @@
 namespace lamina {
 
 struct LossResult {
-  double sum;  // over rows of weight times loss, an elementwise loss being the mean
-               // over columns; rows are added in order
+  double sum;      // over rows of weight times loss, an elementwise loss being the mean
+                   // over columns; rows are added in order
   double correct;  // rows (sigmoid: shares of them) classified rightly, whatever their
                    // weight; 0 where there are no classes
 };
