@@ -12,7 +12,7 @@ import pytest
 
 import lamina as lm
 from conftest import TARGETS
-from lamina import initializers, losses, reference
+from lamina import _core, initializers, losses, reference
 from test_activations import PARAMETERS, activation, saved
 from test_dense import SHAPES
 from test_losses import SHAPES as LOSS_SHAPES
@@ -95,6 +95,13 @@ def dropouts() -> Arrays:
                     yield lm.dropout_backward(x, rate, mode=mode, mask=mask)
 
 
+def noises() -> Arrays:
+    for dtype in DTYPES:
+        for size in [*range(1, 40), 1009, 100_003]:
+            x = numbers(size, dtype=dtype)
+            yield _core.gaussian_noise(x, 0.3, 2**63 + size, 3 * size, 5 * size)
+
+
 def loss_functions() -> Arrays:
     for dtype in DTYPES:
         for rows, columns in LOSS_SHAPES:
@@ -158,6 +165,7 @@ MAKERS: dict[str, Callable[[], Arrays]] = {
     "matmul": products,
     "dense": dense_layers,
     "dropout": dropouts,
+    "noise": noises,
     "losses": loss_functions,
     "optimizers": optimizer_steps,
     "initializers": initial_weights,
@@ -207,6 +215,7 @@ DIGESTS = {
     "matmul": "5453427897145efb",
     "dense": "f262e8d714f1c83a",
     "dropout": "0bad6d6258a25d61",
+    "noise": "cf137ecd23e8dd17",
     "losses": "597a6ec1bf25ad6a",
     "optimizers": "0dc29fe9a36567b5",
     "initializers": "408db6d5e7420d08",

@@ -280,7 +280,7 @@ py::object py_dropout_backward(py::handle dy, py::handle rate, py::handle seed,
 
 // A layer's, likewise.
 py::object py_gaussian_noise(py::handle x, double stddev, std::uint64_t seed,
-                             std::uint64_t stream) {
+                             std::uint64_t stream, std::uint64_t offset) {
   Argument input("x", x);
   const Shape shape = input.shape();
   const bool is_double = input.needs_double();
@@ -290,7 +290,8 @@ py::object py_gaussian_noise(py::handle x, double stddev, std::uint64_t seed,
     Output y("out", py::none(), is_double, shape, {&input});
     const std::size_t size = product_of(shape);
     run(size, [&] {
-      gaussian_noise(kernels<T>(), in, y.data<T>(), size, {seed, stream, 0}, stddev);
+      gaussian_noise(kernels<T>(), in, y.data<T>(), size, {seed, stream, offset},
+                     stddev);
     });
     return y.result();
   });
@@ -342,7 +343,7 @@ void register_functions(py::module_& m) {
   m.def("compiled", compiled);
   m.def("dropout", py_dropout_stream);
   m.def("gaussian_noise", py_gaussian_noise, py::arg("x"), py::arg("stddev"),
-        py::arg("seed"), py::arg("stream"));
+        py::arg("seed"), py::arg("stream"), py::arg("offset") = 0);
   m.def("dropout_mask", py_dropout_mask);
   m.def("random_words", py_random_words);
   m.def("random_seed", random_seed);
