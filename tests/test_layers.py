@@ -255,9 +255,12 @@ def test_converted_dropout_computes_the_same(dtype: Any) -> None:
 
 def test_conversion_leaves_the_net_and_starts_a_new_optimizer() -> None:
     net, inverted, x = two_nets((0.5, 0.5), "float32")
-    before = net.parameters.copy()
-    inverted.fit(x, np.arange(50) % 3, epochs=1, verbose=0)
+    before, start = net.parameters.copy(), inverted.parameters.copy()
+    inverted.fit(x, np.arange(50) % 3, batch_size=50, verbose=0)
     np.testing.assert_array_equal(net.parameters, before)
+    # A first step of Adam goes as far as the rate, by every gradient far above epsilon.
+    steps = np.abs(inverted.parameters - start)
+    assert np.median(steps) == pytest.approx(1e-3, rel=1e-3)
     assert net.layers[0].mode == "classic"
     same = net.convert_dropout("inverted").convert_dropout("inverted")
     again = net.convert_dropout("inverted")
