@@ -1,8 +1,7 @@
 """A layer of one's own: maxout (Goodfellow et al. 2013) learns handwritten digits.
 
-Each unit of a maxout layer is the largest of several linear functions of the input. The
-layer follows the protocol of `lm.Layer`; its products are Lamina's. Prints the accuracy
-on the test rows.
+A unit is the largest of several linear functions of the input. `help(lm.Layer)` tells
+what such a layer defines. Prints the accuracy on the test rows.
 """
 
 import numpy as np
@@ -22,10 +21,8 @@ class Maxout(lm.Layer):
 
     def initial(self):
         width = self.units * self.pieces
-        return {
-            "kernel": self.draw("glorot_uniform", (self.features, width)),
-            "bias": np.zeros(width),
-        }
+        kernel = self.draw("glorot_uniform", (self.features, width))
+        return {"kernel": kernel, "bias": np.zeros(width)}
 
     def forward(self, x, training=False):
         x = self.take(x)

@@ -95,6 +95,13 @@ def dropouts() -> Arrays:
                     yield lm.dropout_backward(x, rate, mode=mode, mask=mask)
 
 
+def noises() -> Arrays:
+    for dtype in DTYPES:
+        for size in [*range(1, 40), 1009, 100_003]:
+            x = numbers(size, dtype=dtype)
+            yield _core.gaussian_noise(x, 0.3, 2**63 + size, 3 * size, 5 * size)
+
+
 def loss_functions() -> Arrays:
     for dtype in DTYPES:
         for rows, columns in LOSS_SHAPES:
@@ -201,6 +208,7 @@ MAKERS: dict[str, Callable[[], Arrays]] = {
     "matmul": products,
     "dense": dense_layers,
     "dropout": dropouts,
+    "noise": noises,
     "losses": loss_functions,
     "loss options": loss_options,
     "optimizers": partial(optimizer_steps, OPTIMIZERS),
@@ -254,6 +262,7 @@ DIGESTS = {
     "matmul": "5453427897145efb",
     "dense": "f262e8d714f1c83a",
     "dropout": "0bad6d6258a25d61",
+    "noise": "cf137ecd23e8dd17",
     "losses": "05050e4406c41157",
     "loss options": "0df695fdb65f0528",
     "optimizers": "0dc29fe9a36567b5",

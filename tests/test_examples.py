@@ -8,6 +8,12 @@ import pytest
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 
 
+def test_an_own_layer_learns(capsys: pytest.CaptureFixture[str]) -> None:
+    accuracy = runpy.run_path(str(EXAMPLES / "own_layer.py"))["main"]()
+    assert accuracy >= 0.95
+    assert "maxout: test accuracy 0.9" in capsys.readouterr().out
+
+
 def test_digits_are_learnt(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -12,6 +12,16 @@ from lamina import _core, initializers, reference
 
 NAMES = ["he", "glorot", "lecun"]
 SHAPE = (300, 200)
+# One side of zero is off or nearly so: half of the variance is lost.
+RELU_LIKE = {
+    *("relu", "relu6", "leaky_relu", "elu", "celu", "softplus", "silu", "gelu"),
+    *("gelu_tanh", "quick_gelu", "mish", "hard_swish", "squareplus"),
+}
+OTHERS = {
+    *("identity", "sigmoid", "log_sigmoid", "tanh", "softsign", "hard_sigmoid"),
+    *("hard_tanh", "tanh_shrink", "soft_shrink", "hard_shrink"),
+    *("softmax", "log_softmax"),
+}
 VARIANCE = {"he": 2 / 300, "glorot": 2 / 500, "lecun": 1 / 300}
 
 
@@ -118,11 +128,11 @@ def test_seed_and_stream_matter() -> None:
 def test_streams_are_distinct() -> None:
     numbers = {
         initializers.stream(purpose, layer, step)
-        for purpose in range(4)
+        for purpose in range(5)
         for layer in (0, 1, 65535)
         for step in (0, 1, 2**32 - 1)
     }
-    assert len(numbers) == 4 * 3 * 3
+    assert len(numbers) == 5 * 3 * 3
     assert initializers.stream(2, 3, 5) == 5 << 32 | 2 << 16 | 3
     assert max(numbers) < 2**64
 
@@ -161,17 +171,129 @@ def test_kernel_and_bias_are_independent() -> None:
 @pytest.mark.parametrize(
     ("activation", "expected"),
     [
-        ("relu", "he_normal"),
-        ("leaky_relu", "he_normal"),
+        *((name, "he_normal") for name in sorted(RELU_LIKE)),
         ("selu", "lecun_normal"),
-        ("tanh", "glorot_uniform"),
-        ("softmax", "glorot_uniform"),
+        *((name, "glorot_uniform") for name in sorted(OTHERS)),
         (None, "glorot_uniform"),
     ],
 )
 def test_auto(activation: str | None, expected: str) -> None:
     chosen = lm.Dense(3, activation).kernel_initializer
     assert chosen == initializers.get(expected)
+
+
+def test_auto_knows_every_activation() -> None:
+    assert RELU_LIKE | OTHERS | {"selu"} == set(_core.__all__)
+
+
+def test_normal_and_uniform_have_their_own_scale() -> None:
+    for std in (0.05, 1.0, 3.0):
+        for given in (initializers.normal, initializers.truncated_normal):
+            w = given.using(std=std)(SHAPE, "float64", seed=8)
+            n = w.size
+            # Five standard errors, as above.
+            assert abs(w.mean()) < 5 * std / math.sqrt(n)
+            assert abs(w.var() / std**2 - 1) < 5 * math.sqrt(2 / n)
+        assert np.abs(w).max() <= 2 * std / 0.87962566103423978
+        w = initializers.uniform.using(limit=std)(SHAPE, "float64", seed=8)
+        assert abs(w.mean()) < 5 * std / math.sqrt(3 * n)
+        assert 0.999 * std < np.abs(w).max() <= std
+    words = reference.random_words(6, 11, 22)
+    quantiles = [NormalDist(0, 2).inv_cdf((w + 0.5) / 2**32) for w in words.tolist()]
+    drawn = initializers.normal.using(std=2)((6,), "float64", seed=11, stream=22)
+    np.testing.assert_allclose(drawn, quantiles, rtol=1e-13)
+    layer = lm.Dense(400, kernel_initializer=initializers.normal.using(std=1.0))
+    layer.build(100, seed=0)
+    kernel = layer.parameters["kernel"]
+    assert abs(kernel.var() - 1) < 5 * math.sqrt(2 / kernel.size)
+
+
+@pytest.mark.parametrize("shape", [(5, 5), (7, 3), (3, 7), (1, 4), (4, 1), (0, 3)])
+def test_orthogonal(shape: tuple[int, int]) -> None:
+    w = initializers.orthogonal(shape, "float64", seed=3)
+    small = w.T @ w if shape[0] >= shape[1] else w @ w.T
+    # A product of few numbers below 1, of vectors that are as near as they round.
+    np.testing.assert_allclose(small, np.eye(min(shape)), 0, 1e-14)
+    twice = initializers.orthogonal.using(gain=2.0)(shape, "float64", seed=3)
+    np.testing.assert_array_equal(twice, 2 * w)
+    other = initializers.orthogonal(shape, "float64", seed=4)
+    assert not w.size or np.any(other != w) or shape == (1, 1)
+
+
+def test_orthogonal_is_that_of_a_normal_matrix() -> None:
+    # By Gram and Schmidt, whose R has a positive diagonal.
+    normal = initializers.normal.using(std=1.0)((6, 4), "float64", seed=5, stream=6)
+    columns: list[Any] = []
+    for column in normal.T:
+        for earlier in columns:
+            column = column - earlier * (earlier @ column)
+        columns.append(column / math.sqrt(column @ column))
+    drawn = initializers.orthogonal((6, 4), "float64", seed=5, stream=6)
+    np.testing.assert_allclose(drawn, np.transpose(columns), 0, 1e-13)
+    drawn = initializers.orthogonal((4, 6), "float64", seed=5, stream=6)
+    np.testing.assert_allclose(drawn, columns, 0, 1e-13)
+
+
+def test_orthogonal_has_no_preferred_sign() -> None:
+    # Without the sign of R, LAPACK's Q has a first element that is never positive.
+    first = [initializers.orthogonal((3, 3), seed=seed)[0, 0] for seed in range(64)]
+    assert 12 < sum(value > 0 for value in first) < 52  # five standard deviations
+
+
+def test_constants() -> None:
+    for name, value in (("zeros", 0), ("ones", 1), ("constant", 0)):
+        for dtype in ("float32", "float64"):
+            made: Any = initializers.get(name)
+            weights = made((2, 3), dtype)
+            assert weights.dtype == dtype
+            np.testing.assert_array_equal(weights, np.full((2, 3), value))
+    layer = lm.Dense(3, bias_initializer=initializers.constant.using(value=-0.5))
+    layer.build(2)
+    np.testing.assert_array_equal(layer.parameters["bias"], [-0.5] * 3)
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (
+            lambda: initializers.normal.using(std=-1),
+            ValueError,
+            "std must be .* got -1",
+        ),
+        (lambda: initializers.normal.using(std="1"), TypeError, "std must be"),
+        (lambda: initializers.uniform.using(limit=np.inf), ValueError, "limit must be"),
+        (
+            lambda: initializers.constant.using(value=np.nan),
+            ValueError,
+            "value must be",
+        ),
+        (lambda: initializers.orthogonal.using(gain=-1), ValueError, "gain must be"),
+        (
+            lambda: initializers.he_normal.using(std=1),
+            TypeError,
+            r"he_normal has the settings \['gain', .*'truncated'\], got 'std'",
+        ),
+        (lambda: initializers.normal.using(name="x"), TypeError, "got 'name'"),
+        (
+            lambda: initializers.he_normal.using(fan="out"),
+            ValueError,
+            "fan must be one",
+        ),
+        (
+            lambda: initializers.he_normal.using(truncated=1),
+            TypeError,
+            "truncated must be True or False",
+        ),
+        (
+            lambda: lm.Dense(3, bias_initializer="orthogonal").build(2),
+            ValueError,
+            r"orthogonal must make a matrix \(inputs, outputs\), got shape \(3,\)",
+        ),
+    ],
+)
+def test_wrong_settings(call: Any, error: Any, message: str) -> None:
+    with pytest.raises(error, match=message):
+        call()
 
 
 def test_own_function() -> None:
@@ -187,7 +309,7 @@ def test_own_function() -> None:
 
 def test_unknown() -> None:
     with pytest.raises(
-        ValueError, match="unknown initializer 'xavier'; known are glor"
+        ValueError, match="unknown initializer 'xavier'; known are const"
     ):
         lm.Dense(3, kernel_initializer="xavier")
     with pytest.raises(TypeError, match="unknown initializer 3"):

@@ -90,6 +90,11 @@ def test_dense_penalties() -> None:
     np.testing.assert_array_equal(layer.gradients["bias"], 0)
 
 
+def test_dense_max_norm() -> None:
+    assert lm.Dense(4).max_norm is None
+    assert lm.Dense(4, max_norm=3).max_norm == 3.0
+
+
 def test_dense_logits() -> None:
     layer = lm.Dense(4, "softmax")
     z = layer.forward(X, training=True, logits=True)
@@ -175,6 +180,121 @@ def test_dropout_selects() -> None:
     assert set(y.ravel().tolist()) == {0.0, np.inf}
 
 
+@pytest.mark.parametrize("mode", ["inverted", "classic", "alpha"])
+def test_dropout_of_inputs(mode: Any) -> None:
+    """As the first layer of a net: one step of training against plain NumPy."""
+    x, y = RNG.normal(size=(20, 5)), RNG.normal(size=(20, 2))
+    net = lm.Sequential([lm.Dropout(0.4, mode), lm.Dense(2)], seed=6, dtype="float64")
+    net.build(5)
+    kernel = net.layers[1].parameters["kernel"].copy()
+    net.fit(
+        x,
+        y,
+        batch_size=20,
+        shuffle=False,
+        optimizer=lm.SGD(0.5),
+        loss="mean_squared_error",
+        verbose=0,
+    )
+    h = reference.dropout(x, 0.4, 6, 0, 0, mode)  # stream: dropout, layer 0, step 0
+    _, gradient = reference.mean_squared_error(h @ kernel, y)
+    # Sums of 20 numbers of size 1, and rounded scales of dropout.
+    np.testing.assert_allclose(
+        net.layers[1].parameters["kernel"], kernel - 0.5 * h.T @ gradient, 0, 1e-13
+    )
+
+
+def two_nets(rates: tuple[float, float], dtype: Any) -> tuple[Any, Any, np.ndarray]:
+    """A trained classic net, its inverted copy, and inputs."""
+    x = RNG.normal(size=(50, 7))
+    net = lm.Sequential(
+        [
+            lm.Dropout(rates[0], "classic"),
+            lm.Dense(11, "relu", bias_initializer="he_normal"),
+            lm.Dropout(rates[1], "classic"),
+            lm.Dense(5, "gelu"),
+            lm.Dropout(0.5),
+            lm.Dense(3, "softmax"),
+        ],
+        seed=3,
+        dtype=dtype,
+    )
+    net.fit(x, np.arange(50) % 3, epochs=3, verbose=0)
+    return net, net.convert_dropout("inverted"), x
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_converted_dropout_computes_the_same(dtype: Any) -> None:
+    for rates in [(0.5, 0.75), (0.3, 0.123), (0.0, 0.9)]:
+        net, inverted, x = two_nets(rates, dtype)
+        modes = [layer.mode for layer in inverted.layers[::2]]
+        assert modes == ["inverted"] * 3
+        keeps = [1 - round(rate * 65536) / 65536 for rate in rates]
+        for i, keep in zip((1, 3), keeps, strict=True):
+            for name, factor in (("kernel", keep), ("bias", 1)):
+                np.testing.assert_array_equal(
+                    inverted.layers[i].parameters[name],
+                    net.layers[i].parameters[name] * np.dtype(dtype).type(factor),
+                )
+        back = inverted.convert_dropout("classic")
+        assert [layer.mode for layer in back.layers[::2]] == ["classic"] * 3
+        exact = rates == (0.5, 0.75)
+        # Products of a few numbers of size 1, each rounded some times more or less.
+        error = 0 if exact else 50 * np.finfo(dtype).eps
+        for other in (inverted, back):
+            np.testing.assert_allclose(other.predict(x), net.predict(x), error, error)
+        for start, other in ((net, inverted), (inverted, back)):
+            a, b = copy.deepcopy(start), copy.deepcopy(other)
+            np.testing.assert_allclose(
+                a._forward(x.astype(dtype), training=True),
+                b._forward(x.astype(dtype), training=True),
+                error,
+                error,
+            )
+
+
+def test_conversion_leaves_the_net_and_starts_a_new_optimizer() -> None:
+    net, inverted, x = two_nets((0.5, 0.5), "float32")
+    before, start = net.parameters.copy(), inverted.parameters.copy()
+    inverted.fit(x, np.arange(50) % 3, batch_size=50, verbose=0)
+    np.testing.assert_array_equal(net.parameters, before)
+    # A first step of Adam goes as far as the rate, by every gradient far above epsilon.
+    steps = np.abs(inverted.parameters - start)
+    assert np.median(steps) == pytest.approx(1e-3, rel=1e-3)
+    assert net.layers[0].mode == "classic"
+    same = net.convert_dropout("inverted").convert_dropout("inverted")
+    again = net.convert_dropout("inverted")
+    np.testing.assert_array_equal(same.parameters, again.parameters)
+    alpha = lm.Sequential([lm.Dropout(0.5, "alpha"), lm.Dense(1)], seed=0)
+    alpha.build(2)
+    np.testing.assert_array_equal(
+        alpha.convert_dropout("classic").parameters, alpha.parameters
+    )
+
+
+@pytest.mark.parametrize(
+    ("layers", "mode", "message"),
+    [
+        ([lm.Dense(2), lm.Dropout(0.5, "classic")], "inverted", r"layers\[1\].*None"),
+        (
+            [lm.Dropout(0.5, "classic"), lm.Activation("relu"), lm.Dense(2)],
+            "inverted",
+            r"layers\[0\], Dropout\(0.5, 'classic'\), must come right before a Dense "
+            r".* got Activation",
+        ),
+        ([lm.Dropout(1), lm.Dense(2)], "classic", "must keep something"),
+        ([lm.Dense(2)], "alpha", "mode must be 'classic' or 'inverted', got 'alpha'"),
+    ],
+)
+def test_dropout_that_cannot_be_converted(layers: Any, mode: Any, message: str) -> None:
+    net = lm.Sequential(layers, seed=0)
+    with pytest.raises(RuntimeError, match="convert_dropout must come after"):
+        net.convert_dropout(mode)
+    net.build(4)
+    with pytest.raises(ValueError, match=message):
+        net.convert_dropout(mode)
+
+
 def test_standardize() -> None:
     x = RNG.normal(size=(100, 4)) * [1, 1e-3, 1e3, 0] + [0, 50, -1e6, 0.1]
     for dtype in ("float64", "float32"):
@@ -242,6 +362,9 @@ def test_copies_are_independent() -> None:
         (lambda: Dense("relu"), TypeError, "units must be .* got 'relu'"),
         (lambda: lm.Dense(3, l1=-1), ValueError, "l1 must be .* >= 0, got -1"),
         (lambda: lm.Dense(3, l2=np.inf), ValueError, "l2 must be .* got inf"),
+        (lambda: lm.Dense(3, max_norm=0), ValueError, "max_norm must be .* > 0, got 0"),
+        (lambda: lm.Dense(3, max_norm=np.inf), ValueError, "max_norm must be .* inf"),
+        (lambda: Dense(3, max_norm="3"), TypeError, "max_norm must be .* got '3'"),
         (lambda: lm.Dense(3, "rellu"), ValueError, "rellu.*softplus"),
         (lambda: lm.Activation("rellu"), ValueError, "rellu.*softplus"),
         (lambda: lm.Dropout(1.5), ValueError, r"rate must be .*\[0, 1\], got 1.5"),
@@ -374,6 +497,18 @@ def test_own_layers_train_wherever_they_stand() -> None:
     net = lm.Sequential([lm.Dense(3), Plain("no gradient"), lm.Dense(2)], seed=0)
     with pytest.raises(TypeError, match=r"Plain.*backward must return a gradient"):
         net.fit(x, y, verbose=0)
+
+
+def test_own_layers_draw_their_weights() -> None:
+    layer = Plain()
+    layer.build(4, "float64", seed=5, index=2)
+    drawn = [layer.draw("normal", (4, 3), number) for number in (0, 1)]
+    for number, weights in enumerate(drawn):
+        bits = lm.initializers.stream(lm.initializers.WEIGHTS, 2, number)
+        want = lm.initializers.normal((4, 3), "float64", seed=5, stream=bits)
+        np.testing.assert_array_equal(weights, want)
+    with pytest.raises(ValueError, match="unknown initializer 'x'"):
+        layer.draw("x", (4, 3))
 
 
 def test_a_build_that_fails_leaves_nothing_built() -> None:

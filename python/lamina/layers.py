@@ -69,7 +69,7 @@ class Layer:
     ...         self.gradients["factor"][...] = (dy * x).sum(axis=0)
     ...         return dy * self.parameters["factor"]
     >>> Scale().forward([[1.0, 2.0]])
-    array([[1., 2.]], dtype=float32)
+    array([[1., 2.]])
     >>> x = np.arange(12.0).reshape(6, 2) / 6
     >>> net = lm.Sequential([Scale(), lm.Dense(1)], seed=0)
     >>> history = net.fit(x, x.sum(axis=1), epochs=50, optimizer=lm.SGD(0.1), verbose=0)

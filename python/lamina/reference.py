@@ -499,7 +499,8 @@ def gaussian_noise(
     x = np.asarray(x, np.float64)
     words = random_words(x.size, seed, stream, offset).reshape(x.shape)
     quantile = np.vectorize(NormalDist().inv_cdf, otypes=[np.float64])
-    return x + stddev * quantile((words + 0.5) / 2.0**32)
+    normal: Array = quantile((words + 0.5) / 2.0**32)
+    return x + stddev * normal
 
 
 # Losses: each returns its mean and the gradient of that mean --------------------------
