@@ -233,9 +233,9 @@ DIGESTS = {
     "dropout": "0bad6d6258a25d61",
     "losses": "597a6ec1bf25ad6a",
     "optimizers": "0dc29fe9a36567b5",
-    "more optimizers": "",
-    "norms": "",
-    "schedules": "",
+    "more optimizers": "5d4b182e14605cb2",
+    "norms": "eeebb0aec9be327f",
+    "schedules": "2e24b48828f9bba3",
     "initializers": "408db6d5e7420d08",
     "training": "29480eab9bf17f4b",
 }

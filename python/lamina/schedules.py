@@ -119,7 +119,7 @@ class Exponential(Schedule):
 class Cosine(Schedule):
     """Half a cosine from `rate` down to `end` (Loshchilov & Hutter 2017).
 
-    With a warm-up, the first `warm_up` steps rise in equal parts to `rate`. After all `steps`, the rate
+    The first `warm_up` steps rise in equal parts to `rate`. After all `steps`, the rate
     stays at `end`.
 
     Parameters
