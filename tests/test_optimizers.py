@@ -36,18 +36,16 @@ DTYPES: list[Any] = [np.float32, np.float64]
 
 def oracle(rule: Any, w: np.ndarray, dw: np.ndarray, state: Any, t: int) -> Any:
     """The weights after a step; `state` of three arrays is changed."""
-    options: Any
     rate = rule.learning_rate
     if isinstance(rule, lm.SGD):
         w, state[0] = reference.sgd(w, dw, state[0], rate, rule.momentum, rule.nesterov)
     elif isinstance(rule, lm.RMSprop):
-        options = rule.rho, rule.momentum, rule.epsilon, rule.centered
+        options = [rule.rho, rule.momentum, rule.epsilon, rule.centered]
         w, *state[:3] = reference.rmsprop(w, dw, *state[:3], rate, *options)
     elif isinstance(rule, lm.Adagrad):
         w, state[0] = reference.adagrad(w, dw, state[0], rate, rule.epsilon)
     elif isinstance(rule, lm.Adam):
-        betas = rule.beta_1, rule.beta_2
-        options = rate, *betas, rule.epsilon
+        options = [rate, rule.beta_1, rule.beta_2, rule.epsilon]
         if isinstance(rule, lm.AdamW):
             w, *state[:2] = reference.adamw(
                 w, dw, *state[:2], t, *options, rule.weight_decay
@@ -55,7 +53,7 @@ def oracle(rule: Any, w: np.ndarray, dw: np.ndarray, state: Any, t: int) -> Any:
         else:
             w, *state[:2] = reference.adam(w, dw, *state[:2], t, *options)
     else:
-        options = rate, rule.beta_1, rule.beta_2, rule.weight_decay
+        options = [rate, rule.beta_1, rule.beta_2, rule.weight_decay]
         w, state[0] = reference.lion(w, dw, state[0], *options)
     return w
 

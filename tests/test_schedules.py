@@ -81,14 +81,7 @@ def test_in_a_fit() -> None:
         net = lm.Sequential([lm.Dense(1)], seed=0)
         for rate in rates:
             rule = None if rate is None else lm.SGD(rate)
-            net.fit(
-                x,
-                3 * x,
-                batch_size=8,
-                optimizer=rule,
-                loss="mean_squared_error",
-                verbose=0,
-            )
+            net.fit(x, 3 * x, batch_size=8, optimizer=rule, loss=mse, verbose=0)
         parameters.append(net.parameters)
     np.testing.assert_array_equal(parameters[0], parameters[1])
 

@@ -38,11 +38,11 @@ class Optimizer:
     ...
     ...     def update(self, weights, gradients, state, step):
     ...         state[0] = 0.9 * state[0] + gradients
-    ...         weights -= 0.01 / np.sqrt(step) * np.sign(state[0])
+    ...         weights -= 0.1 / np.sqrt(step) * np.sign(state[0])
     >>> x = np.linspace(-1, 1, 64).reshape(-1, 1)
     >>> net = lm.Sequential([lm.Dense(1)], seed=0)
     >>> history = net.fit(
-    ...     x, 3 * x, epochs=500, optimizer=SignMomentum(), loss="mean_squared_error",
+    ...     x, 3 * x, epochs=200, optimizer=SignMomentum(), loss="mean_squared_error",
     ...     verbose=0,
     ... )
     >>> net.predict([[0.5]]).round(1)
