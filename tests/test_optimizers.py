@@ -40,18 +40,17 @@ def oracle(rule: Any, w: np.ndarray, dw: np.ndarray, state: Any, t: int) -> Any:
     if isinstance(rule, lm.SGD):
         w, state[0] = reference.sgd(w, dw, state[0], rate, rule.momentum, rule.nesterov)
     elif isinstance(rule, lm.RMSprop):
-        options = [rule.rho, rule.momentum, rule.epsilon, rule.centered]
-        w, *state[:3] = reference.rmsprop(w, dw, *state[:3], rate, *options)
+        options = [rate, rule.rho, rule.momentum, rule.epsilon, rule.centered]
+        w, *state[:3] = reference.rmsprop(w, dw, *[*state, *options])
     elif isinstance(rule, lm.Adagrad):
         w, state[0] = reference.adagrad(w, dw, state[0], rate, rule.epsilon)
     elif isinstance(rule, lm.Adam):
-        options = [rate, rule.beta_1, rule.beta_2, rule.epsilon]
+        options = [t, rate, rule.beta_1, rule.beta_2, rule.epsilon]
         if isinstance(rule, lm.AdamW):
-            w, *state[:2] = reference.adamw(
-                w, dw, *state[:2], t, *options, rule.weight_decay
-            )
+            options = [*state[:2], *options, rule.weight_decay]
+            w, *state[:2] = reference.adamw(w, dw, *options)
         else:
-            w, *state[:2] = reference.adam(w, dw, *state[:2], t, *options)
+            w, *state[:2] = reference.adam(w, dw, *[*state[:2], *options])
     else:
         options = [rate, rule.beta_1, rule.beta_2, rule.weight_decay]
         w, state[0] = reference.lion(w, dw, state[0], *options)
@@ -625,7 +624,7 @@ def test_core_checks_its_arguments() -> None:
         ((core, a, a[:3], state, 0.1, 1), "dw must have 4 elements, got 3"),
         ((core, a, a, state[:1], 0.1, 1), "state must have 8 elements, got 4"),
         ((core, a, a, state, 0.1, 0), "step must be at least 1, got 0"),
-        ((core[:3], a, a, state, 0.1, 1), "core must have 9 parts, got 3"),
+        ((core[:3], a, a, state, 0.1, 1), "core must be a tuple of 9, got .*adam"),
         ((("muon", *core[1:]), a, a, state, 0.1, 1), "kind must be one of .*'muon'"),
     ]
     for arguments, message in cases:
