@@ -266,9 +266,9 @@ DIGESTS = {
     "losses": "05050e4406c41157",
     "loss options": "0df695fdb65f0528",
     "optimizers": "0dc29fe9a36567b5",
-    "more optimizers": "",
-    "norms": "",
-    "schedules": "",
+    "more optimizers": "5d4b182e14605cb2",
+    "norms": "eeebb0aec9be327f",
+    "schedules": "2e24b48828f9bba3",
     "initializers": "408db6d5e7420d08",
     "training": "29480eab9bf17f4b",
 }

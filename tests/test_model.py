@@ -608,9 +608,9 @@ WRONG: list[tuple[dict[str, Any], type[Exception], str]] = [
     (bad(batch_size=0), ValueError, "batch_size must be an integer >= 1, got 0"),
     (bad(batch_size=-8), ValueError, "batch_size must be .* got -8"),
     (
-        bad(optimizer="lion"),
+        bad(optimizer="muon"),
         ValueError,
-        "unknown optimizer 'lion'; known are adagrad, adam, adamw, lion, rmsprop, sgd",
+        "unknown optimizer 'muon'; known are adagrad, adam, adamw, lion, rmsprop, sgd",
     ),
     (bad(optimizer=3), TypeError, "unknown optimizer 3"),
     (bad(loss="hinge"), ValueError, "unknown loss 'hinge'; known are binary_cross"),

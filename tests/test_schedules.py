@@ -75,15 +75,15 @@ def test_many_steps() -> None:
 
 def test_in_a_fit() -> None:
     x = np.linspace(-1, 1, 64, dtype=np.float32).reshape(-1, 1)
-    parameters = []
+    parameters, mse = [], "mean_squared_error"
     # A factor that is exact: eight steps at 0.25, eight at 0.125, as two fits.
     for rates in ([Step(0.25, every=8, factor=0.5), None], [0.25, 0.125]):
         net = lm.Sequential([lm.Dense(1)], seed=0)
         for rate in rates:
             rule = None if rate is None else lm.SGD(rate)
-            net.fit(x, 3 * x, batch_size=8, optimizer=rule, loss="mse", verbose=0)
+            net.fit(x, 3 * x, batch_size=8, optimizer=rule, loss=mse, verbose=0)
         parameters.append(net.parameters)
-    np.testing.assert_array_equal(*parameters)
+    np.testing.assert_array_equal(parameters[0], parameters[1])
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@
 #include <pybind11/stl.h>
 
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "bindings/arrays.hpp"
@@ -13,14 +14,14 @@ namespace lamina {
 
 namespace {
 
-OptimizerKind optimizer_kind(const std::string& name) {
+OptimizerKind optimizer_kind(std::string_view name) {
   if (name == "sgd") return OptimizerKind::sgd;
   if (name == "rmsprop") return OptimizerKind::rmsprop;
   if (name == "adagrad") return OptimizerKind::adagrad;
   if (name == "adam") return OptimizerKind::adam;
   if (name == "lion") return OptimizerKind::lion;
   throw py::value_error("kind must be one of sgd, rmsprop, adagrad, adam, lion, got '" +
-                        name + "'");
+                        std::string(name) + "'");
 }
 
 std::size_t size_of(py::handle array) {
@@ -69,17 +70,26 @@ void py_limit_norms(py::handle kernel, double limit) {
 
 }  // namespace
 
+// By the C API: an update of a thousand parameters takes no longer than pybind11's
+// casts.
 OptimizerChoice optimizer_choice(py::handle core) {
-  const auto parts = py::cast<py::tuple>(core);
-  if (parts.size() != 9)
-    throw py::value_error("core must have 9 parts, got " +
-                          std::to_string(parts.size()));
-  const auto number = [&](std::size_t i) { return parts[i].cast<double>(); };
-  return {.kind = optimizer_kind(parts[0].cast<std::string>()),
+  constexpr Py_ssize_t count = 9;
+  if (!PyTuple_Check(core.ptr()) || PyTuple_GET_SIZE(core.ptr()) != count)
+    throw py::value_error("core must be a tuple of 9, got " +
+                          std::string(py::repr(core)));
+  const auto part = [&](Py_ssize_t i) { return PyTuple_GET_ITEM(core.ptr(), i); };
+  const auto number = [&](Py_ssize_t i) {
+    const double value = PyFloat_AsDouble(part(i));
+    if (value == -1 && PyErr_Occurred()) throw py::error_already_set();
+    return value;
+  };
+  const char* kind = PyUnicode_AsUTF8(part(0));
+  if (!kind) throw py::error_already_set();
+  return {.kind = optimizer_kind(kind),
           .first = number(1),
           .second = number(2),
           .epsilon = number(3),
-          .variant = parts[4].cast<bool>(),
+          .variant = part(4) == Py_True,
           .weight_decay = number(5),
           .clip_value = number(6),
           .clip_norm = number(7),

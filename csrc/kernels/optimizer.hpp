@@ -36,14 +36,14 @@ template <class T>
 [[gnu::flatten]] void sgd(T* w, const T* dw, T* v, std::size_t n, double rate,
                           double momentum, bool nesterov) {
   using V = Vec<T>;
+  const V back = V(-rate), kept = V(momentum);
+  if (!v)
+    return for_vectors<T>(
+        n, [=](auto load, auto store) { store(fma(back, load(dw), load(w)), w); });
   for_vectors<T>(n, [=](auto load, auto store) {
-    V step = load(dw);
-    if (v) {
-      const V velocity = fma(V(momentum), load(v), step);
-      store(velocity, v);
-      step = nesterov ? fma(V(momentum), velocity, step) : velocity;
-    }
-    store(fma(V(-rate), step, load(w)), w);
+    const V g = load(dw), velocity = fma(kept, load(v), g);
+    store(velocity, v);
+    store(fma(back, nesterov ? fma(kept, velocity, g) : velocity, load(w)), w);
   });
 }
 

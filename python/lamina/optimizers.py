@@ -38,11 +38,12 @@ class Optimizer:
     ...
     ...     def update(self, weights, gradients, state, step):
     ...         state[0] = 0.9 * state[0] + gradients
-    ...         weights -= 0.01 / np.sqrt(step) * np.sign(state[0])
+    ...         weights -= 0.1 / np.sqrt(step) * np.sign(state[0])
     >>> x = np.linspace(-1, 1, 64).reshape(-1, 1)
     >>> net = lm.Sequential([lm.Dense(1)], seed=0)
     >>> history = net.fit(
-    ...     x, 3 * x, epochs=500, optimizer=SignMomentum(), loss="mse", verbose=0
+    ...     x, 3 * x, epochs=200, optimizer=SignMomentum(), loss="mean_squared_error",
+    ...     verbose=0,
     ... )
     >>> net.predict([[0.5]]).round(1)
     array([[1.5]], dtype=float32)
@@ -79,6 +80,9 @@ class Optimizer:
         raise NotImplementedError
 
 
+_LIMITS = "clip_value", "clip_norm", "global_clip_norm"
+
+
 @dataclasses.dataclass(frozen=True, repr=False)
 class _Rule(Optimizer):
     """A rule of the compiled part: its rate, and how gradients are limited."""
@@ -92,19 +96,16 @@ class _Rule(Optimizer):
     def __post_init__(self) -> None:
         if not isinstance(self.learning_rate, Schedule):
             _checks.positive("learning_rate", self.learning_rate)
-        for name in ("clip_value", "clip_norm", "global_clip_norm"):
+        for name in _LIMITS:
             if getattr(self, name) is not None:
                 _checks.positive(name, getattr(self, name))
 
     def __repr__(self) -> str:
         """As it is written; limits of gradients only where there are any."""
-        fields = sorted(dataclasses.fields(self), key=lambda field: field.kw_only)
-        shown = [(f.name, getattr(self, f.name), f.kw_only) for f in fields]
-        inside = [
-            f"{name}={value!r}"
-            for name, value, last in shown
-            if not last or value is not None
-        ]
+        values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        limits = {name: values.pop(name) for name in _LIMITS}
+        values |= {name: limit for name, limit in limits.items() if limit is not None}
+        inside = [f"{name}={value!r}" for name, value in values.items()]
         return f"{type(self).__name__}({', '.join(inside)})"
 
     def _describe(
@@ -117,7 +118,7 @@ class _Rule(Optimizer):
         weight_decay: float = 0.0,
     ) -> OptimizerCore:
         """What csrc/ops/optimizers.hpp calls an OptimizerChoice."""
-        limits = self.clip_value, self.clip_norm, self.global_clip_norm
+        limits = [getattr(self, name) for name in _LIMITS]
         value, norm, total = (np.inf if x is None else float(x) for x in limits)
         numbers = float(first), float(second), float(epsilon)
         return kind, *numbers, bool(variant), float(weight_decay), value, norm, total
