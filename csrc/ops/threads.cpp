@@ -115,6 +115,9 @@ Parts parts_of(std::size_t units, double cycles, std::size_t workers) {
   return {units, static_cast<std::size_t>(std::clamp(wanted, 1.0, most))};
 }
 
+class Pool;
+thread_local Pool* polling = nullptr;  // whose call this thread has left for a poll
+
 // The helpers live as long as the process; the object is never destroyed.
 class Pool {
  public:
@@ -137,7 +140,27 @@ class Pool {
     return shared;
   }
 
+  // Around a fork in a poll, which is one by the handler of a signal: helpers finish
+  // the parts that they hold and get no others, so that the child, where they are not,
+  // can do the rest alone.
+  void hold() {
+    held_.word = ticket_.exchange(0, std::memory_order_acq_rel);
+    const std::size_t theirs =
+        parts_count_.load(std::memory_order_relaxed) - held_.back();
+    while (done_.load(std::memory_order_acquire) != theirs) std::this_thread::yield();
+  }
+  void let_go() {
+    const Ticket next = Ticket::of(held_.number() + 1, held_.front(), held_.back());
+    ticket_.store(next.word, std::memory_order_seq_cst);
+    ring();
+  }
+
  private:
+  void ring() {
+    bell_.fetch_add(1, std::memory_order_seq_cst);
+    bell_.notify_all();
+  }
+
   void make_helpers(std::size_t wanted, Time now) {
     if (made_ >= wanted || now < retry_) return;
     // Signals are for the threads of the program.
@@ -195,15 +218,18 @@ class Pool {
     if (wake && sleeping_.load(std::memory_order_seq_cst) > 0 &&
         began - rang_ > coming) {
       rang_ = began;
-      bell_.fetch_add(1, std::memory_order_seq_cst);
-      bell_.notify_all();
+      ring();
     }
     bool stopped = false;
     for (;;) {
       ticket.word = ticket_.load(std::memory_order_acquire);
       if (!ticket.open()) break;
       const std::size_t i = ticket.front();
-      stopped = stopped || (i > 0 && interrupted());
+      if (!stopped && i > 0) {
+        polling = this;
+        stopped = interrupted();
+        polling = nullptr;
+      }
       const Ticket next = Ticket::of(
           ticket.number(), stopped ? ticket.back() : ticket.front() + 1, ticket.back());
       if (!ticket_.compare_exchange_strong(ticket.word, next.word,
@@ -281,6 +307,7 @@ class Pool {
   std::atomic<std::size_t> parts_units_{0}, parts_count_{1}, helpers_{0};
   std::atomic<pool::Call*> call_{nullptr};
   std::atomic<const void*> work_{nullptr};
+  Ticket held_{};
 
   alignas(64) std::atomic<std::size_t> done_{0};  // parts, by helpers
 
@@ -288,13 +315,23 @@ class Pool {
   std::atomic<std::size_t> sleeping_{0};
 };
 
-// A fork leaves its child without helpers: it makes a pool of its own.
+// A fork leaves its child without helpers: it makes a pool of its own, after a call
+// that it was born in.
 std::atomic<Pool*> the_pool{nullptr};
 
 Pool& get_pool() {
   if (Pool* pool = the_pool.load(std::memory_order_acquire)) return *pool;
   [[maybe_unused]] static const int registered = pthread_atfork(
-      nullptr, nullptr, [] { the_pool.store(nullptr, std::memory_order_relaxed); });
+      [] {
+        if (polling) polling->hold();
+      },
+      [] {
+        if (polling) polling->let_go();
+      },
+      [] {
+        if (polling) polling->let_go();
+        the_pool.store(nullptr, std::memory_order_relaxed);
+      });
   Pool* const made = new Pool;
   Pool* other = nullptr;
   if (the_pool.compare_exchange_strong(other, made)) return *made;
