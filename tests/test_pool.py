@@ -266,7 +266,8 @@ def work(size):
     return counts, bool(right and (lm.matmul(x, x) == size).all())
 expected = [([1, lm.get_num_threads()], True)] * 6
 assert work(300) == expected[0]
-print(joblib.Parallel(2, backend="loky")(map(joblib.delayed(work), [300] * 6)) == expected)
+run = joblib.Parallel(2, backend="loky")
+print(run(map(joblib.delayed(work), [300] * 6)) == expected)
 """
     assert script(text) == "True"
 
@@ -340,7 +341,8 @@ lm.set_num_threads(1)
 def size():
     return int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
 def allow(limit):
-    subprocess.run(["prlimit", f"--pid={{os.getpid()}}", f"--as={{limit}}:"], check=True)
+    process = f"--pid={{os.getpid()}}"
+    subprocess.run(["prlimit", process, f"--as={{limit}}:"], check=True)
 def call():
     return {expression}
 at_first = size()
