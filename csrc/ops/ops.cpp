@@ -93,7 +93,9 @@ class Parts {
         by_columns_(product.cols >= 2 * panel),
         units_(by_columns_ ? product.cols / panel : product.rows / block) {
     if (units_ == 0) units_ = 1;
-    const auto size = static_cast<double>(product.rows * product.cols * product.depth);
+    const double size = static_cast<double>(product.rows) *
+                        static_cast<double>(product.cols) *
+                        static_cast<double>(product.depth);
     cycles_ = cycles_of<T>(size / 16) / static_cast<double>(units_);
     workers_ = workers_for(units_, cycles_);
     // Smaller products may need more: every size that a part can have is asked for.
