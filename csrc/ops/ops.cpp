@@ -159,7 +159,7 @@ void column_sums(const Kernels<T>& k, const T* x, std::size_t rows, std::size_t 
                  T* sums) {
   constexpr std::size_t unit = 64;  // four of the widest vectors of float
   const std::size_t units = cols < unit ? 1 : cols / unit;
-  const double cycles = cycles_of<T>(0.07 * static_cast<double>(rows * unit));
+  const double cycles = cycles_of<T>(0.15 * static_cast<double>(rows * unit));
   parallel(units, cycles, workers_for(units, cycles),
            [&](std::size_t first, std::size_t count, std::size_t) {
              const std::size_t begin = first * unit;
