@@ -1,5 +1,7 @@
 """matmul, dense and dense_backward against the oracle."""
 
+import contextlib
+import mmap
 from typing import Any
 
 import numpy as np
@@ -207,15 +209,95 @@ def test_layouts_of_dense_and_its_outputs() -> None:
         np.testing.assert_array_equal(got, want)
 
 
-def test_outputs_may_share_memory_with_inputs() -> None:
-    x, kernel, bias, _ = data((8, 8, 8), np.float32)
-    want = lm.dense(x, kernel, bias, "relu")
-    inside = x.copy()
-    assert lm.dense(inside, kernel, bias, "relu", out=inside) is inside
-    np.testing.assert_array_equal(inside, want)
-    inside = kernel.copy()
-    lm.matmul(x, inside, out=inside.T)
-    np.testing.assert_array_equal(inside.T, lm.matmul(x, kernel))
+N = 9
+SIZE = N * N
+
+
+def places(memory: np.ndarray) -> dict[str, np.ndarray]:
+    """Matrices that share memory with the one at memory[SIZE:], none of them alike."""
+    middle = memory[SIZE : 2 * SIZE].reshape(N, N)
+    return {
+        "itself": middle,
+        "transposed": middle.T,
+        "reversed": middle[::-1, ::-1],
+        "an element later": memory[SIZE + 1 : 2 * SIZE + 1].reshape(N, N),
+        "five rows earlier": memory[SIZE - 5 * N : 2 * SIZE - 5 * N].reshape(N, N),
+        "every second element": memory[: 2 * SIZE : 2].reshape(N, N),
+        "rows apart": memory.reshape(2 * N, 2 * N)[3 : 3 + N, :N],
+    }
+
+
+def gradients(place: int) -> Any:
+    def call(dy: Any, x: Any, kernel: Any, saved: Any, out: Any) -> Any:
+        outs: list[Any] = [None, None, None]
+        outs[place] = out[1] if place == 2 and out is not None else out
+        return lm.dense_backward(dy, x, kernel, saved, "gelu", out=tuple(outs))
+
+    return call
+
+
+WRITERS: dict[str, Any] = {
+    "matmul": lambda a, b, out: [lm.matmul(a, b, out=out)],
+    "dense": lambda x, k, b, out: lm.dense(
+        x, k, b[2], "gelu", dropout=0.25, seed=1, return_saved=True, out=out
+    ),
+    "dx": gradients(0),
+    "dkernel": gradients(1),
+    "dbias": gradients(2),
+    "dropout": lambda x, out: [lm.dropout(x, 0.5, seed=3, out=out)],
+    "dropout_backward": lambda dy, out: [lm.dropout_backward(dy, 0.5, seed=3, out=out)],
+}
+
+
+@pytest.mark.parametrize("writer", WRITERS)
+def test_out_may_share_memory_with_any_input(writer: str) -> None:
+    call = WRITERS[writer]
+    rng = np.random.default_rng(5)
+    count = call.__code__.co_argcount - 1
+    inputs = [rng.normal(size=(N, N)).astype(np.float32) for _ in range(count)]
+    want = call(*inputs, None)
+    for i in range(count):
+        for place in places(np.zeros(4 * SIZE)):
+            memory = np.zeros(4 * SIZE, np.float32)
+            shared = list(inputs)
+            shared[i] = memory[SIZE : 2 * SIZE].reshape(N, N)
+            shared[i][:] = inputs[i]
+            got = call(*shared, places(memory)[place])
+            for ours, theirs in zip(got, want, strict=True):
+                np.testing.assert_array_equal(ours, theirs, f"{i} {place}")
+
+
+def test_more_elements_than_32_bits_count() -> None:
+    """Matrices of 16 GiB, all zero but for some elements: they take no memory, since
+    pages that nobody wrote to are one and the same."""
+    size = 2**32 + 64
+    anonymous = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
+    no_reserve = 0x4000  # MAP_NORESERVE of Linux
+    try:
+        pages = mmap.mmap(-1, 4 * size, flags=anonymous | no_reserve)
+    except OSError as error:
+        pytest.skip(f"this system promises no more memory than it has: {error}")
+    with contextlib.suppress(OSError):  # a few seconds, not a part of one
+        pages.madvise(mmap.MADV_HUGEPAGE)
+    x = np.frombuffer(pages, np.float32)
+    far = np.array([5, 2**31 - 1, 2**31 + 1, 2**32 - 1, 2**32 + 1, size - 1])
+    places = np.unique([far, far // 16])
+    x[places] = values = np.arange(1, 1 + len(places))
+    # As long as that,
+    assert lm.matmul(x[None, :], x[:, None]) == (values**2).sum()
+    # as far apart,
+    rows = x.reshape(8, -1)[:, -3:]
+    np.testing.assert_array_equal(lm.matmul(rows, rows.T), rows @ rows.T)
+    np.testing.assert_array_equal(lm.matmul(rows.T, rows), rows.T @ rows)
+    # and as many rows.
+    dy = x.reshape(-1, 16)
+    _, dkernel, dbias = lm.dense_backward(
+        dy, x[: len(dy), None], np.ones((1, 16), np.float32), dy, input_gradient=False
+    )
+    for found, terms in [(dbias, values), (dkernel[0], values * x[places // 16])]:
+        want = np.bincount(places % 16, terms, 16)
+        np.testing.assert_array_equal(found, want)
+        assert want.any()
 
 
 def test_mixed_and_integer_dtypes() -> None:
@@ -291,9 +373,22 @@ def test_empty_views_with_any_strides() -> None:
 def test_outputs_must_not_overlap_each_other() -> None:
     x, kernel, _, dy = data((3, 3, 3), np.float32)
     buffer = np.zeros(12, np.float32)
-    with pytest.raises(ValueError, match="out must not overlap"):
-        out = buffer[:9].reshape(3, 3), None, buffer[:3]
-        lm.dense_backward(dy, x, kernel, dy, out=out)
+    square = np.zeros((3, 8), np.float32)
+    for out in [
+        (buffer[:9].reshape(3, 3), None, buffer[:3]),
+        # Temporaries stand for these, which are not contiguous, and for inputs.
+        (square[:, :3], square[:, 2:5], None),
+        (None, square[:, ::2][:, 1:], square[:, 4]),
+        (x, x, None),
+    ]:
+        with pytest.raises(ValueError, match="out must not overlap"):
+            lm.dense_backward(dy, x, kernel, dy, out=out)
+    # Columns beside each other do not.
+    out = square[:, :3], square[:, 3:6], square[:, 6]
+    want = lm.dense_backward(dy, x, kernel, dy)
+    lm.dense_backward(dy, x, kernel, dy, out=out)
+    for ours, theirs in zip(out, want, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
 
 
 def test_dropout_that_cannot_be_differentiated_is_refused() -> None:

@@ -109,7 +109,10 @@ def layers(dtype: Any) -> list[Any]:
     dropout: Any = {"dropout": 0.25, "seed": 5, "offset": 3}
     for name in ("identity", "gelu", "softmax", "log_softmax"):
         y, kept = lm.dense(x, kernel, bias, name, return_saved=True, **dropout)
-        found += [y, *lm.dense_backward(dy, x, kernel, kept, name, **dropout)]
+        found += [y, kept, *lm.dense_backward(dy, x, kernel, kept, name, **dropout)]
+    # Little but column sums.
+    tall = numbers(5000, 210, dtype=dtype)
+    found.append(lm.dense_backward(tall, tall[:, :1], tall[:1], tall)[2])
     return found
 
 
@@ -216,6 +219,29 @@ print("done")
     assert script(MULTIPLY + text) == "done"
 
 
+@pytest.mark.parametrize("count", [1, 4])
+def test_fork_in_a_signal_handler(count: int) -> None:
+    """In the middle of a product: parent and child both finish it."""
+    text = f"""
+import os, signal
+lm.set_num_threads({count})
+long = np.ones((4000, 4000), np.float32)
+y = np.full_like(long, np.nan)
+def fork(*_):
+    global child
+    print("unfinished:", np.isnan(y).any(), flush=True)
+    child = os.fork()
+signal.signal(signal.SIGALRM, fork)
+signal.setitimer(signal.ITIMER_REAL, 0.05)
+lm.matmul(long, long, out=y)
+right = (y == 4000).all() and multiply() and multiply()
+if child == 0:
+    os._exit(0 if right else 1)
+print(right, os.waitpid(child, 0)[1])
+"""
+    assert script(MULTIPLY + text) == "unfinished: True\nTrue 0"
+
+
 def product_of_ones(size: int) -> float:
     x = np.ones((size, size), np.float32)
     return float(lm.matmul(x, x).min())
@@ -226,6 +252,25 @@ def test_processes_of_a_pool(method: str) -> None:
     assert product_of_ones(300) == 300
     with ProcessPoolExecutor(2, get_context(method)) as pool:
         assert list(pool.map(product_of_ones, [300] * 6)) == [300.0] * 6
+
+
+def test_workers_of_joblib() -> None:
+    text = """
+import joblib
+from threadpoolctl import threadpool_limits
+def work(size):
+    x = np.ones((size, size), np.float32)
+    with threadpool_limits(1):
+        counts = [lm.get_num_threads()]
+        right = (lm.matmul(x, x) == size).all()
+    counts.append(lm.get_num_threads())
+    return counts, bool(right and (lm.matmul(x, x) == size).all())
+expected = [([1, lm.get_num_threads()], True)] * 6
+assert work(300) == expected[0]
+run = joblib.Parallel(2, backend="loky")
+print(run(map(joblib.delayed(work), [300] * 6)) == expected)
+"""
+    assert script(text) == "True"
 
 
 def test_exit_while_helpers_wait() -> None:
@@ -266,8 +311,60 @@ assert (lm.matmul(small, small) == 300).all()
     assert script(text) == "stopped True"
 
 
-def test_memory_that_is_not_there() -> None:
+# Each with the number of blocks of memory that it needs.
+HUNGRY = {
+    "matmul": ("lm.matmul(x, k)", 1),
+    "conversion": ("lm.matmul(half, x)", 1),
+    "dense": ("lm.dense(x, k, activation='gelu')", 1),
+    "saved": ("lm.dense(x, k, dropout=0.5, seed=1, return_saved=True)", 2),
+    "dense_backward": ("lm.dense_backward(a, x, k, a, 'relu')", 1),
+    "dropout": ("lm.dropout(a, 0.5)", 1),
+    "softmax": ("lm.softmax(a)", 1),
+    "predict": ("net.predict(x, batch_size=4096)", 1),
+    "fit": ("net.fit(x, a, batch_size=4096, **options)", 1),
+}
+
+
+@pytest.mark.parametrize("call", HUNGRY)
+def test_memory_that_is_not_there(call: str) -> None:
     """MemoryError, and nothing kept: the next call finds what it needs."""
+    expression, blocks = HUNGRY[call]
+    text = f"""
+import resource, subprocess, os
+a = np.zeros((4096, 4096), np.float32)  # a block: more than any heap keeps
+half = np.zeros(a.shape, np.float16)
+x, k = np.ones((4096, 2), np.float32), np.ones((2, 4096), np.float32)
+net = lm.Sequential([lm.Dense(4096, activation="tanh")])
+options = {{"loss": "mean_squared_error", "epochs": 1, "verbose": 0}}
+net.fit(x[:8], a[:8], **options)
+before = net.parameters.copy()
+lm.set_num_threads(1)
+def size():
+    return int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+def allow(limit):
+    process = f"--pid={{os.getpid()}}"
+    subprocess.run(["prlimit", process, f"--as={{limit}}:"], check=True)
+def call():
+    return {expression}
+at_first = size()
+for blocks in range({blocks}):
+    for _ in range(2):
+        allow(at_first + (blocks << 26) + (1 << 25))
+        try:
+            call()
+        except MemoryError:
+            print("none", end=" ")
+        print(size() - at_first >> 26)
+allow("unlimited")
+assert (net.parameters == before).all()
+call()
+"""
+    expected = ["none 0"] * (2 * blocks)
+    assert script(text, OPENBLAS_NUM_THREADS="1").splitlines() == expected
+
+
+def test_memory_for_packing_that_is_not_there() -> None:
+    """Which is a small block, kept from call to call."""
     text = """
 import resource, subprocess, os
 a = np.ones((1024, 8192), np.float32)

@@ -31,6 +31,9 @@ skipped=(
   --deselect tests/test_activations.py::test_strided_softmax_without_memory_raises
   --deselect tests/test_pool.py::test_no_threads_to_be_had
   --deselect tests/test_pool.py::test_memory_that_is_not_there
+  --deselect tests/test_pool.py::test_memory_for_packing_that_is_not_there
+  # Sanitizers keep books of all memory that is read.
+  --deselect tests/test_dense.py::test_more_elements_than_32_bits_count
   # Speeds.
   --ignore tests/test_bench.py
   --ignore tests/test_examples.py
@@ -49,6 +52,7 @@ case $name in
     skipped+=(
       # It does not follow the threads of a process with several into a fork.
       --deselect tests/test_pool.py::test_children_of_a_fork_have_threads_of_their_own
+      --deselect tests/test_pool.py::test_fork_in_a_signal_handler
       --deselect tests/test_pool.py::test_processes_of_a_pool
     )
     ;;

@@ -199,7 +199,13 @@ py::object Output::result() {
 }
 
 bool Output::overlaps(const Output& other) const {
-  return overlap(target(), other.target());
+  if (!out_ || !other.out_) return false;
+  if (!overlap(reinterpret_cast<PyArrayObject*>(out_.ptr()),
+               reinterpret_cast<PyArrayObject*>(other.out_.ptr())))
+    return false;
+  // Columns of one matrix lie between each other and share nothing.
+  const auto shares = py::module_::import("numpy").attr("shares_memory");
+  return shares(out_, other.out_).cast<bool>();
 }
 
 bool is_double_array(const char* name, py::handle value) {

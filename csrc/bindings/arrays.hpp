@@ -92,6 +92,7 @@ class Output {
   }
   // The finished array.
   py::object result();
+  // Whether both are the caller's and share memory.
   bool overlaps(const Output& other) const;
 
  private:

@@ -284,21 +284,28 @@ struct Parts {
 
 // ---------------------------------------------------------------- column sums
 
+// Adds rows to sums, or to zero if they are the first.
 template <class T, std::size_t vectors, bool ragged>
-LAMINA_INLINE void sum_panel(const T* x, std::size_t rows, std::size_t stride, T* sums,
-                             std::size_t last) {
+LAMINA_INLINE void sum_panel(const T* x, std::size_t rows, std::size_t stride,
+                             bool first, T* sums, std::size_t last) {
   using V = Vec<T>;
+  const auto load = [=](const T* from) {
+    return ragged ? V::load_first(from, last) : V::load(from);
+  };
   V sum[vectors];
+  repeat<vectors>([&](std::size_t v) __attribute__((always_inline)) {
+    sum[v] = first ? V(0.0) : load(sums + v * V::lanes);
+  });
   for (std::size_t i = 0; i < rows; ++i, x += stride)
-    for (std::size_t v = 0; v < vectors; ++v)
-      sum[v] = sum[v] + (ragged ? V::load_first(x + v * V::lanes, last)
-                                : V::load(x + v * V::lanes));
-  for (std::size_t v = 0; v < vectors; ++v) {
+    repeat<vectors>([&](std::size_t v) __attribute__((always_inline)) {
+      sum[v] = sum[v] + load(x + v * V::lanes);
+    });
+  repeat<vectors>([&](std::size_t v) __attribute__((always_inline)) {
     if (ragged)
       sum[v].store_first(sums + v * V::lanes, last);
     else
       sum[v].store(sums + v * V::lanes);
-  }
+  });
 }
 
 }  // namespace matrix_product
@@ -338,18 +345,30 @@ void gemm(const Product<T>& product) {
   }
 }
 
-// sums[j] = sum over the contiguous rows of x[i, j], rows added in order. Four vectors
-// side by side: three times as fast as one at 1024 columns.
+// Four vectors side by side, since each addition waits for the one before, and eight
+// rows at a time: 1.1 -> 0.2 ns for an element from memory at (4096,4096), 16 rows lose
+// half within L2.
 template <class T>
-void column_sums(const T* x, std::size_t rows, std::size_t cols, T* sums) {
+void column_sums(const T* x, std::size_t rows, std::size_t cols, std::size_t row_stride,
+                 T* sums) {
   using V = Vec<T>;
-  std::size_t j = 0;
-  for (; j + 4 * V::lanes <= cols; j += 4 * V::lanes)
-    matrix_product::sum_panel<T, 4, false>(x + j, rows, cols, sums + j, 0);
-  for (; j + V::lanes <= cols; j += V::lanes)
-    matrix_product::sum_panel<T, 1, false>(x + j, rows, cols, sums + j, 0);
-  if (j < cols)
-    matrix_product::sum_panel<T, 1, true>(x + j, rows, cols, sums + j, cols - j);
+  constexpr std::size_t block = 8;
+  std::size_t row = 0;
+  do {
+    const std::size_t count = smaller(rows - row, block);
+    const T* from = x + row * row_stride;
+    std::size_t j = 0;
+    for (; j + 4 * V::lanes <= cols; j += 4 * V::lanes)
+      matrix_product::sum_panel<T, 4, false>(from + j, count, row_stride, row == 0,
+                                             sums + j, 0);
+    for (; j + V::lanes <= cols; j += V::lanes)
+      matrix_product::sum_panel<T, 1, false>(from + j, count, row_stride, row == 0,
+                                             sums + j, 0);
+    if (j < cols)
+      matrix_product::sum_panel<T, 1, true>(from + j, count, row_stride, row == 0,
+                                            sums + j, cols - j);
+    row += count;
+  } while (row < rows);
 }
 
 }  // namespace lamina::LAMINA_TARGET

@@ -121,7 +121,8 @@ struct Kernels {
   void (*gemm)(const Product<T>&);
   std::size_t (*gemm_scratch)(const Product<T>&);  // elements; reads sizes and strides
   // sums[j] = sum over rows of x[i, j], rows added in order
-  void (*column_sums)(const T* x, std::size_t rows, std::size_t cols, T* sums);
+  void (*column_sums)(const T* x, std::size_t rows, std::size_t cols,
+                      std::size_t row_stride, T* sums);
 
   // y = x / keep where kept, 0 where dropped, by `scale` = 1 / keep (1 in classic mode)
   void (*dropout)(const T* x, T* y, std::size_t n, const DropoutBits&,

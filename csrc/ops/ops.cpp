@@ -93,7 +93,9 @@ class Parts {
         by_columns_(product.cols >= 2 * panel),
         units_(by_columns_ ? product.cols / panel : product.rows / block) {
     if (units_ == 0) units_ = 1;
-    const auto size = static_cast<double>(product.rows * product.cols * product.depth);
+    const double size = static_cast<double>(product.rows) *
+                        static_cast<double>(product.cols) *
+                        static_cast<double>(product.depth);
     cycles_ = cycles_of<T>(size / 16) / static_cast<double>(units_);
     workers_ = workers_for(units_, cycles_);
     // Smaller products may need more: every size that a part can have is asked for.
@@ -150,6 +152,22 @@ class Parts {
   std::size_t units_, workers_, whole_, part_ = 0;
   double cycles_;
 };
+
+// Parts are of columns, since each sum is one chain.
+template <class T>
+void column_sums(const Kernels<T>& k, const T* x, std::size_t rows, std::size_t cols,
+                 T* sums) {
+  constexpr std::size_t unit = 64;  // four of the widest vectors of float
+  const std::size_t units = cols < unit ? 1 : cols / unit;
+  const double cycles = cycles_of<T>(0.15 * static_cast<double>(rows * unit));
+  parallel(units, cycles, workers_for(units, cycles),
+           [&](std::size_t first, std::size_t count, std::size_t) {
+             const std::size_t begin = first * unit;
+             const std::size_t end =
+                 first + count == units ? cols : begin + count * unit;
+             k.column_sums(x + begin, rows, end - begin, cols, sums + begin);
+           });
+}
 
 // One call stays with the table that it began with: another thread may choose another.
 template <class T>
@@ -281,28 +299,34 @@ void dense(const Matrix<T>& x, const Matrix<T>& kernel, const T* bias,
            T* saved) {
   const Kernels<T>& k = kernels<T>();
   const std::size_t rows = x.rows, cols = kernel.cols;
-  multiply(k, x, kernel, y);
   const bool by_row = activation.kind != ActivationChoice::Kind::elementwise;
   const auto parameter = static_cast<T>(activation.parameter);
   const bool input_saved =
       saved && !by_row &&
       !saves_output(Activations::infos[activation.index], parameter);
   const std::size_t index = by_row ? 0 : activation.index;  // 0: identity
+  // The activation's output, which is either saved or dropped out in place.
+  T* const z = dropout && saved && !input_saved ? saved : y;
+  multiply(k, x, kernel, z);
   const double cycles =
       cycles_of<T>(0.2 + Activations::infos[index].cycles) * static_cast<double>(cols);
   parallel(rows, cycles, workers_for(rows, cycles),
            [&](std::size_t first, std::size_t count, std::size_t) {
              const std::size_t at = first * cols;
-             k.elementwise[index].epilogue(y + at, bias,
+             k.elementwise[index].epilogue(z + at, bias,
                                            input_saved ? saved + at : nullptr, count,
                                            cols, parameter);
            });
   if (by_row)
-    activate_rows<T>(k, Pass::forward, row_index(activation), y, nullptr, y, rows,
+    activate_rows<T>(k, Pass::forward, row_index(activation), z, nullptr, z, rows,
                      cols);
-  if (saved && !input_saved && saved != y)
-    std::memcpy(saved, y, rows * cols * sizeof(T));
-  if (dropout) lamina::dropout(k, y, y, rows * cols, dropout->bits, dropout->values);
+  if (dropout)
+    lamina::dropout(k, z, y, rows * cols, dropout->bits, dropout->values);
+  else if (saved && !input_saved && saved != y)
+    parallel_elements(rows * cols, cycles_of<T>(0.07),
+                      [&](std::size_t first, std::size_t count) {
+                        std::memcpy(saved + first, y + first, count * sizeof(T));
+                      });
 }
 
 template <class T>
@@ -344,7 +368,7 @@ void dense_backward(const T* dy, const Matrix<T>& x, const Matrix<T>& kernel,
     kernel_gradient.product.b = dz;
     kernel_gradient.run(memory + dz_count);
   }
-  if (dbias) k.column_sums(dz, rows, cols, dbias);
+  if (dbias) column_sums(k, dz, rows, cols, dbias);
 }
 
 #define LAMINA_INSTANTIATE(T)                                                          \

@@ -34,27 +34,44 @@ using std::chrono::milliseconds;
 // costs 5 to 18 us (the larger ones in a virtual machine, whose idle processors are not
 // there).
 constexpr double worth_waking = 1e6;
-constexpr double smallest_part = 5e3;
-constexpr double longest_part = 0.5e9;  // for an interrupt to be heard
-constexpr std::size_t parts_each =
-    4;  // of a thread; 8 gain nothing, 2 lose on a busy core
 
-// A helper waits so long for the next call before it sleeps. OpenBLAS's threads spin
-// for 0.1 s, and take the time from whoever has work.
+// In cycles. Whoever takes a part waits for a cache line from another core: 0.13 us, a
+// tenth of the smallest part.
+constexpr double smallest_part = 5e3;
+
+// In cycles: an interrupt is heard between parts, after 0.15 s at most.
+constexpr double longest_part = 0.5e9;
+
+// Of a thread; 8 gain nothing, 2 lose on a busy core.
+constexpr std::size_t parts_each = 4;
+
+// A helper waits so long for the next call before it sleeps: about what it takes to
+// wake it, so that waiting in vain costs no more than waking would have. Between the
+// calls of a loop over layers lie 1 to 50 us. OpenBLAS's threads spin for 0.1 s, and
+// take the time from whoever has work.
 constexpr auto spin = microseconds(60);
 
-// Helpers that were called may still be on their way for so long: they are not called
-// again.
+// Helpers that were called may still be on their way for so long (see worth_waking):
+// they are not called again.
 constexpr auto coming = microseconds(300);
 
-// Whoever waits longer than this for a helper's last part waits for a processor that
-// someone else has: calls stay alone for a while, each time that happens for twice as
-// long.
+// The parts of a call are alike. So whoever waits for a helper's last part for so long,
+// and twice the time that its own parts took, waits for a processor that someone else
+// has, for a slice of 3 ms and more: calls stay alone for a while, each time that
+// happens for twice as long. Trying again costs a third of the time at first, less than
+// a hundredth at last.
 constexpr auto patience = microseconds(100);
 constexpr auto first_pause = milliseconds(10), longest_pause = milliseconds(640);
 
+// The caller's processor, which helpers leave to it, is looked up so often: 0.3 us, and
+// 1 us for each helper if it has changed.
+constexpr auto between_placings = milliseconds(5);
+
+// So many fit into the affinity masks of Linux, and more threads than that are a
+// mistake: each gets scratch memory.
 constexpr std::size_t most_threads = 1024;
 
+// Nobody feels that; where other Python threads run, the GIL is had after 5 ms.
 constexpr auto between_polls = milliseconds(100);
 
 inline void relax() {
@@ -115,6 +132,9 @@ Parts parts_of(std::size_t units, double cycles, std::size_t workers) {
   return {units, static_cast<std::size_t>(std::clamp(wanted, 1.0, most))};
 }
 
+class Pool;
+thread_local Pool* polling = nullptr;  // whose call this thread has left for a poll
+
 // The helpers live as long as the process; the object is never destroyed.
 class Pool {
  public:
@@ -137,7 +157,27 @@ class Pool {
     return shared;
   }
 
+  // Around a fork in a poll, which is one by the handler of a signal: helpers finish
+  // the parts that they hold and get no others, so that the child, where they are not,
+  // can do the rest alone.
+  void hold() {
+    held_.word = ticket_.exchange(0, std::memory_order_acq_rel);
+    const std::size_t theirs =
+        parts_count_.load(std::memory_order_relaxed) - held_.back();
+    while (done_.load(std::memory_order_acquire) != theirs) std::this_thread::yield();
+  }
+  void let_go() {
+    const Ticket next = Ticket::of(held_.number() + 1, held_.front(), held_.back());
+    ticket_.store(next.word, std::memory_order_seq_cst);
+    ring();
+  }
+
  private:
+  void ring() {
+    bell_.fetch_add(1, std::memory_order_seq_cst);
+    bell_.notify_all();
+  }
+
   void make_helpers(std::size_t wanted, Time now) {
     if (made_ >= wanted || now < retry_) return;
     // Signals are for the threads of the program.
@@ -156,20 +196,24 @@ class Pool {
       retry_ = now + std::chrono::seconds(1);
     }
     pthread_sigmask(SIG_SETMASK, &former, nullptr);
-    avoided_ = -1;
+    placed_ = Time{};
+#if defined(__linux__)
+    CPU_ZERO(&allowed_);
+#endif
   }
 
   // Linux starts and wakes threads where their caller runs, moves callers to where a
   // helper spins, and leaves both there for milliseconds while another processor is
-  // idle.
-  void keep_away() {
+  // idle. So helpers may run wherever the caller may, but not where it runs.
+  void keep_away([[maybe_unused]] Time now) {
 #if defined(__linux__)
-    const int here = sched_getcpu();
+    if (now - placed_ < between_placings) return;
+    placed_ = now;
     cpu_set_t others;
-    if (here == avoided_ || sched_getaffinity(0, sizeof others, &others) != 0) return;
-    avoided_ = here;
-    CPU_CLR(here, &others);
-    if (CPU_COUNT(&others) == 0) return;
+    if (sched_getaffinity(0, sizeof others, &others) != 0) return;
+    CPU_CLR(sched_getcpu(), &others);
+    if (CPU_COUNT(&others) == 0 || CPU_EQUAL(&others, &allowed_)) return;
+    allowed_ = others;
     for (const pthread_t helper : threads_)
       pthread_setaffinity_np(helper, sizeof others, &others);
 #endif
@@ -179,7 +223,7 @@ class Pool {
   bool fork_and_join(Parts parts, std::size_t helpers, bool wake, pool::Call* call,
                      const void* work, Poll poll, Time began) {
     Poller interrupted(poll);
-    keep_away();
+    keep_away(began);
     // Helpers that still look at the former call cannot take a part of it any more, nor
     // of this one before they have read all of what follows.
     parts_units_.store(parts.units, std::memory_order_release);
@@ -195,15 +239,18 @@ class Pool {
     if (wake && sleeping_.load(std::memory_order_seq_cst) > 0 &&
         began - rang_ > coming) {
       rang_ = began;
-      bell_.fetch_add(1, std::memory_order_seq_cst);
-      bell_.notify_all();
+      ring();
     }
     bool stopped = false;
     for (;;) {
       ticket.word = ticket_.load(std::memory_order_acquire);
       if (!ticket.open()) break;
       const std::size_t i = ticket.front();
-      stopped = stopped || (i > 0 && interrupted());
+      if (!stopped && i > 0) {
+        polling = this;
+        stopped = interrupted();
+        polling = nullptr;
+      }
       const Ticket next = Ticket::of(
           ticket.number(), stopped ? ticket.back() : ticket.front() + 1, ticket.back());
       if (!ticket_.compare_exchange_strong(ticket.word, next.word,
@@ -221,6 +268,7 @@ class Pool {
   void await(std::size_t theirs, Time began, std::size_t own) {
     if (done_.load(std::memory_order_acquire) == theirs) return;
     const Time start = Clock::now();
+    // After 25 us and more, the helper may want this very processor.
     for (unsigned turn = 1; done_.load(std::memory_order_acquire) != theirs; ++turn)
       turn % 1024 ? relax() : std::this_thread::yield();
     const Time now = Clock::now();
@@ -236,6 +284,7 @@ class Pool {
     for (;;) {
       const std::uint32_t rung = bell_.load(std::memory_order_seq_cst);
       Time idle = Clock::now();
+      // 64 turns take 2 us and more, a look at the clock 0.02 us.
       for (unsigned turn = 1; turn % 64 || Clock::now() - idle < spin; ++turn) {
         if (take_parts(id))
           idle = Clock::now();
@@ -272,8 +321,10 @@ class Pool {
   std::atomic<bool> taken_{false};
   std::size_t made_ = 0;
   std::vector<pthread_t> threads_;
-  int avoided_ = -1;  // the processor that they leave to the caller
-  Time ended_{}, rang_{}, retry_{}, resume_{};
+#if defined(__linux__)
+  cpu_set_t allowed_{};  // where they may run; nowhere: not said
+#endif
+  Time ended_{}, rang_{}, retry_{}, resume_{}, placed_{};
   Clock::duration pause_ = first_pause;
 
   // The present call.
@@ -281,6 +332,7 @@ class Pool {
   std::atomic<std::size_t> parts_units_{0}, parts_count_{1}, helpers_{0};
   std::atomic<pool::Call*> call_{nullptr};
   std::atomic<const void*> work_{nullptr};
+  Ticket held_{};
 
   alignas(64) std::atomic<std::size_t> done_{0};  // parts, by helpers
 
@@ -288,13 +340,23 @@ class Pool {
   std::atomic<std::size_t> sleeping_{0};
 };
 
-// A fork leaves its child without helpers: it makes a pool of its own.
+// A fork leaves its child without helpers: it makes a pool of its own, after a call
+// that it was born in.
 std::atomic<Pool*> the_pool{nullptr};
 
 Pool& get_pool() {
   if (Pool* pool = the_pool.load(std::memory_order_acquire)) return *pool;
   [[maybe_unused]] static const int registered = pthread_atfork(
-      nullptr, nullptr, [] { the_pool.store(nullptr, std::memory_order_relaxed); });
+      [] {
+        if (polling) polling->hold();
+      },
+      [] {
+        if (polling) polling->let_go();
+      },
+      [] {
+        if (polling) polling->let_go();
+        the_pool.store(nullptr, std::memory_order_relaxed);
+      });
   Pool* const made = new Pool;
   Pool* other = nullptr;
   if (the_pool.compare_exchange_strong(other, made)) return *made;
