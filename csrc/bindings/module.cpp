@@ -6,6 +6,7 @@
 #include "bindings/activation_function.hpp"
 #include "bindings/c_api.hpp"
 #include "bindings/call.hpp"
+#include "bindings/packed.hpp"
 
 namespace lamina {
 
@@ -71,11 +72,13 @@ PYBIND11_MODULE(_core, m, pybind11::mod_gil_not_used()) {
   m.def("get_activation", activation_object);
 
   register_functions(m);
+  register_packed(m);
   register_training(m);
 
   m.def("targets", target_names, py::arg("available_only") = false);
   m.def("get_target", [] { return active().name; });
   m.def("set_target", set_target);
+  m.def("has_bf16", [] { return bfloat16().kernels != nullptr; });
   m.def("get_num_threads", get_threads);
   m.def("set_num_threads", set_threads);
   m.def("limit_threads", limit_threads);

@@ -3,52 +3,12 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
-#include <memory>
-#include <new>
-#include <utility>
+
+#include "ops/scratch.hpp"
 
 namespace lamina {
 
 namespace {
-
-// 64-byte aligned memory of one thread, grown to the largest request and kept until the
-// thread ends, so that a loop of layers allocates once. A call within a call, from the
-// handler of a signal, gets memory of its own.
-class Kept {
- public:
-  explicit Kept(std::size_t bytes) : block_(std::move(kept_)) {
-    if (bytes <= block_.bytes) return;
-    block_ = {};
-    block_.memory.reset(::operator new(bytes, std::align_val_t(64)));
-    block_.bytes = bytes;
-  }
-  ~Kept() {
-    if (block_.bytes > kept_.bytes) std::swap(block_, kept_);
-  }
-  Kept(const Kept&) = delete;
-  Kept& operator=(const Kept&) = delete;
-  void* get() const { return block_.memory.get(); }
-
- private:
-  struct Free {
-    void operator()(void* p) const { ::operator delete(p, std::align_val_t(64)); }
-  };
-  struct Block {
-    std::unique_ptr<void, Free> memory;
-    std::size_t bytes = 0;
-    Block() = default;
-    Block(Block&& other) noexcept
-        : memory(std::move(other.memory)), bytes(std::exchange(other.bytes, 0)) {}
-    Block& operator=(Block&& other) noexcept {
-      memory = std::move(other.memory);
-      bytes = std::exchange(other.bytes, 0);
-      return *this;
-    }
-  };
-  Block block_;
-  static thread_local Block kept_;
-};
-thread_local Kept::Block Kept::kept_;
 
 // Of an element of T, from those of a float.
 template <class T>
@@ -247,12 +207,9 @@ void matmul(const Matrix<T>& a, const Matrix<T>& b, T* c) {
 }
 
 template <class T>
-void dense(const Matrix<T>& x, const Matrix<T>& kernel, const T* bias,
-           const ActivationChoice& activation, const DropoutChoice* dropout, T* y,
-           T* saved) {
-  const Kernels<T>& k = kernels<T>();
-  const std::size_t rows = x.rows, cols = kernel.cols;
-  multiply(k, x, kernel, y);
+void finish_dense(const Kernels<T>& k, std::size_t rows, std::size_t cols,
+                  const T* bias, const ActivationChoice& activation,
+                  const DropoutChoice* dropout, T* y, T* saved) {
   const bool by_row = activation.kind != ActivationChoice::Kind::elementwise;
   const auto parameter = static_cast<T>(activation.parameter);
   const bool input_saved =
@@ -274,6 +231,15 @@ void dense(const Matrix<T>& x, const Matrix<T>& kernel, const T* bias,
   if (saved && !input_saved && saved != y)
     std::memcpy(saved, y, rows * cols * sizeof(T));
   if (dropout) lamina::dropout(k, y, y, rows * cols, dropout->bits, dropout->values);
+}
+
+template <class T>
+void dense(const Matrix<T>& x, const Matrix<T>& kernel, const T* bias,
+           const ActivationChoice& activation, const DropoutChoice* dropout, T* y,
+           T* saved) {
+  const Kernels<T>& k = kernels<T>();
+  multiply(k, x, kernel, y);
+  finish_dense(k, x.rows, kernel.cols, bias, activation, dropout, y, saved);
 }
 
 template <class T>
@@ -329,6 +295,8 @@ void dense_backward(const T* dy, const Matrix<T>& x, const Matrix<T>& kernel,
   template void matmul(const Matrix<T>&, const Matrix<T>&, T*);                        \
   template void dense(const Matrix<T>&, const Matrix<T>&, const T*,                    \
                       const ActivationChoice&, const DropoutChoice*, T*, T*);          \
+  template void finish_dense(const Kernels<T>&, std::size_t, std::size_t, const T*,    \
+                             const ActivationChoice&, const DropoutChoice*, T*, T*);   \
   template void dense_backward(const T*, const Matrix<T>&, const Matrix<T>&, const T*, \
                                const ActivationChoice&, const DropoutChoice*, T*, T*,  \
                                T*);

@@ -118,6 +118,11 @@ template <class T>
 void dense(const Matrix<T>& x, const Matrix<T>& kernel, const T* bias,
            const ActivationChoice&, const DropoutChoice*, T* y, T* saved);
 
+// What follows the product in dense(): y = dropout(activation(y + bias)).
+template <class T>
+void finish_dense(const Kernels<T>&, std::size_t rows, std::size_t cols, const T* bias,
+                  const ActivationChoice&, const DropoutChoice*, T* y, T* saved);
+
 // The mirror of dense(): dx, dkernel and dbias are contiguous and lie over no input;
 // each may be null.
 template <class T>

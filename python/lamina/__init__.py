@@ -9,7 +9,7 @@ import contextlib
 
 from lamina import _core, activations, initializers, losses, optimizers
 from lamina._core import *
-from lamina._core import __version__
+from lamina._core import PackedKernel, __version__
 from lamina.config import (
     get_num_threads,
     set_num_threads,
@@ -24,6 +24,7 @@ from lamina.functional import (
     dropout_backward,
     dropout_mask,
     matmul,
+    pack,
 )
 from lamina.history import History
 from lamina.layers import Activation, Dense, Dropout, Layer, Standardize
@@ -41,6 +42,7 @@ __all__ = [
     "Dropout",
     "History",
     "Layer",
+    "PackedKernel",
     "Sequential",
     "Standardize",
     "__version__",
@@ -55,6 +57,7 @@ __all__ = [
     "losses",
     "matmul",
     "optimizers",
+    "pack",
     "set_num_threads",
     "set_target",
     "show_config",
