@@ -212,10 +212,19 @@ def test_attributes() -> None:
         lm.PackedKernel(np.ones((3, 2), np.float32))
 
 
-def test_float32_is_dense_itself() -> None:
-    x, kernel, bias = data((33, 65, 17))
-    y = lm.dense(x, lm.pack(kernel, "float32"), bias, "gelu")
-    assert np.array_equal(y, lm.dense(x, kernel, bias, "gelu"))
+@pytest.mark.parametrize("shape", [(33, 65, 17), (1, 1100, 257), (600, 600, 500)])
+def test_float32_has_the_bits_of_the_array(
+    shape: tuple[int, int, int], target: str
+) -> None:
+    """Also where it lies in panels, beyond 1 MiB, and the rows are cut for threads."""
+    x, kernel, bias = data(shape)
+    expected = lm.dense(x, kernel, bias, "gelu")
+    packed = lm.pack(kernel, "float32")
+    for count in (1, 2, 3):
+        with lm.threads(count):
+            assert np.array_equal(lm.dense(x, packed, bias, "gelu"), expected), target
+    again = pickle.loads(pickle.dumps(packed))
+    assert np.array_equal(lm.dense(x, again, bias, "gelu"), expected)
 
 
 @pytest.fixture(

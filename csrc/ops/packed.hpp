@@ -11,8 +11,7 @@ namespace lamina {
 // another target is chosen.
 class PackedKernel {
  public:
-  // Of a contiguous matrix. In bfloat16 if `kernels` is not null, else in float. A
-  // single column stays in float: in bfloat16 it would take six times as long.
+  // Of a contiguous matrix; in bfloat16 if `kernels` is not null, else in float.
   PackedKernel(const float* kernel, std::size_t rows, std::size_t cols,
                const Bfloat16Kernels* kernels);
 
@@ -23,14 +22,26 @@ class PackedKernel {
   // The matrix back, as rounded.
   void unpack(float* kernel) const;
 
-  // y (rows x cols()) = x (rows x rows(), contiguous) times the kernel
+  // y (rows x cols()) = x (rows x rows(), contiguous) times the kernel; in float the
+  // bits of matmul()
   void multiply(const float* x, std::size_t rows, float* y) const;
 
  private:
-  bool by_panels() const { return kernels_ && shape_.cols > 8; }
+  enum class Form { array, panels, bfloat16 };
+  static constexpr std::size_t width = Bfloat16Panels::width;
+
+  Form form() const;
+  std::size_t size_in_bytes() const;
+  const float* floats() const { return static_cast<const float*>(memory_.get()); }
+  const Bfloat16Pair* pairs() const {
+    return static_cast<const Bfloat16Pair*>(memory_.get());
+  }
+  void multiply_panels(const Kernels<float>&, const float* x, std::size_t rows,
+                       std::size_t first, std::size_t cols, float* y) const;
 
   Bfloat16Panels shape_;
   const Bfloat16Kernels* kernels_;
+  Form form_;
   std::size_t bytes_;
   AlignedMemory memory_;
 };

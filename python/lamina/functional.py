@@ -130,7 +130,8 @@ def pack(
     precision : {"bf16", "float32", "auto"}
         "bf16" is an error where there is none: it takes a processor with avx512_bf16
         and the target avx512 (``show_config()["bf16"]`` tells). "auto" is "float32"
-        there, which keeps the array as it is, at the speed of the array.
+        there, which gives the bits of the array itself; its speed, too, but where the
+        kernel is beyond 1 MiB and the rows few: up to 1.4 times that.
 
     Returns
     -------
