@@ -19,6 +19,7 @@ SHAPES = [
     (64, 256, 256),
     (128, 784, 256),
     (32, 784, 512),
+    (32, 256, 256),
     (256, 512, 512),
     (512, 1024, 1024),
     (2048, 1024, 1024),
@@ -27,6 +28,7 @@ SHAPES = [
     (33, 65, 17),
     (128, 512, 10),
 ]
+PACKED = [(1, 1024, 1024), (32, 256, 256), (256, 512, 512), (512, 1024, 1024)]
 BRIEF = [(1, 64, 64), (32, 64, 64), (64, 256, 256), (256, 512, 512), (33, 65, 17)]
 
 
@@ -92,7 +94,9 @@ def test_dense(group: Group, measure: Callable[[Group], None]) -> None:
     measure(group)
 
 
-@pytest.mark.parametrize("group", cases(packed), indirect=True)
+@pytest.mark.parametrize(
+    "group", [parameter(packed, *s, brief=s in BRIEF) for s in PACKED], indirect=True
+)
 def test_dense_packed(group: Group, measure: Callable[[Group], None]) -> None:
     measure(group)
 

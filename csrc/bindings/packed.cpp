@@ -39,9 +39,10 @@ std::string repr(const PackedKernel& kernel) {
 }  // namespace
 
 const PackedKernel* packed_kernel(py::handle value) {
-  if (PyArray_CheckExact(value.ptr()) || !py::isinstance<PackedKernel>(value))
-    return nullptr;
-  return value.cast<const PackedKernel*>();
+  if (PyArray_CheckExact(value.ptr())) return nullptr;
+  py::detail::make_caster<PackedKernel> caster;  // one look-up, where a cast takes two
+  if (value.is_none() || !caster.load(value, false)) return nullptr;
+  return static_cast<const PackedKernel*>(caster);
 }
 
 py::object pack(py::handle kernel, py::handle precision) {
