@@ -19,6 +19,7 @@ SHAPES = [
     (64, 256, 256),
     (128, 784, 256),
     (32, 784, 512),
+    (32, 256, 256),
     (256, 512, 512),
     (512, 1024, 1024),
     (2048, 1024, 1024),
@@ -27,12 +28,22 @@ SHAPES = [
     (33, 65, 17),
     (128, 512, 10),
 ]
+PACKED = [(1, 1024, 1024), (32, 256, 256), (256, 512, 512), (512, 1024, 1024)]
 BRIEF = [(1, 64, 64), (32, 64, 64), (64, 256, 256), (256, 512, 512), (33, 65, 17)]
 
 
 def forward(dtype: str, *shape: int) -> Case:
     operands = arguments(dtype, *shape)
     return Case("dense", "dense relu", times(*shape), "dense", operands, sums_close)
+
+
+def packed(dtype: str, *shape: int) -> Case:
+    """In bf16 where the machine has it; "dense relu" has our float32 of the size."""
+    if dtype != "float32":
+        pytest.skip("what is packed computes in float32")
+    operands = arguments(dtype, *shape)
+    operation = "dense relu, packed"
+    return Case("dense", operation, times(*shape), "dense_packed", operands, bf16_close)
 
 
 def backward(dtype: str, *shape: int) -> Case:
@@ -64,6 +75,11 @@ def sums_close(actual: Array, expected: Array) -> None:
     close(actual, expected, scale=max(1.0, float(abs(expected).max())))
 
 
+def bf16_close(actual: Array, expected: Array) -> None:
+    """Sums of terms with a relative error of 2**-7: far below that of the largest."""
+    assert abs(actual - expected).max() <= 2**-7 * max(1.0, float(abs(expected).max()))
+
+
 def gradients_close(actual: tuple[Array, ...], expected: tuple[Array, ...]) -> None:
     for theirs, ours in zip(actual, expected, strict=True):
         sums_close(theirs, ours)
@@ -75,6 +91,13 @@ def cases(build: Callable[..., Case], *arguments: str) -> list[Any]:
 
 @pytest.mark.parametrize("group", cases(forward), indirect=True)
 def test_dense(group: Group, measure: Callable[[Group], None]) -> None:
+    measure(group)
+
+
+@pytest.mark.parametrize(
+    "group", [parameter(packed, *s, brief=s in BRIEF) for s in PACKED], indirect=True
+)
+def test_dense_packed(group: Group, measure: Callable[[Group], None]) -> None:
     measure(group)
 
 

@@ -45,6 +45,7 @@ def test_show_config_and_command() -> None:
     assert config["target"] in config["targets_available"]
     assert set(config["targets_available"]) <= set(config["targets_built"])
     assert config["numpy"] == np.__version__
+    assert config["bf16"] in (True, False)
     shown = subprocess.run(
         [sys.executable, "-m", "lamina"], capture_output=True, text=True, check=True
     ).stdout

@@ -29,6 +29,11 @@ def dense(x: Array, kernel: Array, bias: Array) -> Call:
     return partial(lm.dense, x, kernel, bias, "relu", out=y)
 
 
+def dense_packed(x: Array, kernel: Array, bias: Array) -> Call:
+    y = np.empty((len(x), len(bias)), x.dtype)
+    return partial(lm.dense, x, lm.pack(kernel, "auto"), bias, "relu", out=y)
+
+
 def dense_backward(dy: Array, x: Array, kernel: Array, y: Array) -> Call:
     out = np.empty_like(x), np.empty_like(kernel), np.empty(dy.shape[1], dy.dtype)
     return partial(lm.dense_backward, dy, x, kernel, y, "relu", out=out)

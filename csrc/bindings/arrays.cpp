@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "bindings/packed.hpp"
+
 namespace lamina {
 
 namespace {
@@ -75,6 +77,9 @@ Argument::Argument(const char* name, py::handle value) : name_(name) {
       throw py::type_error(
           std::string(name) +
           " is a masked array, whose mask would be lost: fill it first");
+    if (packed_kernel(value))
+      throw py::type_error(std::string(name) +
+                           " must be an array: only the kernel of dense may be packed");
     PyObject* array = PyArray_FromAny(value.ptr(), nullptr, 0, 0, 0, nullptr);
     if (!array) throw py::error_already_set();
     object_ = py::reinterpret_steal<py::object>(array);

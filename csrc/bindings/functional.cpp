@@ -10,6 +10,7 @@
 #include "bindings/arrays.hpp"
 #include "bindings/call.hpp"
 #include "bindings/compiled.hpp"
+#include "bindings/packed.hpp"
 
 namespace lamina {
 
@@ -105,6 +106,14 @@ py::object py_dense(py::handle x, py::handle kernel, py::handle bias,
     throw py::value_error("seed must be given with return_saved: backward needs it");
   const std::uint64_t key = seed.is_none() && !draws ? 0 : new_seed(seed);
   const ActivationChoice choice = activation_choice(activation);
+  const DropoutChoice dropout = dropout_of("dropout", rate, key, offset);
+  const bool drops = dropout.bits.threshold > 0;
+  if (const PackedKernel* packed = packed_kernel(kernel)) {
+    if (saves)
+      throw py::value_error(
+          "return_saved needs an array as kernel: a packed one is for inference");
+    return dense_of_packed(x, *packed, bias, choice, drops ? &dropout : nullptr, out);
+  }
   Argument input("x", x), weights("kernel", kernel);
   std::optional<Argument> shift;
   if (!bias.is_none()) shift.emplace("bias", bias);
@@ -114,8 +123,6 @@ py::object py_dense(py::handle x, py::handle kernel, py::handle bias,
   const std::size_t cols = weights.extent(1);
   weights.require_shape({depth, cols}, "one row per feature of x");
   if (shift) shift->require_shape({cols}, "one value per unit of kernel");
-  const DropoutChoice dropout = dropout_of("dropout", rate, key, offset);
-  const bool drops = dropout.bits.threshold > 0;
   const bool is_double = any_double({&input, &weights, shift ? &*shift : nullptr});
   return in_precision(is_double, [&](auto type) -> py::object {
     using T = decltype(type);
@@ -323,7 +330,8 @@ py::object compiled(py::handle declaration) {
       {"dense", define<py_dense>()},
       {"dense_backward", define<py_dense_backward>()},
       {"dropout", define<py_dropout>()},
-      {"dropout_backward", define<py_dropout_backward>()}};
+      {"dropout_backward", define<py_dropout_backward>()},
+      {"pack", define<pack>()}};
   const auto name = declaration.attr("__name__").cast<std::string>();
   return make_compiled(declaration, definitions.at(name));
 }

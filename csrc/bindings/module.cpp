@@ -8,6 +8,7 @@
 #include "bindings/call.hpp"
 #include "bindings/losses.hpp"
 #include "bindings/optimizers.hpp"
+#include "bindings/packed.hpp"
 
 namespace lamina {
 
@@ -76,10 +77,12 @@ PYBIND11_MODULE(_core, m, pybind11::mod_gil_not_used()) {
   register_losses(m);
   register_network(m);
   register_optimizers(m);
+  register_packed(m);
 
   m.def("targets", target_names, py::arg("available_only") = false);
   m.def("get_target", [] { return active().name; });
   m.def("set_target", set_target);
+  m.def("has_bf16", [] { return bfloat16().kernels != nullptr; });
   m.def("get_num_threads", get_threads);
   m.def("set_num_threads", set_threads);
   m.def("limit_threads", limit_threads);

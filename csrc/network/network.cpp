@@ -15,20 +15,6 @@ namespace {
 
 using std::size_t;
 
-// In RowActivations.
-size_t row_index(const ActivationChoice& activation) {
-  return activation.kind == ActivationChoice::Kind::softmax ? 0 : 1;
-}
-
-bool is_elementwise(const ActivationChoice& activation) {
-  return activation.kind == ActivationChoice::Kind::elementwise;
-}
-
-bool saves_its_output(const ActivationChoice& activation) {
-  return !is_elementwise(activation) ||
-         saves_output(Activations::infos[activation.index], activation.parameter);
-}
-
 // As lamina.initializers numbers purposes and streams.
 constexpr std::uint64_t dropout_purpose = 0, noise_purpose = 4;
 std::uint64_t stream_of(const Draw& draw, std::uint64_t purpose, size_t layer) {
@@ -38,11 +24,11 @@ std::uint64_t stream_of(const Draw& draw, std::uint64_t purpose, size_t layer) {
 template <class T>
 void apply_activation(const ActivationChoice& activation, Pass pass, const T* x,
                       const T* saved, T* y, size_t rows, size_t cols) {
-  if (is_elementwise(activation))
+  if (!activation.by_row())
     activate(kernels<T>(), pass, activation.index, x, saved, y, rows * cols,
              static_cast<T>(activation.parameter));
   else
-    activate_rows(kernels<T>(), pass, row_index(activation), x, saved, y, rows, cols);
+    activate_rows(kernels<T>(), pass, activation.row_index(), x, saved, y, rows, cols);
 }
 
 template <class T>
@@ -82,7 +68,7 @@ bool Network<T>::merges(size_t layer) const {
   return layers_[layer].mode != DropoutMode::alpha &&
          (before.kind == Layer<T>::Kind::dense ||
           before.kind == Layer<T>::Kind::activation) &&
-         is_elementwise(before.activation) &&
+         !before.activation.by_row() &&
          std::string_view(Activations::infos[before.activation.index].name) == "relu";
 }
 
@@ -140,7 +126,7 @@ void Network<T>::forward(size_t first, const T* x, size_t rows, bool logits,
         break;
       case Kind::dense: {
         const ActivationChoice choice = activation(i, logits);
-        const bool saves_y = saves_its_output(choice);
+        const bool saves_y = choice.saves_output();
         dense(Matrix<T>::contiguous(in, rows, layer.inputs), kernel(layer),
               layer.bias == Layer<T>::none ? nullptr : parameters_ + layer.bias, choice,
               nullptr, trace.y, saves_y ? nullptr : trace.saved);
@@ -187,7 +173,7 @@ void Network<T>::backward(const T* x, size_t rows, bool logits, const Draw& draw
         break;
       case Kind::dense:
         dense_backward(dy, Matrix<T>::contiguous(in, rows, layer.inputs), kernel(layer),
-                       saves_its_output(choice) ? trace.y : trace.saved, choice,
+                       choice.saves_output() ? trace.y : trace.saved, choice,
                        nullptr, i > lowest_ ? memory.other : nullptr,
                        gradient + layer.kernel,
                        layer.bias == Layer<T>::none ? nullptr : gradient + layer.bias);
@@ -195,7 +181,7 @@ void Network<T>::backward(const T* x, size_t rows, bool logits, const Draw& draw
         break;
       case Kind::activation:
         apply_activation<T>(choice, Pass::backward, dy,
-                            saves_its_output(choice) ? trace.y : in, dy, rows,
+                            choice.saves_output() ? trace.y : in, dy, rows,
                             layer.outputs);
         break;
       case Kind::dropout: {

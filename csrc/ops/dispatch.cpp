@@ -13,6 +13,11 @@ namespace lamina {
 #include "targets.inc"
 }
 #undef LAMINA_TARGET_ROW
+#ifdef LAMINA_BFLOAT16
+namespace lamina::LAMINA_BFLOAT16 {
+extern const Bfloat16Kernels bfloat16_kernels;
+}
+#endif
 
 namespace lamina {
 
@@ -42,6 +47,18 @@ std::atomic<const KernelTable*>& active_slot() {
 }  // namespace
 
 const KernelTable& active() { return *active_slot().load(std::memory_order_relaxed); }
+
+Bfloat16Support bfloat16() {
+#ifdef LAMINA_BFLOAT16
+  if (!__builtin_cpu_supports("avx512bf16"))
+    return {nullptr, "this processor does not have avx512_bf16"};
+  if (active().vector_bytes != 64)
+    return {nullptr, "the active target is not avx512, of which it is a part"};
+  return {&LAMINA_BFLOAT16::bfloat16_kernels, nullptr};
+#else
+  return {nullptr, "this build is without it: the compiler had no avx512_bf16"};
+#endif
+}
 
 bool activate(std::string_view name) {
   for (const Target& target : targets())

@@ -4,6 +4,7 @@
 #include <span>
 #include <string_view>
 
+#include "kernels/bfloat16.hpp"
 #include "kernels/kernel_table.hpp"
 
 namespace lamina {
@@ -21,6 +22,14 @@ const KernelTable& active();
 
 // False, and nothing changed, if no available target has that name.
 bool activate(std::string_view name);
+
+// The products in bfloat16, which go with the target avx512; null, and what is missing,
+// where there are none.
+struct Bfloat16Support {
+  const Bfloat16Kernels* kernels;
+  const char* missing;
+};
+Bfloat16Support bfloat16();
 
 template <class T>
 const Kernels<T>& kernels();

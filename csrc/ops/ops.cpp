@@ -3,62 +3,17 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
-#include <memory>
-#include <new>
-#include <utility>
+
+#include "ops/scratch.hpp"
 
 namespace lamina {
 
 namespace {
 
-// 64-byte aligned memory of one thread, grown to the largest request and kept until the
-// thread ends, so that a loop of layers allocates once. A call within a call, from the
-// handler of a signal, gets memory of its own.
-class Kept {
- public:
-  explicit Kept(std::size_t bytes) : block_(std::move(kept_)) {
-    if (bytes <= block_.bytes) return;
-    block_ = {};
-    block_.memory.reset(::operator new(bytes, std::align_val_t(64)));
-    block_.bytes = bytes;
-  }
-  ~Kept() {
-    if (block_.bytes > kept_.bytes) std::swap(block_, kept_);
-  }
-  Kept(const Kept&) = delete;
-  Kept& operator=(const Kept&) = delete;
-  void* get() const { return block_.memory.get(); }
-
- private:
-  struct Free {
-    void operator()(void* p) const { ::operator delete(p, std::align_val_t(64)); }
-  };
-  struct Block {
-    std::unique_ptr<void, Free> memory;
-    std::size_t bytes = 0;
-    Block() = default;
-    Block(Block&& other) noexcept
-        : memory(std::move(other.memory)), bytes(std::exchange(other.bytes, 0)) {}
-    Block& operator=(Block&& other) noexcept {
-      memory = std::move(other.memory);
-      bytes = std::exchange(other.bytes, 0);
-      return *this;
-    }
-  };
-  Block block_;
-  static thread_local Block kept_;
-};
-thread_local Kept::Block Kept::kept_;
-
 // Of an element of T, from those of a float.
 template <class T>
 constexpr double cycles_of(double cycles) {
   return cycles * static_cast<double>(sizeof(T) / sizeof(float));
-}
-
-// In RowActivations.
-std::size_t row_index(const ActivationChoice& activation) {
-  return activation.kind == ActivationChoice::Kind::softmax ? 0 : 1;
 }
 
 template <class T>
@@ -293,21 +248,23 @@ void matmul(const Matrix<T>& a, const Matrix<T>& b, T* c) {
   multiply(kernels<T>(), a, b, c);
 }
 
+// Where the product goes: the activation works on it in place, and what comes out is
+// either saved or dropped out.
 template <class T>
-void dense(const Matrix<T>& x, const Matrix<T>& kernel, const T* bias,
-           const ActivationChoice& activation, const DropoutChoice* dropout, T* y,
-           T* saved) {
-  const Kernels<T>& k = kernels<T>();
-  const std::size_t rows = x.rows, cols = kernel.cols;
-  const bool by_row = activation.kind != ActivationChoice::Kind::elementwise;
+T* product_of_dense(const ActivationChoice& activation, const DropoutChoice* dropout,
+                    T* y, T* saved) {
+  return dropout && saved && activation.saves_output() ? saved : y;
+}
+
+template <class T>
+void finish_dense(const Kernels<T>& k, std::size_t rows, std::size_t cols,
+                  const T* bias, const ActivationChoice& activation,
+                  const DropoutChoice* dropout, T* y, T* saved) {
+  const bool by_row = activation.by_row();
   const auto parameter = static_cast<T>(activation.parameter);
-  const bool input_saved =
-      saved && !by_row &&
-      !saves_output(Activations::infos[activation.index], parameter);
+  const bool input_saved = saved && !activation.saves_output();
   const std::size_t index = by_row ? 0 : activation.index;  // 0: identity
-  // The activation's output, which is either saved or dropped out in place.
-  T* const z = dropout && saved && !input_saved ? saved : y;
-  multiply(k, x, kernel, z);
+  T* const z = product_of_dense(activation, dropout, y, saved);
   const double cycles =
       cycles_of<T>(0.2 + Activations::infos[index].cycles) * static_cast<double>(cols);
   parallel(rows, cycles, workers_for(rows, cycles),
@@ -318,7 +275,7 @@ void dense(const Matrix<T>& x, const Matrix<T>& kernel, const T* bias,
                                            cols, parameter);
            });
   if (by_row)
-    activate_rows<T>(k, Pass::forward, row_index(activation), z, nullptr, z, rows,
+    activate_rows<T>(k, Pass::forward, activation.row_index(), z, nullptr, z, rows,
                      cols);
   if (dropout)
     lamina::dropout(k, z, y, rows * cols, dropout->bits, dropout->values);
@@ -330,12 +287,21 @@ void dense(const Matrix<T>& x, const Matrix<T>& kernel, const T* bias,
 }
 
 template <class T>
+void dense(const Matrix<T>& x, const Matrix<T>& kernel, const T* bias,
+           const ActivationChoice& activation, const DropoutChoice* dropout, T* y,
+           T* saved) {
+  const Kernels<T>& k = kernels<T>();
+  multiply(k, x, kernel, product_of_dense(activation, dropout, y, saved));
+  finish_dense(k, x.rows, kernel.cols, bias, activation, dropout, y, saved);
+}
+
+template <class T>
 void dense_backward(const T* dy, const Matrix<T>& x, const Matrix<T>& kernel,
                     const T* saved, const ActivationChoice& activation,
                     const DropoutChoice* dropout, T* dx, T* dkernel, T* dbias) {
   const Kernels<T>& k = kernels<T>();
   const std::size_t rows = x.rows, cols = kernel.cols, count = rows * cols;
-  const bool by_row = activation.kind != ActivationChoice::Kind::elementwise;
+  const bool by_row = activation.by_row();
   const bool is_identity = !by_row && activation.index == 0;
 
   const Matrix<T> shape = Matrix<T>::contiguous(nullptr, rows, cols);
@@ -354,7 +320,7 @@ void dense_backward(const T* dy, const Matrix<T>& x, const Matrix<T>& kernel,
     dz = memory;
   }
   if (by_row)
-    activate_rows(k, Pass::backward, row_index(activation), dz, saved, memory, rows,
+    activate_rows(k, Pass::backward, activation.row_index(), dz, saved, memory, rows,
                   cols);
   else if (!is_identity)
     activate(k, Pass::backward, activation.index, dz, saved, memory, count,
@@ -386,6 +352,8 @@ void dense_backward(const T* dy, const Matrix<T>& x, const Matrix<T>& kernel,
   template void matmul(const Matrix<T>&, const Matrix<T>&, T*);                        \
   template void dense(const Matrix<T>&, const Matrix<T>&, const T*,                    \
                       const ActivationChoice&, const DropoutChoice*, T*, T*);          \
+  template void finish_dense(const Kernels<T>&, std::size_t, std::size_t, const T*,    \
+                             const ActivationChoice&, const DropoutChoice*, T*, T*);   \
   template void dense_backward(const T*, const Matrix<T>&, const Matrix<T>&, const T*, \
                                const ActivationChoice&, const DropoutChoice*, T*, T*,  \
                                T*);

@@ -29,6 +29,13 @@ struct ActivationChoice {
   enum class Kind { elementwise, softmax, log_softmax } kind = Kind::elementwise;
   std::size_t index = 0;  // in Activations, or in RowActivations
   double parameter = 0;
+
+  bool by_row() const { return kind != Kind::elementwise; }
+  std::size_t row_index() const { return kind == Kind::softmax ? 0 : 1; }
+  // What backward reads: the output, or else the input.
+  bool saves_output() const {
+    return by_row() || lamina::saves_output(Activations::infos[index], parameter);
+  }
 };
 
 // A dropout of rate threshold / 65536.
@@ -126,6 +133,11 @@ void matmul(const Matrix<T>& a, const Matrix<T>& b, T* c);
 template <class T>
 void dense(const Matrix<T>& x, const Matrix<T>& kernel, const T* bias,
            const ActivationChoice&, const DropoutChoice*, T* y, T* saved);
+
+// What follows the product in dense(): y = dropout(activation(y + bias)).
+template <class T>
+void finish_dense(const Kernels<T>&, std::size_t rows, std::size_t cols, const T* bias,
+                  const ActivationChoice&, const DropoutChoice*, T* y, T* saved);
 
 // The mirror of dense(): dx, dkernel and dbias are contiguous and lie over no input;
 // each may be null.

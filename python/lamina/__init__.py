@@ -9,7 +9,7 @@ import contextlib
 
 from lamina import _core, activations, initializers, losses, optimizers, schedules
 from lamina._core import *
-from lamina._core import __version__
+from lamina._core import PackedKernel, __version__
 from lamina.config import (
     get_num_threads,
     set_num_threads,
@@ -25,6 +25,7 @@ from lamina.functional import (
     dropout_backward,
     dropout_mask,
     matmul,
+    pack,
 )
 from lamina.history import History
 from lamina.layers import (
@@ -53,6 +54,7 @@ __all__ = [
     "History",
     "Layer",
     "Lion",
+    "PackedKernel",
     "RMSprop",
     "Sequential",
     "Standardize",
@@ -69,6 +71,7 @@ __all__ = [
     "losses",
     "matmul",
     "optimizers",
+    "pack",
     "schedules",
     "set_num_threads",
     "set_target",

@@ -124,8 +124,8 @@ def show_config() -> dict[str, Any]:
     -------
     dict
         Keys ``lamina``, ``compiler``, ``targets_built``, ``targets_available``,
-        ``target`` (the active one), ``threads`` (as `get_num_threads`), ``numpy``,
-        ``python``, ``machine``.
+        ``target`` (the active one), ``bf16`` (whether `pack` has it), ``threads`` (as
+        `get_num_threads`), ``numpy``, ``python``, ``machine``.
 
     Examples
     --------
@@ -139,6 +139,7 @@ def show_config() -> dict[str, Any]:
         "targets_built": _core.targets(),
         "targets_available": _core.targets(available_only=True),
         "target": _core.get_target(),
+        "bf16": _core.has_bf16(),
         "threads": get_num_threads(),
         "numpy": np.__version__,
         "python": platform.python_version(),

@@ -1,0 +1,199 @@
+// Compiled once, for AVX-512 with its bfloat16 instructions. The scheme is that of
+// gemm.hpp, with a pair of elements for one of them: a block of x is converted just
+// before its first use, and tiles of 6 x 64 read it and the panels. On a Zen 4 core it
+// reaches 90 % of the peak, which is twice that of float.
+#include "kernels/bfloat16.hpp"
+
+#include "simd/registers.hpp"
+
+namespace lamina::LAMINA_TARGET {
+namespace {
+
+using Sum = __m512;
+using Pairs = __m512i;  // a vector of Bfloat16Pair
+
+constexpr std::size_t lanes = Bfloat16Panels::lanes;
+constexpr std::size_t tile_rows = 6, most_vectors = Bfloat16Panels::width / lanes;
+constexpr std::size_t KC = 512;  // pairs; 256 loses a fifth at (1,1024,1024)
+constexpr std::size_t MC = 240;  // 96 to 480 are alike
+
+// The pairs of 2 * lanes elements, from two registers.
+LAMINA_INLINE Pairs rounded(__m512 lower, __m512 upper) {
+  return reinterpret_cast<Pairs>(_mm512_cvtne2ps_pbh(upper, lower));
+}
+
+LAMINA_INLINE __mmask16 first(std::size_t n) {
+  return n < lanes ? native::first16(n) : static_cast<__mmask16>(-1);
+}
+
+// ---------------------------------------------------------------- packing
+
+void pack(const float* matrix, const Bfloat16Panels& shape, Bfloat16Pair* panels) {
+  alignas(64) std::uint16_t order[2 * lanes];
+  for (std::size_t i = 0; i < 2 * lanes; ++i)
+    order[i] = static_cast<std::uint16_t>(i / 2 + i % 2 * lanes);
+  const Pairs interleaved = _mm512_load_si512(order);
+  for (std::size_t j = 0; j < shape.cols; j += Bfloat16Panels::width) {
+    const std::size_t cols = smaller(shape.cols - j, Bfloat16Panels::width);
+    const float* row = matrix + j;
+    for (std::size_t k = 0; k < shape.depth; k += 2, row += 2 * shape.cols)
+      for (std::size_t i = 0; i < cols; i += lanes, panels += lanes) {
+        const __mmask16 mask = first(cols - i);
+        const __m512 lower = _mm512_maskz_loadu_ps(mask, row + i);
+        const __m512 upper = k + 1 < shape.depth
+                                 ? _mm512_maskz_loadu_ps(mask, row + shape.cols + i)
+                                 : _mm512_setzero_ps();
+        _mm512_store_si512(
+            panels, _mm512_permutexvar_epi16(interleaved, rounded(lower, upper)));
+      }
+  }
+}
+
+// Rows of x; the pairs beyond `depth` up to a register's end become zero.
+void convert_rows(const float* x, std::size_t x_stride, std::size_t rows,
+                  std::size_t depth, Bfloat16Pair* to, std::size_t to_stride) {
+  for (; rows > 0; --rows, x += x_stride, to += to_stride) {
+    std::size_t k = 0;
+    for (; k + 2 * lanes <= depth; k += 2 * lanes)
+      _mm512_store_si512(
+          to + k / 2, rounded(_mm512_loadu_ps(x + k), _mm512_loadu_ps(x + k + lanes)));
+    if (k == depth) continue;
+    const std::size_t rest = depth - k, in_upper = rest > lanes ? rest - lanes : 0;
+    _mm512_store_si512(to + k / 2,
+                       rounded(_mm512_maskz_loadu_ps(first(rest), x + k),
+                               _mm512_maskz_loadu_ps(first(in_upper), x + k + lanes)));
+  }
+}
+
+// ---------------------------------------------------------------- tiles
+
+struct Tile {
+  std::size_t pairs;
+  const Bfloat16Pair* x;
+  std::size_t x_stride;
+  const Bfloat16Pair* panel;
+  float* y;
+  std::size_t y_stride;
+  __mmask16 last;  // of the columns of the last vector
+  bool from_y;     // start from y instead of zero
+};
+
+template <std::size_t rows, std::size_t vectors>
+void micro_kernel(const Tile& t) {
+  // Copies, since a store to y might change t.
+  const std::size_t x_stride = t.x_stride, y_stride = t.y_stride;
+  const Bfloat16Pair *x = t.x, *panel = t.panel;
+  float* const y = t.y;
+  const __mmask16 last = t.last;
+  const auto each = [](auto f) __attribute__((always_inline)) {
+    repeat<rows>([f](std::size_t r) __attribute__((always_inline)) {
+      repeat<vectors>([f, r](std::size_t v)
+                          __attribute__((always_inline)) { f(r, v); });
+    });
+  };
+  Sum sum[rows][vectors];
+  if (t.from_y)
+    each([&](std::size_t r, std::size_t v) __attribute__((always_inline)) {
+      const float* from = y + r * y_stride + v * lanes;
+      sum[r][v] =
+          v == vectors - 1 ? _mm512_maskz_loadu_ps(last, from) : _mm512_loadu_ps(from);
+    });
+  else
+    each([&](std::size_t r, std::size_t v)
+             __attribute__((always_inline)) { sum[r][v] = _mm512_setzero_ps(); });
+  for (std::size_t k = t.pairs; k > 0; --k) {
+    Pairs w[vectors];
+    repeat<vectors>([&](std::size_t v) __attribute__((always_inline)) {
+      w[v] = _mm512_load_si512(panel + v * lanes);
+    });
+    repeat<rows>([&](std::size_t r) __attribute__((always_inline)) {
+      const Pairs x_rk = _mm512_set1_epi32(static_cast<int>(x[r * x_stride]));
+      repeat<vectors>([&](std::size_t v) __attribute__((always_inline)) {
+        sum[r][v] = _mm512_dpbf16_ps(sum[r][v], reinterpret_cast<__m512bh>(x_rk),
+                                     reinterpret_cast<__m512bh>(w[v]));
+      });
+    });
+    ++x;
+    panel += vectors * lanes;
+  }
+  each([&](std::size_t r, std::size_t v) __attribute__((always_inline)) {
+    float* to = y + r * y_stride + v * lanes;
+    if (v == vectors - 1)
+      _mm512_mask_storeu_ps(to, last, sum[r][v]);
+    else
+      _mm512_storeu_ps(to, sum[r][v]);
+  });
+}
+
+struct MicroKernels {
+  void (*of[most_vectors + 1][tile_rows + 1])(const Tile&) = {};
+
+  template <std::size_t vectors, std::size_t rows>
+  constexpr void fill() {
+    if constexpr (rows > 0) {
+      of[vectors][rows] = micro_kernel<rows, vectors>;
+      fill<vectors, rows - 1>();
+    }
+  }
+  constexpr MicroKernels() {
+    fill<1, tile_rows>();
+    fill<2, tile_rows>();
+    fill<3, tile_rows>();
+    fill<4, tile_rows>();
+  }
+};
+constexpr MicroKernels micro_kernels{};
+
+// ---------------------------------------------------------------- products
+
+// Pairs from one converted row to the next: an odd number of cache lines, so that rows
+// spread over all sets of the cache.
+LAMINA_INLINE std::size_t row_stride(std::size_t depth) {
+  const std::size_t pairs = smaller(parts(depth, 2), KC);
+  return (parts(pairs, lanes) | 1) * lanes;
+}
+
+std::size_t scratch(std::size_t rows, std::size_t depth) {
+  return smaller(rows, MC) * row_stride(depth);
+}
+
+void product(const Bfloat16Product& p) {
+  const std::size_t all_pairs = parts(p.depth, 2);
+  Tile t;
+  t.x_stride = row_stride(p.depth);
+  t.y_stride = p.y_stride;
+  for (std::size_t row = 0; row < p.rows; row += MC) {
+    const std::size_t rows = smaller(p.rows - row, MC);
+    // Of depth 0 too, which stores the zeros.
+    for (std::size_t k = 0; k == 0 || k < all_pairs; k += KC) {
+      t.pairs = smaller(all_pairs - k, KC);
+      t.from_y = k > 0;
+      convert_rows(p.x + row * p.depth + 2 * k, p.depth, rows,
+                   smaller(p.depth - 2 * k, 2 * KC), p.scratch, t.x_stride);
+      const Bfloat16Pair* panel = p.panels;
+      for (std::size_t j = 0; j < p.cols; j += Bfloat16Panels::width) {
+        const std::size_t cols = smaller(p.cols - j, Bfloat16Panels::width);
+        const std::size_t vectors = parts(cols, lanes);
+        t.last = first(cols - (vectors - 1) * lanes);
+        t.panel = panel + k * vectors * lanes;
+        t.x = p.scratch;
+        t.y = p.y + row * p.y_stride + j;
+        const std::size_t tiles = parts(rows, tile_rows);
+        for (std::size_t i = 0; i < tiles; ++i) {
+          const std::size_t height = rows / tiles + (i < rows % tiles ? 1 : 0);
+          micro_kernels.of[vectors][height](t);
+          t.x += height * t.x_stride;
+          t.y += height * t.y_stride;
+        }
+        panel += all_pairs * vectors * lanes;
+      }
+    }
+  }
+}
+
+}  // namespace
+
+extern const Bfloat16Kernels bfloat16_kernels;
+constexpr Bfloat16Kernels bfloat16_kernels = {pack, product, scratch};
+
+}  // namespace lamina::LAMINA_TARGET

@@ -1,0 +1,56 @@
+// Memory on 64-byte borders: owned, or kept by a thread for the scratch of its calls.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <new>
+#include <utility>
+
+namespace lamina {
+
+struct FreeAligned {
+  void operator()(void* p) const { ::operator delete(p, std::align_val_t(64)); }
+};
+using AlignedMemory = std::unique_ptr<void, FreeAligned>;
+
+inline AlignedMemory aligned_memory(std::size_t bytes) {
+  return AlignedMemory(::operator new(bytes, std::align_val_t(64)));
+}
+
+// 64-byte aligned memory of one thread, grown to the largest request and kept until the
+// thread ends, so that a loop of layers allocates once. A call within a call, from the
+// handler of a signal, gets memory of its own.
+class Kept {
+ public:
+  explicit Kept(std::size_t bytes) : block_(std::move(kept_)) {
+    if (bytes <= block_.bytes) return;
+    block_ = {};
+    block_.memory = aligned_memory(bytes);
+    block_.bytes = bytes;
+  }
+  ~Kept() {
+    if (block_.bytes > kept_.bytes) std::swap(block_, kept_);
+  }
+  Kept(const Kept&) = delete;
+  Kept& operator=(const Kept&) = delete;
+  void* get() const { return block_.memory.get(); }
+
+ private:
+  struct Block {
+    AlignedMemory memory;
+    std::size_t bytes = 0;
+    Block() = default;
+    Block(Block&& other) noexcept
+        : memory(std::move(other.memory)), bytes(std::exchange(other.bytes, 0)) {}
+    Block& operator=(Block&& other) noexcept {
+      memory = std::move(other.memory);
+      bytes = std::exchange(other.bytes, 0);
+      return *this;
+    }
+  };
+  Block block_;
+  static thread_local Block kept_;
+};
+inline thread_local Kept::Block Kept::kept_;
+
+}  // namespace lamina
