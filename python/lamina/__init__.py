@@ -7,7 +7,7 @@ their backward work on plain arrays; `Sequential` trains nets of `Dense`, `Activ
 
 import contextlib
 
-from lamina import _core, activations, initializers, losses, optimizers
+from lamina import _core, activations, callbacks, initializers, losses, optimizers
 from lamina._core import *
 from lamina._core import __version__
 from lamina.config import (
@@ -45,6 +45,7 @@ __all__ = [
     "Standardize",
     "__version__",
     "activations",
+    "callbacks",
     "dense",
     "dense_backward",
     "dropout",

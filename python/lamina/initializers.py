@@ -40,7 +40,20 @@ def permutation(n: int, seed: int, stream: int) -> Array:
     """The numbers 0 to n - 1 in random order: those of n random 64-bit keys, sorted."""
     high, low = _core.random_words(2 * n, seed, stream).reshape(2, n)
     keys = high.astype(np.uint64) << np.uint64(32) | low
-    return keys.argsort(kind="stable")
+    if n < 1 << 12:
+        return keys.argsort(kind="stable")
+    # Sorting numbers takes half of the time of argsort: the upper bits of each key with
+    # the place in its lower ones. Where upper bits agree the whole keys decide.
+    places = np.uint64((1 << (n - 1).bit_length()) - 1)
+    packed = keys & ~places | np.arange(n, dtype=np.uint64)
+    packed.sort()
+    order = (packed & places).astype(np.int64)
+    same = np.concatenate([[False], (packed[1:] ^ packed[:-1]) <= places, [False]])
+    tied = same[1:] | same[:-1]
+    if tied.any():
+        some = order[tied]
+        order[tied] = some[np.lexsort((some, keys[some]))]
+    return order
 
 
 # Wichura's AS 241 (PPND16): numerators and denominators, highest power first.

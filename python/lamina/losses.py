@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -16,6 +16,7 @@ __all__ = [
     "Loss",
     "binary_crossentropy",
     "categorical_crossentropy",
+    "class_weights",
     "get",
     "mean_squared_error",
 ]
@@ -160,6 +161,90 @@ def _columns(name: str, y: ArrayLike, outputs: int, dtype: np.dtype[Any]) -> Arr
             f"{name} must have shape {shapes} for {outputs} outputs, got {array.shape}"
         )
     return _checks.convert(array, dtype)
+
+
+def class_weights(labels: ArrayLike, class_weight: Mapping[int, float] | str) -> Array:
+    """The weight of each row, by its class.
+
+    Parameters
+    ----------
+    labels : array_like
+        Integer labels, (n,) or (n, 1), or one-hot rows, (n, classes): 0 and 1 in any
+        dtype.
+    class_weight : dict or "balanced"
+        The weights of classes; 1 for a class that is not named. "balanced": n / (number
+        of classes present * number of rows of the class), as scikit-learn does.
+
+    Returns
+    -------
+    (n,) float64 array
+
+    Raises
+    ------
+    TypeError, ValueError
+        Rows without one class, weights that are negative or not finite, or names of
+        classes that do not occur while others that do are not named.
+
+    Examples
+    --------
+    >>> import lamina as lm
+    >>> lm.losses.class_weights([0, 0, 0, 1], "balanced")
+    array([0.66666667, 0.66666667, 0.66666667, 2.        ])
+    >>> lm.losses.class_weights([[1, 0], [0, 1]], {1: 5})
+    array([1., 5.])
+    """
+    classes, of_row, counts = np.unique(
+        _classes(labels), return_inverse=True, return_counts=True
+    )
+    if isinstance(class_weight, str) and class_weight == "balanced":
+        weights = len(of_row) / (len(classes) * counts)
+    elif isinstance(class_weight, Mapping):
+        weights = _weights_of(classes, class_weight)
+    else:
+        error = ValueError if isinstance(class_weight, str) else TypeError
+        raise error(f"class_weight must be a dict or 'balanced', got {class_weight!r}")
+    return np.asarray(weights[of_row.reshape(-1)], np.float64)
+
+
+def _classes(labels: ArrayLike) -> Array:
+    """The class of each row."""
+    array = _checks.numeric("labels", labels)
+    if array.ndim == 2 and array.shape[1] > 1:
+        one_hot = ((array == 0) | (array == 1)).all(axis=1) & (array.sum(axis=1) == 1)
+        if not one_hot.all():
+            row = int((~one_hot).argmax())
+            raise ValueError(
+                "labels must hold one class per row (one-hot) to be weighted by class, "
+                f"got {array[row]} in row {row}"
+            )
+        return np.asarray(array.argmax(axis=1))
+    if array.ndim != 1 and array.shape[1:] != (1,):
+        raise ValueError(
+            f"labels must have shape (n,), (n, 1) or (n, classes), got {array.shape}"
+        )
+    array = array.reshape(-1)
+    whole = np.isfinite(array) & (array == np.floor(array))
+    if not whole.all():
+        raise ValueError(
+            "labels must hold whole numbers to be weighted by class, got "
+            f"{array[~whole][0]}"
+        )
+    return array.astype(np.int64)
+
+
+def _weights_of(classes: Array, class_weight: Mapping[int, float]) -> Array:
+    """Those of `classes`."""
+    present = classes.tolist()
+    for label, weight in class_weight.items():
+        _checks.nonnegative(f"class_weight[{label!r}]", weight)
+    unused = [label for label in class_weight if label not in present]
+    unnamed = [label for label in present if label not in class_weight]
+    if unused and unnamed:
+        raise ValueError(
+            f"class_weight must name classes of the labels, got {unused[0]!r}, which "
+            f"does not occur, and nothing for {unnamed[0]}"
+        )
+    return np.array([float(class_weight.get(label, 1)) for label in present])
 
 
 categorical_crossentropy = _Categorical(

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import copy
-import time
-from collections.abc import Iterable
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeGuard
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
-from lamina import _checks, losses, optimizers
+from lamina import _checks, data, losses, optimizers, training
 from lamina._checks import Array
-from lamina.history import History, bar, line
-from lamina.initializers import SHUFFLE, SPLIT, permutation, stream
+from lamina.callbacks import Callback
+from lamina.history import History
 from lamina.layers import Activation, Dense, Layer, Standardize
 
 __all__ = ["Sequential"]
@@ -42,8 +42,10 @@ class Sequential:
     parameters, gradients : 1-d arrays
         All parameters one after the other, and the gradients of the last step. The
         layers hold views into them. Empty before the net is built.
-    epoch : int
-        Number of epochs trained so far.
+    epoch, steps : int
+        Numbers of epochs and of steps trained so far.
+    rate_factor : float
+        By which learning rates are multiplied; 1 at first.
     loss, optimizer : Loss, Optimizer or None
         Those of the last `fit`.
 
@@ -96,7 +98,8 @@ class Sequential:
                 raise ValueError(f"Standardize must be the first layer, got it as {i}")
         self.seed = _checks.seed(seed)
         self.dtype = _checks.float_dtype(dtype)
-        self.features = self.epoch = 0
+        self.features = self.epoch = self.steps = 0
+        self.rate_factor = 1.0
         self.loss: losses.Loss | None = None
         self.optimizer: optimizers.Optimizer | None = None
         self._state = np.empty((0, 0), self.dtype)  # the optimizer's
@@ -171,24 +174,36 @@ class Sequential:
 
     def fit(
         self,
-        x: ArrayLike,
-        y: ArrayLike,
+        x: Any,
+        y: Any = None,
         *,
         epochs: int = 1,
         batch_size: int = 32,
         optimizer: str | optimizers.Optimizer | None = None,
         loss: str | losses.Loss | None = None,
+        sample_weight: ArrayLike | None = None,
+        class_weight: Mapping[int, float] | str | None = None,
         validation_split: float = 0.0,
-        validation_data: tuple[ArrayLike, ArrayLike] | None = None,
+        validation_data: Any = None,
         shuffle: bool = True,
+        callbacks: Iterable[Callback] = (),
+        steps_per_epoch: int | None = None,
         verbose: int = 1,
     ) -> History:
         """Train. A second call goes on from where the first stopped.
 
+        Ctrl-C ends the training after the running steps, a tenth of a second at most
+        unless one step takes longer; the net keeps what it has learnt, and the history
+        is returned. An epoch that was broken off is not counted: the next call begins
+        it again. A second Ctrl-C raises KeyboardInterrupt.
+
         Parameters
         ----------
-        x : (n, features) array_like
-            Any real dtype; finite.
+        x : (n, features) array_like, or iterable of batches
+            Any real dtype; finite. Also tables of pandas, sparse matrices of SciPy and
+            memory maps; these two are converted, and made dense, block by block.
+            Without `y` an iterable of batches ``(x, y)`` or ``(x, y, weights)``, each a
+            step: it is gone through in every epoch.
         y : array_like
             Softmax: integer labels (n,) or (n, 1), or probabilities (n, classes).
             Sigmoid: 0 and 1, (n,) for one output or (n, outputs). Otherwise numbers,
@@ -197,18 +212,29 @@ class Sequential:
             The last batch of an epoch may be smaller.
         optimizer : str or Optimizer, optional
             By default that of the last fit, at first ``Adam(1e-3)``. Its state goes on
-            unless the kind of optimizer changes.
+            unless the kind of optimizer changes; another one sets `rate_factor` to 1.
         loss : str or Loss, optional
             By default that of the last fit, at first what the last activation implies:
             categorical cross-entropy for softmax, binary cross-entropy for sigmoid,
             mean squared error for none.
+        sample_weight : (n,) array_like, optional
+            Factors, >= 0, of the losses of the rows, whose mean is still that over the
+            number of rows; also of rows that `validation_split` holds out.
+        class_weight : dict or "balanced", optional
+            Further factors, by the class of a row (see `losses.class_weights`), while
+            training only.
         validation_split : float
             The share of the rows, in [0, 1), that is held out: drawn at random by the
             seed, the same rows in every fit on as many rows.
-        validation_data : (x, y), optional
-            In place of `validation_split`.
+        validation_data : (x, y), (x, y, weights) or iterable of batches, optional
+            In place of `validation_split`; of the same kinds as `x` and `y`.
         shuffle : bool
-            Take the rows in a new random order in each epoch.
+            Take the rows in a new random order in each epoch; batches come as they do.
+        callbacks : iterable of Callback
+            Told in their order (see `lamina.callbacks`).
+        steps_per_epoch : int, optional
+            The number of batches that an epoch takes from an iterable. An iterator,
+            such as a generator, then goes on from epoch to epoch.
         verbose : {0, 1}
             1 prints a line for each epoch.
 
@@ -217,65 +243,36 @@ class Sequential:
         History
             "loss" and, for classifiers, "accuracy": means over the epoch, as measured
             while training. "val_loss" and "val_accuracy", if there are validation data:
-            at the end of the epoch. Losses include the layers' penalties.
+            at the end of the epoch. Losses include the layers' penalties; weights do
+            not count in accuracies.
 
         Raises
         ------
         TypeError, ValueError
-            Arguments or data that cannot be used. The net is then as before.
+            Arguments or data that cannot be used. The net is then as before, unless it
+            is a later batch of an iterable than the first.
         """
-        epochs = _checks.count("epochs", epochs)
-        batch_size = _checks.count("batch_size", batch_size)
-        rule = optimizers.get(self._rule() if optimizer is None else optimizer)
-        goal = self._goal(loss)
-        x, y = self._data(goal, x, y)
-        train, held_out = np.arange(len(x)), None
-        share = _checks.below_one("validation_split", validation_split)
-        if validation_data is not None:
-            if share:
-                raise ValueError(
-                    "validation_data must not come together with validation_split"
-                )
-            held_out = self._validation(goal, validation_data, x.shape[1])
-        elif share:
-            train, rest = self._split(len(x), share)
-            held_out = x[rest], y[rest]
-
-        self.build(x.shape[1])
-        self.loss = goal
-        self._adopt(rule)
-        first = self.layers[0]
-        if isinstance(first, Standardize) and not first.learnt:
-            first.learn(x if len(train) == len(x) else x[train])
-
-        history = History()
-        last = self.epoch + epochs
-        while self.epoch < last:
-            started = time.perf_counter()
-            order = train
-            if shuffle:
-                bits = stream(SHUFFLE, step=self.epoch)
-                order = train[permutation(len(train), self.seed, bits)]
-            starts: Iterable[int] = range(0, len(order), batch_size)
-            if verbose:
-                starts = bar(starts, f"epoch {self.epoch + 1}/{last}")
-            sums = np.zeros(2)
-            for start in starts:
-                rows = order[start : start + batch_size]
-                sums += self._step(goal, rule, x.take(rows, axis=0), y.take(rows, 0))
-            values = _scores(goal, sums, len(order))
-            if held_out is not None:
-                scores = self._evaluate(goal, *held_out)
-                values |= {f"val_{name}": score for name, score in scores.items()}
-            self.epoch += 1
-            history.add(self.epoch, values)
-            if verbose:
-                print(line(self.epoch, last, values, time.perf_counter() - started))
-        return history
+        return training.fit(
+            self,
+            x,
+            y,
+            epochs=epochs,
+            batch_size=batch_size,
+            optimizer=optimizer,
+            loss=loss,
+            sample_weight=sample_weight,
+            class_weight=class_weight,
+            validation_split=validation_split,
+            validation_data=validation_data,
+            shuffle=shuffle,
+            callbacks=callbacks,
+            steps_per_epoch=steps_per_epoch,
+            verbose=verbose,
+        )
 
     def predict(
         self,
-        x: ArrayLike,
+        x: Any,
         out: Array | None = None,
         batch_size: int | None = None,
     ) -> Array:
@@ -284,6 +281,7 @@ class Sequential:
         Parameters
         ----------
         x : (n, features) array_like
+            Of any kind that `fit` takes, but batches.
         out : (n, outputs) array of the net's dtype, optional
             Receives the result.
         batch_size : int, optional
@@ -306,24 +304,26 @@ class Sequential:
         chunk = _checks.count(
             "batch_size", _CHUNK if batch_size is None else batch_size
         )
-        x = _checks.rows("x", x, self.dtype, self.features)
-        shape = len(x), self._outputs(self.features)
+        table = data.inputs("x", x, self.dtype, self.features, finite=False)
+        shape = len(table), self._outputs(self.features)
         if out is None:
             out = np.empty(shape, self.dtype)
         _checks.output(out, shape, self.dtype)
-        if np.may_share_memory(x, out):
-            x = x.copy()
-        for start in range(0, len(x), chunk):
+        if table.whole is not None and np.may_share_memory(table.whole, out):
+            table = dataclasses.replace(table, whole=table.whole.copy())
+        for start in range(0, len(table), chunk):
             rows = slice(start, start + chunk)
-            out[rows] = self._forward(x[rows])
+            out[rows] = self._forward(table.take(rows))
         return out
 
-    def evaluate(self, x: ArrayLike, y: ArrayLike) -> dict[str, float]:
+    def evaluate(
+        self, x: Any, y: Any = None, *, sample_weight: ArrayLike | None = None
+    ) -> dict[str, float]:
         """Loss (with penalties) and, for classifiers, accuracy.
 
         Parameters
         ----------
-        x, y
+        x, y, sample_weight
             As in `fit`.
 
         Returns
@@ -342,7 +342,9 @@ class Sequential:
         """
         self._require_built("evaluate")
         goal = self._goal(None)
-        return self._evaluate(goal, *self._data(goal, x, y))
+        return training.evaluate(
+            self, goal, training.source(self, goal, x, y, sample_weight)
+        )
 
     def summary(self) -> None:
         """Print the layers, the width of their outputs and their parameters."""
@@ -394,47 +396,21 @@ class Sequential:
             )
         return goal
 
-    def _data(
+    def _rows(
         self,
         goal: losses.Loss,
-        x: ArrayLike,
-        y: ArrayLike,
+        x: Any,
+        y: Any,
+        sample_weight: ArrayLike | None = None,
+        *,
         features: int = 0,
-        names: tuple[str, str] = ("x", "y"),
-    ) -> tuple[Array, Array]:
-        """Inputs and targets, checked and converted."""
-        x = _checks.rows(names[0], x, self.dtype, features or self.features)
-        if not x.size:
-            raise ValueError(
-                f"{names[0]} must have a row and a feature at least, got {x.shape}"
-            )
-        _checks.finite(names[0], x)
-        y = goal.targets(y, self._outputs(x.shape[1]), self.dtype, names[1])
-        if len(x) != len(y):
-            raise ValueError(
-                f"{names[1]} must have as many rows as {names[0]}, {len(x)}, "
-                f"got {len(y)}"
-            )
-        return x, y
-
-    def _validation(
-        self, goal: losses.Loss, data: Any, features: int
-    ) -> tuple[Array, Array]:
-        if not isinstance(data, tuple | list) or len(data) != 2:
-            raise TypeError(f"validation_data must be (x, y), got {type(data)}")
-        names = "validation_data[0]", "validation_data[1]"
-        return self._data(goal, data[0], data[1], features, names)
-
-    def _split(self, n: int, share: float) -> tuple[Array, Array]:
-        """Numbers of the rows to train on, in order, and of those held out."""
-        held_out = round(n * share)
-        if not 0 < held_out < n:
-            raise ValueError(
-                "validation_split must leave rows to train on and to hold out, got "
-                f"{share} of {n} rows"
-            )
-        order = permutation(n, self.seed, stream(SPLIT))
-        return np.sort(order[held_out:]), np.sort(order[:held_out])
+        names: Sequence[str] = ("x", "y", "sample_weight"),
+    ) -> data.Rows:
+        """Inputs, targets and weights of rows, all of them checked."""
+        features = features or self.features
+        return data.rows(
+            goal, x, y, sample_weight, self.dtype, self._outputs, features, names
+        )
 
     def _rule(self) -> str | optimizers.Optimizer:
         return "adam" if self.optimizer is None else self.optimizer
@@ -469,32 +445,57 @@ class Sequential:
                 raise TypeError(f"{layer!r}.backward must return a gradient, got None")
             gradient = dx
 
-    def _step(
-        self, goal: losses.Loss, rule: optimizers.Optimizer, x: Array, y: Array
-    ) -> tuple[float, float]:
-        """One update from a batch; returns its sum of losses and number of hits."""
-        outputs = self._forward(x, training=True, logits=bool(goal.activations))
-        gradient = np.empty_like(outputs)
-        loss = goal(outputs, y, gradient) + self._penalty()
-        self._backward(gradient)
-        self._updates += 1
-        rule.update(self.parameters, self.gradients, self._state, self._updates)
-        return loss * len(x), goal.correct(outputs, y)
+    def _steps(
+        self,
+        x: Array,
+        y: Array,
+        weights: Array | None,
+        rows: Array | None,
+        batch_size: int,
+    ) -> tuple[float, float, int]:
+        """Training steps over the rows of those numbers, or all, in batches.
+
+        Arrays are C-contiguous and of the net's dtype, labels and numbers of rows
+        int64. Returns sums over the rows of loss with penalties, and of hits, and how
+        many rows they are.
+        """
+        assert self.loss is not None and self.optimizer is not None
+        goal, rule = self.loss, self.optimizer
+        if self.rate_factor != 1:
+            rate = rule.learning_rate * self.rate_factor  # type: ignore[attr-defined]
+            rule = dataclasses.replace(rule, learning_rate=rate)
+        count = len(x) if rows is None else len(rows)
+        sums = np.zeros(2)
+        for start in range(0, count, batch_size):
+            part: Any = slice(start, min(start + batch_size, count))
+            if rows is not None:
+                part = rows[part]
+            own = None if weights is None else weights[part]
+            outputs = self._forward(x[part], True, logits=bool(goal.activations))
+            gradient = np.empty_like(outputs)
+            loss, correct = _loss(goal, outputs, y[part], own, gradient)
+            loss += self._penalty() * len(outputs)
+            self._backward(gradient)
+            self._updates += 1
+            self.steps += 1
+            rule.update(self.parameters, self.gradients, self._state, self._updates)
+            sums += loss, correct
+        return float(sums[0]), float(sums[1]), count
 
     def _penalty(self) -> float:
         return sum(layer.penalty() for layer in self.layers)
 
-    def _evaluate(self, goal: losses.Loss, x: Array, y: Array) -> dict[str, float]:
+    def _evaluate(
+        self, goal: losses.Loss, x: Array, y: Array, weights: Array | None
+    ) -> tuple[float, float]:
+        """Sums over the rows of loss with penalties, and of hits."""
         sums = np.zeros(2)
         for start in range(0, len(x), _CHUNK):
             rows = slice(start, start + _CHUNK)
+            own = None if weights is None else weights[rows]
             outputs = self._forward(x[rows], logits=bool(goal.activations))
-            sums += (
-                goal(outputs, y[rows]) * len(outputs),
-                goal.correct(outputs, y[rows]),
-            )
-        sums[0] += self._penalty() * len(x)
-        return _scores(goal, sums, len(x))
+            sums += _loss(goal, outputs, y[rows], own)
+        return float(sums[0]) + self._penalty() * len(x), float(sums[1])
 
 
 def _gives_logits(layer: Layer) -> TypeGuard[Dense | Activation]:
@@ -502,6 +503,19 @@ def _gives_logits(layer: Layer) -> TypeGuard[Dense | Activation]:
     return type(layer).forward in (Dense.forward, Activation.forward)
 
 
-def _scores(goal: losses.Loss, sums: Array, n: int) -> dict[str, float]:
-    loss, accuracy = (sums / n).tolist()
-    return {"loss": loss, "accuracy": accuracy} if goal.classifies else {"loss": loss}
+def _loss(
+    goal: losses.Loss,
+    outputs: Array,
+    targets: Array,
+    weights: Array | None,
+    gradient: Array | None = None,
+) -> tuple[float, float]:
+    """Sums over the rows of weighted loss and of hits; fills the mean's gradient."""
+    values, width = np.empty(len(outputs), outputs.dtype), goal._width(outputs)
+    scale = 1 / (len(outputs) * width)
+    goal.kernel(outputs, targets, scale, losses=values, gradient=gradient)
+    if weights is not None:
+        values *= weights
+        if gradient is not None:
+            gradient *= weights[:, np.newaxis]
+    return float(values.sum(dtype=np.float64)) / width, goal.correct(outputs, targets)

@@ -1,0 +1,395 @@
+"""`Sequential.fit` and `evaluate`: everything around the steps of training.
+
+The steps themselves are `Sequential._steps`, which is called about ten times a second:
+in between callbacks are told, and Ctrl-C is heard.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lamina import _checks, data, losses, optimizers
+from lamina._checks import Array
+from lamina.callbacks import Callback, ProgressBar
+from lamina.history import History
+from lamina.initializers import SHUFFLE, SPLIT, permutation, stream
+from lamina.layers import Standardize
+
+if TYPE_CHECKING:
+    from lamina.model import Sequential
+
+__all__ = ["evaluate", "fit"]
+
+_BETWEEN = 0.1  # seconds of steps between two looks at callbacks and signals
+
+Piece = tuple[Array, Array, Array | None, Array | None, int]  # what `_steps` takes
+
+
+def fit(
+    net: Sequential,
+    x: Any,
+    y: Any,
+    *,
+    epochs: int,
+    batch_size: int,
+    optimizer: str | optimizers.Optimizer | None,
+    loss: str | losses.Loss | None,
+    sample_weight: Any,
+    class_weight: Mapping[int, float] | str | None,
+    validation_split: float,
+    validation_data: Any,
+    shuffle: bool,
+    callbacks: Iterable[Callback],
+    steps_per_epoch: int | None,
+    verbose: int,
+) -> History:
+    """As `Sequential.fit` says."""
+    epochs = _checks.count("epochs", epochs)
+    batch_size = _checks.count("batch_size", batch_size)
+    share = _checks.below_one("validation_split", validation_split)
+    if steps_per_epoch is not None:
+        steps_per_epoch = _checks.count("steps_per_epoch", steps_per_epoch)
+    told = _told(callbacks, verbose)
+    rule = optimizers.get(net._rule() if optimizer is None else optimizer)
+    goal = net._goal(loss)
+    if share and validation_data is not None:
+        raise ValueError("validation_data must not come together with validation_split")
+    source: data.Rows | data.Batches
+    if y is None and _gives_batches(x):
+        if share or sample_weight is not None:
+            name = "validation_split" if share else "sample_weight"
+            raise ValueError(f"{name} must come with arrays, not with batches")
+        if not isinstance(class_weight, Mapping | None):
+            raise ValueError(
+                "class_weight must be a dict where x gives batches, got "
+                f"{class_weight!r}"
+            )
+        source = _batches(net, goal, "x", x, epochs, steps_per_epoch, class_weight)
+        train = rest = None
+    else:
+        if steps_per_epoch is not None:
+            raise ValueError("steps_per_epoch must come with batches, not with arrays")
+        source = net._rows(goal, x, y, sample_weight)
+        train, rest = _split(net, len(source), share) if share else (None, None)
+    held_out = source if rest is not None else None
+    if validation_data is not None:
+        held_out = _validation(net, goal, validation_data, source.features, epochs)
+    learnt = _moments(net, source, train)
+    if class_weight is not None and isinstance(source, data.Rows):
+        source = _weighted(source, class_weight, train, net.dtype)
+
+    net.build(source.features)
+    net.loss = goal
+    if rule != net.optimizer:
+        net.rate_factor = 1.0
+    net._adopt(rule)
+    if learnt is not None:
+        net.layers[0].adopt(*learnt)  # type: ignore[attr-defined]
+
+    history, last = History(), net.epoch + epochs
+    each = any(_overrides(callback, "on_batch_end") for callback in told)
+    pace = _Pace(each)
+    with _interrupts() as interrupted:
+        for callback in told:
+            callback.on_train_begin(net, range(net.epoch + 1, last + 1))
+        while net.epoch < last and history.stopped is None:
+            if isinstance(source, data.Rows):
+                rows = len(source) if train is None else len(train)
+                order = _order(net, rows, train, shuffle)
+                pieces = _of_rows(source, order, batch_size, pace)
+            else:
+                rows, pieces = None, _of_batches(source)
+            for callback in told:
+                callback.on_epoch_begin(net, net.epoch + 1, rows)
+            sums = np.zeros(3)
+            for piece in pieces:
+                done = pace.steps(net, piece)
+                sums += done
+                history.stopped = _tell(net, told, goal, done, sums, pace)
+                if interrupted:
+                    history.stopped = "interrupt"
+                if history.stopped is not None:
+                    break
+            if history.stopped is not None and sums[2] != rows:
+                break
+            scores = _scores(goal, sums)
+            if held_out is not None:
+                measured = evaluate(net, goal, held_out, rest)
+                scores |= {f"val_{name}": value for name, value in measured.items()}
+            net.epoch += 1
+            for callback in told:
+                if callback.on_epoch_end(net, net.epoch, scores):
+                    history.stopped = history.stopped or type(callback).__name__
+            history.add(net.epoch, scores)
+            if interrupted:
+                history.stopped = "interrupt"
+        for callback in told:
+            callback.on_train_end(net, history)
+    return history
+
+
+def source(
+    net: Sequential, goal: losses.Loss, x: Any, y: Any, sample_weight: Any
+) -> data.Rows | data.Batches:
+    """What is to be evaluated."""
+    if y is None and _gives_batches(x):
+        if sample_weight is not None:
+            raise ValueError("sample_weight must come with arrays, not with batches")
+        return _batches(net, goal, "x", x, 1, None)
+    return net._rows(goal, x, y, sample_weight)
+
+
+def evaluate(
+    net: Sequential,
+    goal: losses.Loss,
+    source: data.Rows | data.Batches,
+    rows: Array | None = None,
+) -> dict[str, float]:
+    """Scores of the rows of those numbers, or of all."""
+    whole = source.whole if isinstance(source, data.Rows) else None
+    if isinstance(source, data.Batches):
+        batches = source.batches()
+    elif whole is not None and rows is None:
+        batches = iter([whole])
+    else:
+        batches = source.batches(source.at_once(1), rows)
+    sums = np.zeros(3)
+    for x, y, weights in batches:
+        sums += *net._evaluate(goal, x, y, weights), len(x)
+    return _scores(goal, sums)
+
+
+def _scores(goal: losses.Loss, sums: Array) -> dict[str, float]:
+    """Means from the sums of losses, hits and rows."""
+    loss, accuracy = (sums[:2] / sums[2]).tolist()
+    return {"loss": loss, "accuracy": accuracy} if goal.classifies else {"loss": loss}
+
+
+# Steps --------------------------------------------------------------------------------
+
+
+class _Pace:
+    """How many batches to give to one call of the steps, by how long the last took."""
+
+    def __init__(self, each: bool) -> None:
+        self.each = each  # a call for every batch
+        self.batches = 1
+        self.told = time.perf_counter()
+
+    def steps(self, net: Sequential, piece: Piece) -> tuple[float, float, int]:
+        started = time.perf_counter()
+        done = net._steps(*piece)
+        seconds = max(time.perf_counter() - started, 1e-9)
+        if not self.each:
+            wanted = done[2] / piece[4] * _BETWEEN / seconds
+            self.batches = max(1, int(min(wanted, 8 * self.batches)))
+        return done
+
+    def due(self) -> bool:
+        """Whether it is time to tell about the progress."""
+        now = time.perf_counter()
+        due = now - self.told >= _BETWEEN / 2
+        if due:
+            self.told = now
+        return due
+
+
+def _of_rows(
+    source: data.Rows, order: Array | None, batch_size: int, pace: _Pace
+) -> Iterator[Piece]:
+    """The rows in that order, as many at a time as the pace allows."""
+    whole, start = source.whole, 0
+    end = len(source) if order is None else len(order)
+    most = end if whole is not None else source.at_once(batch_size)
+    while start < end:
+        part = slice(start, start + min(pace.batches * batch_size, most))
+        if whole is None:
+            yield *source.take(part if order is None else order[part]), None, batch_size
+        elif order is not None:
+            yield *whole, order[part], batch_size
+        else:
+            x, y, weights = whole
+            own = None if weights is None else weights[part]
+            yield x[part], y[part], own, None, batch_size
+        start = part.stop
+
+
+def _of_batches(source: data.Batches) -> Iterator[Piece]:
+    for x, y, weights in source.batches():
+        yield x, y, weights, None, len(x)
+
+
+def _order(net: Sequential, n: int, train: Array | None, shuffle: bool) -> Array | None:
+    """Numbers of the rows of an epoch; None: all as they are."""
+    if not shuffle:
+        return train
+    order = permutation(n, net.seed, stream(SHUFFLE, step=net.epoch))
+    return order if train is None else train[order]
+
+
+# Callbacks and signals ----------------------------------------------------------------
+
+
+def _told(callbacks: Iterable[Callback], verbose: int) -> list[Callback]:
+    if not isinstance(callbacks, Iterable):
+        raise TypeError(f"callbacks must be a list of callbacks, got {callbacks!r}")
+    told = list(callbacks)
+    for i, callback in enumerate(told):
+        if not isinstance(callback, Callback):
+            raise TypeError(f"callbacks[{i}] must be a Callback, got {callback!r}")
+    return [*told, ProgressBar()] if verbose else told
+
+
+def _overrides(callback: Callback, method: str) -> bool:
+    own = getattr(callback, method)
+    return getattr(own, "__func__", own) is not getattr(Callback, method)
+
+
+def _tell(
+    net: Sequential,
+    told: list[Callback],
+    goal: losses.Loss,
+    done: tuple[float, float, int],
+    sums: Array,
+    pace: _Pace,
+) -> str | None:
+    """Tell about steps; the name of the first callback that wants to stop."""
+    stops: list[Callback] = []
+    if pace.each:
+        scores = _scores(goal, np.array(done))
+        stops += [c for c in told if c.on_batch_end(net, net.steps, scores)]
+    if pace.due():
+        scores, rows = _scores(goal, sums), int(sums[2])
+        stops += [c for c in told if c.on_progress(net, rows, scores)]
+    return type(stops[0]).__name__ if stops else None
+
+
+@contextlib.contextmanager
+def _interrupts() -> Iterator[list[bool]]:
+    """A list that is filled by the first Ctrl-C; a second one is raised as usual.
+
+    Only where Ctrl-C would be raised otherwise: a handler of the user's own stays.
+    """
+    came: list[bool] = []
+    usual = signal.default_int_handler
+    in_main = threading.current_thread() is threading.main_thread()
+    if not in_main or signal.getsignal(signal.SIGINT) is not usual:
+        yield came
+        return
+
+    def first(number: int, frame: Any) -> None:
+        came.append(True)
+        signal.signal(signal.SIGINT, usual)
+
+    signal.signal(signal.SIGINT, first)
+    try:
+        yield came
+    finally:
+        signal.signal(signal.SIGINT, usual)
+
+
+# Data ---------------------------------------------------------------------------------
+
+
+def _gives_batches(x: Any) -> bool:
+    table = any(hasattr(x, each) for each in ("__array__", "to_numpy", "tocsr"))
+    return isinstance(x, Iterable) and not table
+
+
+def _batches(
+    net: Sequential,
+    goal: losses.Loss,
+    name: str,
+    x: Iterable[Any],
+    epochs: int,
+    length: int | None,
+    class_weight: Mapping[int, float] | str | None = None,
+    features: int = 0,
+) -> data.Batches:
+    if isinstance(x, Iterator) and epochs > 1 and length is None:
+        raise ValueError(
+            f"{name} must be an iterable that can be gone through {epochs} times, like "
+            f"a list, or come with steps_per_epoch, got {type(x).__name__}"
+        )
+
+    def check(names: tuple[str, str, str], batch: Any) -> data.Rows:
+        rows = net._rows(goal, *batch, names=names, features=features)
+        if not isinstance(class_weight, Mapping):
+            return rows
+        # A batch need not hold every class.
+        present = dict.fromkeys(np.unique(_labels(rows.y.take(slice(None)))), 1.0)
+        return _weighted(rows, {**present, **class_weight}, None, net.dtype)
+
+    return data.Batches(name, x, check, length)
+
+
+def _validation(
+    net: Sequential, goal: losses.Loss, value: Any, features: int, epochs: int
+) -> data.Rows | data.Batches:
+    name = "validation_data"
+    one = isinstance(value, tuple | list) and len(value) in (2, 3)
+    if one and not isinstance(value[0], tuple):
+        names = f"{name}[0]", f"{name}[1]", f"{name}[2]"
+        return net._rows(goal, *value, names=names, features=features)
+    if not _gives_batches(value):
+        raise TypeError(
+            f"{name} must be (x, y), (x, y, weights) or batches of them, got "
+            f"{type(value)}"
+        )
+    return _batches(net, goal, name, value, epochs, None, features=features)
+
+
+def _split(net: Sequential, n: int, share: float) -> tuple[Array, Array]:
+    """Numbers of the rows to train on, in order, and of those held out."""
+    held_out = round(n * share)
+    if not 0 < held_out < n:
+        raise ValueError(
+            "validation_split must leave rows to train on and to hold out, got "
+            f"{share} of {n} rows"
+        )
+    order = permutation(n, net.seed, stream(SPLIT))
+    return np.sort(order[held_out:]), np.sort(order[:held_out])
+
+
+def _moments(
+    net: Sequential, source: data.Rows | data.Batches, train: Array | None
+) -> tuple[Array, Array] | None:
+    """What a first layer that standardizes has still to learn."""
+    first = net.layers[0]
+    if not isinstance(first, Standardize) or first.learnt:
+        return None
+    if isinstance(source, data.Rows):
+        return data.moments(source.x.blocks(train))
+    raise ValueError(
+        "Standardize must have learnt before training on batches: call "
+        f"net.build({source.features}) and net.layers[0].learn(x) with a sample of rows"
+    )
+
+
+def _weighted(
+    rows: data.Rows,
+    class_weight: Mapping[int, float] | str,
+    train: Array | None,
+    dtype: np.dtype[Any],
+) -> data.Rows:
+    """The rows with the weights of their classes; held-out ones keep theirs."""
+    labels = np.concatenate([_labels(block) for block in rows.y.blocks(train)])
+    factors = losses.class_weights(labels, class_weight)
+    weights = np.ones(len(rows), dtype) if rows.weights is None else rows.weights.copy()
+    weights[slice(None) if train is None else train] *= factors.astype(dtype)
+    return data.Rows(rows.x, rows.y, weights)
+
+
+def _labels(targets: Array) -> Array:
+    """The classes of the rows."""
+    if targets[:1].size == 1:
+        return targets.reshape(-1)
+    losses.class_weights(targets, {})  # raises where a row has not one class
+    return targets.argmax(axis=1)
