@@ -231,7 +231,7 @@ class ModelCheckpoint(_Monitor):
             return
         beside = self.path.with_name(f".{os.urandom(8).hex()}{self.path.suffix}")
         try:
-            net.save(beside)
+            net.save(beside)  # type: ignore[attr-defined]
             with open(beside, "rb+") as file:
                 os.fsync(file.fileno())
             os.replace(beside, self.path)
@@ -415,4 +415,4 @@ def _bar(title: str, rows: int | None) -> Any:
         tqdm = importlib.import_module("tqdm").tqdm
     except ImportError:
         return None
-    return tqdm(total=rows, desc=title, unit=" rows", leave=False)
+    return tqdm(total=rows, desc=title, unit=" rows", leave=False, mininterval=0)

@@ -147,11 +147,11 @@ def inputs(
     name: str, value: Any, dtype: np.dtype[Any], features: int = 0, finite: bool = True
 ) -> Table:
     """The rows of `value`, real numbers (rows, features), all of them checked."""
-    held = _held(name, value)
-    empty = np.empty([min(n, 1) for n in held.shape], held.dtype)
-    if held.ndim != 2 or features not in (0, held.shape[1]):
-        _checks.rows(name, np.broadcast_to(empty, held.shape), dtype, features)
-    integers = held.dtype.kind in "biu"  # finite in either dtype
+    rows = held(name, value)
+    empty = np.empty([min(n, 1) for n in rows.shape], rows.dtype)
+    if rows.ndim != 2 or features not in (0, rows.shape[1]):
+        _checks.rows(name, np.broadcast_to(empty, rows.shape), dtype, features)
+    integers = rows.dtype.kind in "biu"  # finite in either dtype
 
     def convert(name: str, block: Array) -> Array:
         block = _checks.convert(block, dtype)
@@ -159,7 +159,7 @@ def inputs(
             _checks.finite(name, block)
         return block
 
-    return _table(name, held, convert, dtype.itemsize)
+    return _table(name, rows, convert, dtype.itemsize)
 
 
 def rows(
@@ -185,7 +185,7 @@ def rows(
     def convert(name: str, block: Array) -> Array:
         return goal.targets(block, outputs, dtype, name)
 
-    targets = _table(names[1], _held(names[1], y), convert, dtype.itemsize)
+    targets = _table(names[1], held(names[1], y), convert, dtype.itemsize)
     if len(table) != len(targets):
         raise ValueError(
             f"{names[1]} must have as many rows as {names[0]}, {len(table)}, "
@@ -198,7 +198,7 @@ def rows(
 
 def _weights(name: str, value: Any, n: int, dtype: np.dtype[Any]) -> Array:
     """`value` as the (n,) weights of rows: finite and not negative."""
-    array = _checks.numeric(name, _held(name, value))
+    array = _checks.numeric(name, held(name, value))
     if array.shape != (n,):
         raise ValueError(f"{name} must have shape ({n},), got {array.shape}")
     array = _checks.convert(array, dtype)
@@ -243,7 +243,7 @@ def moments(blocks: Iterable[Array]) -> tuple[Array, Array]:
     return np.where(constant, low, mean), np.where(constant, 1, scale)
 
 
-def _held(name: str, value: Any) -> Any:
+def held(name: str, value: Any) -> Any:
     """`value` as an array of real numbers or a sparse matrix with rows; no copy."""
     if hasattr(value, "tocsr") and hasattr(value, "toarray"):
         if value.ndim != 2 or value.dtype.kind not in "biuf":
@@ -262,7 +262,7 @@ def _frame(name: str, frame: Any) -> Array:
     array = np.asarray(frame.to_numpy())
     if array.dtype != object:
         return array
-    dtypes = getattr(frame, "dtypes", None)
+    dtypes: Any = getattr(frame, "dtypes", None)
     columns = dict(dtypes) if hasattr(dtypes, "items") else {name: dtypes}
     others = [c for c, d in columns.items() if getattr(d, "kind", "O") not in "biuf"]
     if others:
@@ -293,7 +293,7 @@ def _dense(rows: Any) -> Array:
 
 
 def _parts(shape: tuple[int, ...]) -> Iterator[slice]:
-    size = max(1, _BLOCK // max(1, *shape[1:]))
+    size = max(1, _BLOCK // max(1, math.prod(shape[1:])))
     return (slice(i, min(i + size, shape[0])) for i in range(0, shape[0], size))
 
 

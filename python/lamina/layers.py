@@ -459,7 +459,7 @@ class Standardize(Layer):
         self.learnt = False
         return {}
 
-    def learn(self, x: ArrayLike) -> None:
+    def learn(self, x: Any) -> None:
         """Take mean and scale from the rows of `x`, (n, features), of any kind that
         `Sequential.fit` takes; a memory map is read block by block.
 
@@ -468,9 +468,11 @@ class Standardize(Layer):
         TypeError, ValueError
             `x` cannot be used, or has a spread that is not finite.
         """
-        if not self.features:
-            self.take(np.asarray(x[:1]))
-        rows = data.inputs("x", x, self.dtype, self.features, finite=False)
+        held = data.held("x", x)
+        if not self.features and held.ndim == 2:
+            double = held.dtype == np.float64
+            self.build(held.shape[1], np.float64 if double else np.float32)
+        rows = data.inputs("x", held, self.dtype, self.features, finite=False)
         self.adopt(*data.moments(rows.blocks()))
 
     def adopt(self, mean: Array, scale: Array) -> None:

@@ -463,7 +463,7 @@ class Sequential:
         goal, rule = self.loss, self.optimizer
         if self.rate_factor != 1:
             rate = rule.learning_rate * self.rate_factor  # type: ignore[attr-defined]
-            rule = dataclasses.replace(rule, learning_rate=rate)
+            rule = dataclasses.replace(rule, learning_rate=rate)  # type: ignore[type-var]
         count = len(x) if rows is None else len(rows)
         sums = np.zeros(2)
         for start in range(0, count, batch_size):

@@ -87,7 +87,7 @@ def fit(
 
     net.build(source.features)
     net.loss = goal
-    if rule != net.optimizer:
+    if net.optimizer not in (None, rule):
         net.rate_factor = 1.0
     net._adopt(rule)
     if learnt is not None:
@@ -392,4 +392,5 @@ def _labels(targets: Array) -> Array:
     if targets[:1].size == 1:
         return targets.reshape(-1)
     losses.class_weights(targets, {})  # raises where a row has not one class
-    return targets.argmax(axis=1)
+    labels: Array = targets.argmax(axis=1)
+    return labels
