@@ -378,8 +378,8 @@ class ProgressBar(Callback):
 
     def on_progress(self, net: Sequential, rows: int, scores: Scores) -> None:
         if self._bar is not None:
-            self._bar.set_postfix(loss=f"{scores['loss']:.4f}", refresh=False)
-            self._bar.update(rows - self._bar.n)
+            self._bar.n = rows
+            self._bar.set_postfix(loss=f"{scores['loss']:.4f}")
 
     def on_epoch_end(self, net: Sequential, epoch: int, scores: Scores) -> None:
         self._close()
@@ -415,4 +415,4 @@ def _bar(title: str, rows: int | None) -> Any:
         tqdm = importlib.import_module("tqdm").tqdm
     except ImportError:
         return None
-    return tqdm(total=rows, desc=title, unit=" rows", leave=False, mininterval=0)
+    return tqdm(total=rows, desc=title, unit=" rows", leave=False)

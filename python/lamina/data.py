@@ -54,7 +54,8 @@ class Table:
 
     def blocks(self, rows: Array | None = None) -> Iterator[Array]:
         """The rows of those numbers, or all of them, some at a time."""
-        for part in _parts(self.held.shape):
+        n = len(self) if rows is None else len(rows)
+        for part in _parts((n, *self.held.shape[1:])):
             yield self.take(part if rows is None else rows[part])
 
 
