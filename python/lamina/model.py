@@ -10,7 +10,7 @@ from typing import Any, TypeGuard
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
-from lamina import _checks, data, losses, optimizers, training
+from lamina import _checks, data, losses, optimizers, sources, training
 from lamina._checks import Array
 from lamina.callbacks import Callback
 from lamina.history import History
@@ -343,7 +343,7 @@ class Sequential:
         self._require_built("evaluate")
         goal = self._goal(None)
         return training.evaluate(
-            self, goal, training.source(self, goal, x, y, sample_weight)
+            self, goal, sources.of_evaluate(self, goal, x, y, sample_weight)
         )
 
     def summary(self) -> None:
