@@ -19,7 +19,7 @@ import os
 from typing import Any, TypeAlias
 
 import numpy as np
-import scipy  # type: ignore[import-untyped]
+import scipy
 from numpy.typing import NDArray
 
 Array: TypeAlias = NDArray[Any]

@@ -626,7 +626,7 @@ WRONG: list[tuple[dict[str, Any], type[Exception], str]] = [
     (
         bad(validation_data=GOOD[0]),
         TypeError,
-        r"validation_data must be \(x, y\), got",
+        r"validation_data must be \(x, y\), .* got <class",
     ),
     (
         bad(validation_data=GOOD, validation_split=0.1),

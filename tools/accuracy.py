@@ -95,7 +95,7 @@ def others() -> dict[str, Callable[[str], Form | None]]:
 
 
 def scipy_form(name: str) -> Form | None:
-    from scipy import special  # type: ignore[import-untyped]
+    from scipy import special
 
     forms: dict[str, Form] = {
         "sigmoid": special.expit,

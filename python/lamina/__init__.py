@@ -7,7 +7,15 @@ their backward work on plain arrays; `Sequential` trains nets of `Dense`, `Activ
 
 import contextlib
 
-from lamina import _core, activations, initializers, losses, optimizers, schedules
+from lamina import (
+    _core,
+    activations,
+    callbacks,
+    initializers,
+    losses,
+    optimizers,
+    schedules,
+)
 from lamina._core import *
 from lamina._core import PackedKernel, __version__
 from lamina.config import (
@@ -60,6 +68,7 @@ __all__ = [
     "Standardize",
     "__version__",
     "activations",
+    "callbacks",
     "dense",
     "dense_backward",
     "dropout",

@@ -1,10 +1,8 @@
-"""What `Sequential.fit` returns, and the line that it prints for each epoch."""
+"""What `Sequential.fit` returns."""
 
 from __future__ import annotations
 
-import importlib
-import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
 __all__ = ["History"]
 
@@ -16,6 +14,9 @@ class History(Mapping[str, list[float]]):
     ----------
     epochs : list of int
         Numbers of the epochs, counted from 1 over all fits of the net.
+    stopped : str or None
+        What ended the training before its time: the class of a callback, or
+        "interrupt" (Ctrl-C).
 
     Examples
     --------
@@ -31,6 +32,7 @@ class History(Mapping[str, list[float]]):
 
     def __init__(self) -> None:
         self.epochs: list[int] = []
+        self.stopped: str | None = None
         self._values: dict[str, list[float]] = {}
 
     def add(self, epoch: int, values: Mapping[str, float]) -> None:
@@ -52,25 +54,3 @@ class History(Mapping[str, list[float]]):
         spans = (f"{k} {v[0]:.4g} to {v[-1]:.4g}" for k, v in self.items())
         colon = ": " if self.epochs else ""
         return f"<History of {len(self.epochs)} epochs{colon}{', '.join(spans)}>"
-
-
-def line(epoch: int, last: int, values: Mapping[str, float], seconds: float) -> str:
-    """``epoch  3/20  loss 0.3412  accuracy 0.903  0.12 s``"""
-    width = len(str(last))
-    shown = (
-        f"{name} {value:.3f}" if "accuracy" in name else f"{name} {value:.4f}"
-        for name, value in values.items()
-    )
-    return "  ".join([f"epoch {epoch:{width}}/{last}", *shown, f"{seconds:.2f} s"])
-
-
-def bar(batches: Iterable[int], title: str) -> Iterable[int]:
-    """`batches` under a bar that vanishes: in a terminal, where tqdm is installed."""
-    if not sys.stderr.isatty():
-        return batches
-    try:
-        tqdm = importlib.import_module("tqdm").tqdm
-    except ImportError:
-        return batches
-    shown: Iterable[int] = tqdm(batches, title, leave=False)
-    return shown

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
-from lamina import _checks, _core, activations, functional, initializers
+from lamina import _checks, _core, activations, data, functional, initializers
 from lamina._checks import Array
 
 __all__ = [
@@ -722,20 +722,28 @@ class Standardize(Layer):
         self.learnt = False
         return {}
 
-    def learn(self, x: ArrayLike) -> None:
-        """Take mean and scale from the rows of `x`."""
-        x = self.take(x)
-        with np.errstate(over="ignore", invalid="ignore"):
-            mean = x.mean(axis=0, dtype=np.float64)
-            scale = x.std(axis=0, dtype=np.float64)
-        if not np.isfinite(scale).all():
-            column = int(np.isfinite(scale).argmin())
-            raise ValueError(f"x must have a finite spread, got {column=} without")
-        constant = x.min(axis=0) == x.max(axis=0)
-        self.mean[...] = np.where(constant, x[0], mean)
+    def learn(self, x: Any) -> None:
+        """Take mean and scale from the rows of `x`, (n, features), of any kind that
+        `Sequential.fit` takes; a memory map is read block by block.
+
+        Raises
+        ------
+        TypeError, ValueError
+            `x` cannot be used, or has a spread that is not finite.
+        """
+        held = data.held("x", x)
+        if not self.features and held.ndim == 2:
+            double = held.dtype == np.float64
+            self.build(held.shape[1], np.float64 if double else np.float32)
+        rows = data.inputs("x", held, self.dtype, self.features, finite=False)
+        self.adopt(*data.moments(rows.blocks()))
+
+    def adopt(self, mean: Array, scale: Array) -> None:
+        """Take that mean and scale, (features,), of a layer that is built."""
+        self.mean[...] = mean
         # A spread that the dtype rounds to zero is constant for all that it can tell.
         scale = scale.astype(self.dtype)
-        self.scale[...] = np.where(constant | (scale == 0), 1, scale)
+        self.scale[...] = np.where(scale == 0, 1, scale)
         self.learnt = True
 
     def forward(self, x: ArrayLike, training: bool = False) -> Array:

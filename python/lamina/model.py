@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import os
-import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, TypeGuard
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
-from lamina import _checks, _core, exchange, files, losses, optimizers
+from lamina import (
+    _checks,
+    _core,
+    data,
+    exchange,
+    files,
+    losses,
+    optimizers,
+    sources,
+    training,
+)
 from lamina._checks import Array
-from lamina.history import History, bar, line
-from lamina.initializers import SHUFFLE, SPLIT, permutation, stream
+from lamina.callbacks import Callback
+from lamina.history import History
 from lamina.layers import (
     Activation,
     Dense,
@@ -188,24 +198,36 @@ class Sequential:
 
     def fit(
         self,
-        x: ArrayLike,
-        y: ArrayLike,
+        x: Any,
+        y: Any = None,
         *,
         epochs: int = 1,
         batch_size: int = 32,
         optimizer: str | optimizers.Optimizer | None = None,
         loss: str | losses.Loss | None = None,
+        sample_weight: ArrayLike | None = None,
+        class_weight: Mapping[int, float] | str | None = None,
         validation_split: float = 0.0,
-        validation_data: tuple[ArrayLike, ArrayLike] | None = None,
+        validation_data: Any = None,
         shuffle: bool = True,
+        callbacks: Iterable[Callback] = (),
+        steps_per_epoch: int | None = None,
         verbose: int = 1,
     ) -> History:
         """Train. A second call goes on from where the first stopped.
 
+        Ctrl-C ends the training after the running steps, a tenth of a second at most
+        unless one step takes longer; the net keeps what it has learnt, and the history
+        is returned. An epoch that was broken off is not counted: the next call begins
+        it again. A second Ctrl-C raises KeyboardInterrupt.
+
         Parameters
         ----------
-        x : (n, features) array_like
-            Any real dtype; finite.
+        x : (n, features) array_like, or iterable of batches
+            Any real dtype; finite. Also tables of pandas, sparse matrices of SciPy and
+            memory maps; these two are converted, and made dense, block by block.
+            Without `y` an iterable of batches ``(x, y)`` or ``(x, y, weights)``, each a
+            step: it is gone through in every epoch.
         y : array_like
             Softmax: integer labels (n,) or (n, 1), or probabilities (n, classes).
             Sigmoid: 0 and 1, (n,) for one output or (n, outputs). Otherwise numbers,
@@ -214,18 +236,29 @@ class Sequential:
             The last batch of an epoch may be smaller.
         optimizer : str or Optimizer, optional
             By default that of the last fit, at first ``Adam(1e-3)``. Its state goes on
-            unless the kind of optimizer changes.
+            unless the kind of optimizer changes; another one sets `rate_factor` to 1.
         loss : str or Loss, optional
             By default that of the last fit, at first what the last activation implies:
             categorical cross-entropy for softmax, binary cross-entropy for sigmoid,
             mean squared error for none.
+        sample_weight : (n,) array_like, optional
+            Factors, >= 0, of the losses of the rows, whose mean is still that over the
+            number of rows; also of rows that `validation_split` holds out.
+        class_weight : dict or "balanced", optional
+            Further factors, by the class of a row (see `losses.class_weights`), while
+            training only.
         validation_split : float
             The share of the rows, in [0, 1), that is held out: drawn at random by the
             seed, the same rows in every fit on as many rows.
-        validation_data : (x, y), optional
-            In place of `validation_split`.
+        validation_data : (x, y), (x, y, weights) or iterable of batches, optional
+            In place of `validation_split`; of the same kinds as `x` and `y`.
         shuffle : bool
-            Take the rows in a new random order in each epoch.
+            Take the rows in a new random order in each epoch; batches come as they do.
+        callbacks : iterable of Callback
+            Told in their order (see `lamina.callbacks`).
+        steps_per_epoch : int, optional
+            The number of batches that an epoch takes from an iterable. An iterator,
+            such as a generator, then goes on from epoch to epoch.
         verbose : {0, 1}
             1 prints a line for each epoch.
 
@@ -234,55 +267,32 @@ class Sequential:
         History
             "loss" and, for classifiers, "accuracy": means over the epoch, as measured
             while training. "val_loss" and "val_accuracy", if there are validation data:
-            at the end of the epoch. Losses include the layers' penalties.
+            at the end of the epoch. Losses include the layers' penalties; weights do
+            not count in accuracies.
 
         Raises
         ------
         TypeError, ValueError
-            Arguments or data that cannot be used. The net is then as before.
+            Arguments or data that cannot be used. The net is then as before, unless it
+            is a later batch of an iterable than the first.
         """
-        epochs = _checks.count("epochs", epochs)
-        batch_size = _checks.count("batch_size", batch_size)
-        rule = optimizers.get(self._rule() if optimizer is None else optimizer)
-        goal = self._goal(loss)
-        x, y = self._data(goal, x, y)
-        train, held_out = np.arange(len(x)), None
-        share = _checks.below_one("validation_split", validation_split)
-        if validation_data is not None:
-            if share:
-                raise ValueError(
-                    "validation_data must not come together with validation_split"
-                )
-            held_out = self._validation(goal, validation_data, x.shape[1])
-        elif share:
-            train, rest = self._split(len(x), share)
-            held_out = x[rest], y[rest]
-
-        self.build(x.shape[1])
-        self.loss = goal
-        self._adopt(rule)
-        first = self.layers[0]
-        if isinstance(first, Standardize) and not first.learnt:
-            first.learn(x if len(train) == len(x) else x[train])
-
-        history = History()
-        last = self.epoch + epochs
-        while self.epoch < last:
-            started = time.perf_counter()
-            order = train
-            if shuffle:
-                bits = stream(SHUFFLE, step=self.epoch)
-                order = train[permutation(len(train), self.seed, bits)]
-            sums = self._steps(x, y, None, order, batch_size)
-            values = _scores(goal, *sums)
-            if held_out is not None:
-                scores = self._evaluate(goal, *held_out)
-                values |= {f"val_{name}": score for name, score in scores.items()}
-            self.epoch += 1
-            history.add(self.epoch, values)
-            if verbose:
-                print(line(self.epoch, last, values, time.perf_counter() - started))
-        return history
+        return training.fit(
+            self,
+            x,
+            y,
+            epochs=epochs,
+            batch_size=batch_size,
+            optimizer=optimizer,
+            loss=loss,
+            sample_weight=sample_weight,
+            class_weight=class_weight,
+            validation_split=validation_split,
+            validation_data=validation_data,
+            shuffle=shuffle,
+            callbacks=callbacks,
+            steps_per_epoch=steps_per_epoch,
+            verbose=verbose,
+        )
 
     def predict(
         self,
@@ -322,24 +332,25 @@ class Sequential:
         if net is not None and batch_size is None and type(x) is np.ndarray:
             return net.predict(x, out, _CHUNK)
         chunk = _checks.count("batch_size", _CHUNK if batch_size is None else batch_size)
-        x = _checks.rows("x", x, self.dtype, self.features)
-        if net is not None:
-            return net.predict(x, out, chunk)
-        shape = len(x), self._outputs(self.features)
+        table = data.inputs("x", x, self.dtype, self.features, finite=False)
+        if net is not None and table.whole is not None:
+            return net.predict(table.whole, out, chunk)
+        shape = len(table), self._outputs(self.features)
         if out is None:
             out = np.empty(shape, self.dtype)
         _checks.output(out, shape, self.dtype)
-        if np.may_share_memory(x, out):
-            x = x.copy()
-        for start in range(0, len(x), chunk):
+        if table.whole is not None and np.may_share_memory(table.whole, out):
+            table = dataclasses.replace(table, whole=table.whole.copy())
+        for start in range(0, len(table), chunk):
             rows = slice(start, start + chunk)
-            out[rows] = self._forward(x[rows])
+            part = table.take(rows)
+            out[rows] = self._forward(part) if net is None else net.predict(part, None, chunk)
         return out
 
     def _sample(self, x: ArrayLike, samples: int, seed: int | None) -> tuple[Array, Array]:
         samples, bits = _checks.count("samples", samples), _checks.seed(seed)
-        x = _checks.rows("x", x, self.dtype, self.features)
-        net = self._compiled[0]
+        table = data.inputs("x", x, self.dtype, self.features, finite=False)
+        x, net = table.take(slice(None)), self._compiled[0]
         if net is not None:
             return net.sample(x, samples, bits, _CHUNK)
         random = [layer for layer in self.layers if hasattr(layer, "step")]
@@ -356,12 +367,14 @@ class Sequential:
         wide = values.astype(np.float64)
         return wide.mean(axis=0).astype(self.dtype), wide.std(axis=0).astype(self.dtype)
 
-    def evaluate(self, x: ArrayLike, y: ArrayLike) -> dict[str, float]:
+    def evaluate(
+        self, x: Any, y: Any = None, *, sample_weight: ArrayLike | None = None
+    ) -> dict[str, float]:
         """Loss (with penalties) and, for classifiers, accuracy.
 
         Parameters
         ----------
-        x, y
+        x, y, sample_weight
             As in `fit`.
 
         Returns
@@ -380,7 +393,9 @@ class Sequential:
         """
         self._require_built("evaluate")
         goal = self._goal(None)
-        return self._evaluate(goal, *self._data(goal, x, y))
+        return training.evaluate(
+            self, goal, sources.of_evaluate(self, goal, x, y, sample_weight)
+        )
 
     def summary(self) -> None:
         """Print the layers, the width of their outputs and their parameters."""
@@ -634,47 +649,21 @@ class Sequential:
             )
         return goal
 
-    def _data(
+    def _rows(
         self,
         goal: losses.Loss,
-        x: ArrayLike,
-        y: ArrayLike,
+        x: Any,
+        y: Any,
+        sample_weight: ArrayLike | None = None,
+        *,
         features: int = 0,
-        names: tuple[str, str] = ("x", "y"),
-    ) -> tuple[Array, Array]:
-        """Inputs and targets, checked and converted."""
-        x = _checks.rows(names[0], x, self.dtype, features or self.features)
-        if not x.size:
-            raise ValueError(
-                f"{names[0]} must have a row and a feature at least, got {x.shape}"
-            )
-        _checks.finite(names[0], x)
-        y = goal.targets(y, self._outputs(x.shape[1]), self.dtype, names[1])
-        if len(x) != len(y):
-            raise ValueError(
-                f"{names[1]} must have as many rows as {names[0]}, {len(x)}, "
-                f"got {len(y)}"
-            )
-        return x, y
-
-    def _validation(
-        self, goal: losses.Loss, data: Any, features: int
-    ) -> tuple[Array, Array]:
-        if not isinstance(data, tuple | list) or len(data) != 2:
-            raise TypeError(f"validation_data must be (x, y), got {type(data)}")
-        names = "validation_data[0]", "validation_data[1]"
-        return self._data(goal, data[0], data[1], features, names)
-
-    def _split(self, n: int, share: float) -> tuple[Array, Array]:
-        """Numbers of the rows to train on, in order, and of those held out."""
-        held_out = round(n * share)
-        if not 0 < held_out < n:
-            raise ValueError(
-                "validation_split must leave rows to train on and to hold out, got "
-                f"{share} of {n} rows"
-            )
-        order = permutation(n, self.seed, stream(SPLIT))
-        return np.sort(order[held_out:]), np.sort(order[:held_out])
+        names: Sequence[str] = ("x", "y", "sample_weight"),
+    ) -> data.Rows:
+        """Inputs, targets and weights of rows, all of them checked."""
+        features = features or self.features
+        return data.rows(
+            goal, x, y, sample_weight, self.dtype, self._outputs, features, names
+        )
 
     def _rule(self) -> str | optimizers.Optimizer:
         return "adam" if self.optimizer is None else self.optimizer
@@ -780,15 +769,14 @@ class Sequential:
         >>> net.apply_gradients(lm.Adam(0.01))
         """
         goal = self._goal(loss)
-        x, y = self._data(goal, x, y)
-        weights = self._weights(sample_weight, len(x))
+        x, y, weights = self._rows(goal, x, y, sample_weight).take(slice(None))
         if not np.isfinite(weight):
             raise ValueError(f"weight must be finite, got {weight!r}")
         first_row = _checks.unsigned("first_row", first_row)
         self.build(x.shape[1])
         self.loss = goal
         sums = self._fill(goal, x, y, weights, weight, first_row, accumulate)
-        return _scores(goal, *sums, len(x))
+        return training.scores(goal, *sums, len(x))
 
     def apply_gradients(self, optimizer: str | optimizers.Optimizer | None = None) -> None:
         """Second phase of a step: clip `gradient`, and update the parameters by it.
@@ -847,27 +835,13 @@ class Sequential:
             A norm to clip by is not finite; the parameters are as before.
         """
         goal = self._goal(loss)
-        x, y = self._data(goal, x, y)
-        weights = self._weights(sample_weight, len(x))
+        x, y, weights = self._rows(goal, x, y, sample_weight).take(slice(None))
         rule = optimizers.get(self._rule() if optimizer is None else optimizer)
         self.build(x.shape[1])
         self.loss = goal
         self._adopt(rule)
         sums = self._steps(x, y, weights, None, len(x))
-        return _scores(goal, *sums)
-
-    def _weights(self, weights: ArrayLike | None, rows: int) -> Array | None:
-        if weights is None:
-            return None
-        array = _checks.convert(_checks.numeric("sample_weight", weights), self.dtype)
-        if array.shape != (rows,):
-            raise ValueError(
-                f"sample_weight must have shape ({rows},), a weight for each row, got "
-                f"{array.shape}"
-            )
-        if not (np.isfinite(array) & (array >= 0)).all():
-            raise ValueError("sample_weight must hold finite numbers >= 0")
-        return array
+        return training.scores(goal, *sums)
 
     def _fill(
         self,
@@ -988,30 +962,23 @@ class Sequential:
             loss, correct = loss + more, correct + hits
         return loss, correct, len(rows)
 
-    def _penalty(self) -> float:
-        return sum(layer.penalty() for layer in self.layers)
-
-    def _evaluate(self, goal: losses.Loss, x: Array, y: Array) -> dict[str, float]:
+    def _evaluate(
+        self, goal: losses.Loss, x: Array, y: Array, weights: Array | None
+    ) -> tuple[float, float]:
+        """Sums over the rows of loss with penalties, and of hits."""
         net = self._compiled[0] if self._compiled else self._compile("evaluate")
         logits = bool(goal.activations)
         if net is not None and goal.core is not None:
-            sums = net.evaluate(x, y, None, goal.core, logits, _CHUNK)
-            return _scores(goal, *sums, len(x))
-        totals = np.zeros(2)
+            return net.evaluate(x, y, weights, goal.core, logits, _CHUNK)
+        sums = np.zeros(2)
         for start in range(0, len(x), _CHUNK):
             rows = slice(start, start + _CHUNK)
-            totals += goal(self._forward(x[rows], logits=logits), y[rows])
-        totals[0] += self._penalty() * len(x)
-        return _scores(goal, *totals.tolist(), len(x))
+            own = None if weights is None else weights[rows]
+            sums += goal(self._forward(x[rows], logits=logits), y[rows], own)
+        penalty = sum(layer.penalty() for layer in self.layers)
+        return float(sums[0]) + penalty * len(x), float(sums[1])
 
 
 def _gives_logits(layer: Layer) -> TypeGuard[Dense | Activation]:
     """Whether a loss can take in its activation: not if a subclass has its own way."""
     return type(layer).forward in (Dense.forward, Activation.forward)
-
-
-def _scores(goal: losses.Loss, loss: float, correct: float, n: int) -> dict[str, float]:
-    scores = {"loss": loss / n}
-    if goal.classifies:
-        scores["accuracy"] = correct / n
-    return scores

@@ -1,0 +1,307 @@
+"""What nets learn from: rows of arrays of many kinds, or batches that come one by one.
+
+Nothing that may be larger than the memory is copied or converted as a whole: neither a
+memory map, nor a sparse matrix, nor an array whose copy would take more than 256 MB.
+Their rows are converted block by block, whenever they are needed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import math
+import mmap
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from lamina import _checks, losses
+from lamina._checks import Array
+
+__all__ = ["Batches", "Rows", "Table", "inputs", "moments", "rows"]
+
+_WHOLE = 1 << 28  # bytes of a copy
+_BLOCK = 1 << 20  # values looked at together, a few MB
+Batch = tuple[Array, Array, Array | None]  # x, y and the weights of the rows
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """Rows that become C-contiguous arrays when they are asked for.
+
+    Attributes
+    ----------
+    held : array or sparse matrix
+    convert : function (name, rows of `held`) -> array
+        Raises an error that begins with the name where rows cannot be used.
+    whole : array or None
+        All rows, where they are there without a copy that may be too large.
+    """
+
+    held: Any
+    convert: Callable[[str, Array], Array]
+    whole: Array | None = None
+
+    def __len__(self) -> int:
+        return int(self.held.shape[0])
+
+    def take(self, rows: slice | Array, name: str = "x") -> Array:
+        if self.whole is not None:
+            return self.whole[rows]
+        return self.convert(name, _dense(self.held[rows]))
+
+    def blocks(self, rows: Array | None = None) -> Iterator[Array]:
+        """The rows of those numbers, or all of them, some at a time."""
+        n = len(self) if rows is None else len(rows)
+        for part in _parts((n, *self.held.shape[1:])):
+            yield self.take(part if rows is None else rows[part])
+
+
+@dataclasses.dataclass(frozen=True)
+class Rows:
+    """Inputs, targets and, if they differ, weights of rows that have numbers."""
+
+    x: Table
+    y: Table
+    weights: Array | None = None
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    @property
+    def features(self) -> int:
+        return int(self.x.held.shape[1])
+
+    @property
+    def whole(self) -> Batch | None:
+        """All rows, if they are there."""
+        if self.x.whole is None or self.y.whole is None:
+            return None
+        return self.x.whole, self.y.whole, self.weights
+
+    def take(self, rows: slice | Array) -> Batch:
+        some = None if self.weights is None else self.weights[rows]
+        return self.x.take(rows), self.y.take(rows, "y"), some
+
+    def batches(self, size: int, rows: Array | None = None) -> Iterator[Batch]:
+        """The rows of those numbers, or all of them, `size` at a time."""
+        for start in range(0, len(self) if rows is None else len(rows), size):
+            part = slice(start, start + size)
+            yield self.take(part if rows is None else rows[part])
+
+    def at_once(self, multiple: int) -> int:
+        """How many rows to take together, where they must be converted first."""
+        return max(1, _BLOCK // self.features // multiple) * multiple
+
+
+class Batches:
+    """Batches (x, y) or (x, y, weights) of an iterable, checked as they come.
+
+    The first one is taken at once, since it tells the number of features; the first
+    epoch begins with it.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        batches: Iterable[Any],
+        check: Callable[[tuple[str, str, str], Any], Rows],
+        length: int | None = None,
+    ) -> None:
+        self.name, self.check, self.length = name, check, length
+        self.iterable, self.begun = batches, iter(batches)
+        try:
+            self.first: Any = next(self.begun)
+        except StopIteration:
+            raise ValueError(f"{name} must give a batch at least, got none") from None
+        self.features = self._rows(self.first, 0).features
+
+    def batches(self) -> Iterator[Batch]:
+        """Those of one epoch."""
+        if self.first is not None:
+            begun: Iterator[Any] = itertools.chain([self.first], self.begun)
+            self.first = None
+        else:
+            begun = iter(self.iterable)
+        number = 0
+        for number, batch in enumerate(itertools.islice(begun, self.length), 1):
+            yield self._rows(batch, number - 1).take(slice(None))
+        if number < (self.length or 1):
+            raise ValueError(
+                f"{self.name} must give {self.length or 'more'} batches in each epoch, "
+                f"got {number} and then no more"
+            )
+
+    def _rows(self, batch: Any, number: int) -> Rows:
+        if not isinstance(batch, tuple | list) or len(batch) not in (2, 3):
+            raise TypeError(
+                f"{self.name} must give batches (x, y) or (x, y, weights) where no y "
+                f"is given, got {type(batch).__name__}"
+            )
+        at = f"{self.name}: batch {number}"
+        return self.check((f"{at}: x", f"{at}: y", f"{at}: weights"), batch)
+
+
+def inputs(
+    name: str, value: Any, dtype: np.dtype[Any], features: int = 0, finite: bool = True
+) -> Table:
+    """The rows of `value`, real numbers (rows, features), all of them checked."""
+    rows = held(name, value)
+    empty = np.empty([min(n, 1) for n in rows.shape], rows.dtype)
+    if rows.ndim != 2 or features not in (0, rows.shape[1]):
+        _checks.rows(name, np.broadcast_to(empty, rows.shape), dtype, features)
+    integers = rows.dtype.kind in "biu"  # finite in either dtype
+
+    def convert(name: str, block: Array) -> Array:
+        block = _checks.convert(block, dtype)
+        if finite and not integers:
+            _checks.finite(name, block)
+        return block
+
+    return _table(name, rows, convert, dtype.itemsize)
+
+
+def rows(
+    goal: losses.Loss,
+    x: Any,
+    y: Any,
+    sample_weight: ArrayLike | None,
+    dtype: np.dtype[Any],
+    width: Callable[[int], int],
+    features: int,
+    names: Sequence[str],
+) -> Rows:
+    """Inputs, targets and weights, all checked; `width` is that of the outputs."""
+    if y is None:
+        raise TypeError(f"{names[1]} must be given, unless {names[0]} gives batches")
+    table = inputs(names[0], x, dtype, features)
+    if 0 in table.held.shape:
+        raise ValueError(
+            f"{names[0]} must have a row and a feature at least, got {table.held.shape}"
+        )
+    outputs = width(table.held.shape[1])
+
+    def convert(name: str, block: Array) -> Array:
+        return goal.targets(block, outputs, dtype, name)
+
+    targets = _table(names[1], held(names[1], y), convert, dtype.itemsize)
+    if len(table) != len(targets):
+        raise ValueError(
+            f"{names[1]} must have as many rows as {names[0]}, {len(table)}, "
+            f"got {len(targets)}"
+        )
+    if sample_weight is None:
+        return Rows(table, targets)
+    return Rows(table, targets, _weights(names[2], sample_weight, len(table), dtype))
+
+
+def _weights(name: str, value: Any, n: int, dtype: np.dtype[Any]) -> Array:
+    """`value` as the (n,) weights of rows: finite and not negative."""
+    array = _checks.numeric(name, held(name, value))
+    if array.shape != (n,):
+        raise ValueError(f"{name} must have shape ({n},), got {array.shape}")
+    array = _checks.convert(array, dtype)
+    bad = ~(np.isfinite(array) & (array >= 0))
+    if bad.any():
+        row = int(bad.argmax())
+        raise ValueError(
+            f"{name} must be finite and >= 0, got {array[row]} in row {row}"
+        )
+    return array
+
+
+def moments(blocks: Iterable[Array]) -> tuple[Array, Array]:
+    """Mean and scale of the columns, in float64, from one pass over blocks of rows.
+
+    The scale is the standard deviation, or 1 for a constant column. Blocks are joined
+    by the formula of Chan, Golub and LeVeque (Technical Report 222, Yale, 1979), which
+    cancels nothing.
+
+    Raises
+    ------
+    ValueError
+        A spread that is not finite.
+    """
+    n, mean, squares = 0, np.zeros(()), np.zeros(())
+    low, high = np.array(np.inf), np.array(-np.inf)
+    with np.errstate(over="ignore", invalid="ignore"):
+        for block in blocks:
+            centre = block.mean(axis=0, dtype=np.float64)
+            spread = np.square(block - centre).sum(axis=0)
+            shift, total = centre - mean, n + len(block)
+            mean = mean + shift * (len(block) / total)
+            squares = squares + spread + shift**2 * (n * len(block) / total)
+            low = np.minimum(low, block.min(axis=0))
+            high = np.maximum(high, block.max(axis=0))
+            n = total
+        scale = np.sqrt(squares / n)
+    if not np.isfinite(scale).all():
+        column = int(np.isfinite(scale).argmin())
+        raise ValueError(f"x must have a finite spread, got {column=} without")
+    constant = low == high
+    return np.where(constant, low, mean), np.where(constant, 1, scale)
+
+
+def held(name: str, value: Any) -> Any:
+    """`value` as an array of real numbers or a sparse matrix with rows; no copy."""
+    if hasattr(value, "tocsr") and hasattr(value, "toarray"):
+        if value.ndim != 2 or value.dtype.kind not in "biuf":
+            raise TypeError(
+                f"{name} must be 2-d and hold real numbers, got a sparse array of "
+                f"{value.dtype} and shape {value.shape}"
+            )
+        return value.tocsr()
+    if hasattr(value, "to_numpy"):
+        value = _frame(name, value)
+    return _checks.numeric(name, value)
+
+
+def _frame(name: str, frame: Any) -> Array:
+    """A table of pandas or the like as an array; missing values become NaN."""
+    array = np.asarray(frame.to_numpy())
+    if array.dtype != object:
+        return array
+    dtypes: Any = getattr(frame, "dtypes", None)
+    columns = dict(dtypes) if hasattr(dtypes, "items") else {name: dtypes}
+    others = [c for c, d in columns.items() if getattr(d, "kind", "O") not in "biuf"]
+    if others:
+        raise TypeError(
+            f"{name} must hold real numbers, got others in columns "
+            f"{', '.join(map(repr, others))}"
+        )
+    return np.asarray(frame.to_numpy(dtype=np.float64, na_value=np.nan))
+
+
+def _table(
+    name: str, held: Any, convert: Callable[[str, Array], Array], itemsize: int
+) -> Table:
+    """All rows checked, and converted if they may be."""
+    column = math.prod(held.shape[1:]) <= 1  # no larger than the order of the rows
+    ready = isinstance(held, np.ndarray)
+    if ready and (column or not (_mapped(held) or itemsize * held.size > _WHOLE)):
+        return Table(held, convert, convert(name, held))
+    for part in _parts(held.shape):
+        block = _dense(held[part])
+        made = convert(f"{name}[{part.start}:{part.stop}]", block)
+        ready = ready and np.may_share_memory(made, block)
+    return Table(held, convert, np.asarray(held) if ready else None)
+
+
+def _dense(rows: Any) -> Array:
+    return rows if isinstance(rows, np.ndarray) else rows.toarray()
+
+
+def _parts(shape: tuple[int, ...]) -> Iterator[slice]:
+    size = max(1, _BLOCK // max(1, math.prod(shape[1:])))
+    return (slice(i, min(i + size, shape[0])) for i in range(0, shape[0], size))
+
+
+def _mapped(array: Any) -> bool:
+    """Whether the values lie in a file."""
+    while array is not None:
+        if isinstance(array, np.memmap | mmap.mmap):
+            return True
+        array = getattr(array, "base", None)
+    return False

@@ -1,0 +1,274 @@
+"""`Sequential.fit` and `evaluate`: everything around the steps of training.
+
+The steps themselves are `Sequential._steps`, which is called about ten times a second:
+in between callbacks are told, and Ctrl-C is heard.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lamina import _checks, data, losses, optimizers, sources
+from lamina._checks import Array
+from lamina.callbacks import Callback, ProgressBar
+from lamina.history import History
+from lamina.initializers import SHUFFLE, permutation, stream
+
+if TYPE_CHECKING:
+    from lamina.model import Sequential
+
+__all__ = ["evaluate", "fit", "scores"]
+
+_BETWEEN = 0.1  # seconds of steps between two looks at callbacks and signals
+
+Piece = tuple[Array, Array, Array | None, Array | None, int]  # what `_steps` takes
+
+
+def fit(
+    net: Sequential,
+    x: Any,
+    y: Any,
+    *,
+    epochs: int,
+    batch_size: int,
+    optimizer: str | optimizers.Optimizer | None,
+    loss: str | losses.Loss | None,
+    sample_weight: Any,
+    class_weight: Mapping[int, float] | str | None,
+    validation_split: float,
+    validation_data: Any,
+    shuffle: bool,
+    callbacks: Iterable[Callback],
+    steps_per_epoch: int | None,
+    verbose: int,
+) -> History:
+    """As `Sequential.fit` says."""
+    epochs = _checks.count("epochs", epochs)
+    batch_size = _checks.count("batch_size", batch_size)
+    share = _checks.below_one("validation_split", validation_split)
+    if steps_per_epoch is not None:
+        steps_per_epoch = _checks.count("steps_per_epoch", steps_per_epoch)
+    told = _told(callbacks, verbose)
+    rule = optimizers.get(net._rule() if optimizer is None else optimizer)
+    goal = net._goal(loss)
+    source, train, held_out, rest = sources.of_fit(
+        net,
+        goal,
+        x,
+        y,
+        sample_weight=sample_weight,
+        class_weight=class_weight,
+        share=share,
+        validation_data=validation_data,
+        epochs=epochs,
+        length=steps_per_epoch,
+    )
+    learnt = sources.moments(net, source, train)
+
+    net.build(source.features)
+    net.loss = goal
+    if net.optimizer not in (None, rule):
+        net.rate_factor = 1.0
+    net._adopt(rule)
+    if learnt is not None:
+        net.layers[0].adopt(*learnt)  # type: ignore[attr-defined]
+
+    history, last = History(), net.epoch + epochs
+    each = any(_overrides(callback, "on_batch_end") for callback in told)
+    pace = _Pace(each)
+    with _interrupts() as interrupted:
+        for callback in told:
+            callback.on_train_begin(net, range(net.epoch + 1, last + 1))
+        while net.epoch < last and history.stopped is None:
+            if isinstance(source, data.Rows):
+                rows = len(source) if train is None else len(train)
+                order = _order(net, rows, train, shuffle)
+                pieces = _of_rows(source, order, batch_size, pace)
+            else:
+                rows, pieces = None, _of_batches(source)
+            for callback in told:
+                callback.on_epoch_begin(net, net.epoch + 1, rows)
+            sums = np.zeros(3)
+            for piece in pieces:
+                done = pace.steps(net, piece)
+                sums += done
+                history.stopped = _tell(net, told, goal, done, sums, pace)
+                if interrupted:
+                    history.stopped = "interrupt"
+                if history.stopped is not None:
+                    break
+            if history.stopped is not None and sums[2] != rows:
+                break
+            means = scores(goal, *sums.tolist())
+            if held_out is not None:
+                measured = evaluate(net, goal, held_out, rest)
+                means |= {f"val_{name}": value for name, value in measured.items()}
+            net.epoch += 1
+            for callback in told:
+                if callback.on_epoch_end(net, net.epoch, means):
+                    history.stopped = history.stopped or type(callback).__name__
+            history.add(net.epoch, means)
+            if interrupted:
+                history.stopped = "interrupt"
+        for callback in told:
+            callback.on_train_end(net, history)
+    return history
+
+
+def evaluate(
+    net: Sequential,
+    goal: losses.Loss,
+    source: data.Rows | data.Batches,
+    rows: Array | None = None,
+) -> dict[str, float]:
+    """Scores of the rows of those numbers, or of all."""
+    whole = source.whole if isinstance(source, data.Rows) else None
+    if isinstance(source, data.Batches):
+        batches = source.batches()
+    elif whole is not None and rows is None:
+        batches = iter([whole])
+    else:
+        batches = source.batches(source.at_once(1), rows)
+    sums = np.zeros(3)
+    for x, y, weights in batches:
+        sums += *net._evaluate(goal, x, y, weights), len(x)
+    return scores(goal, *sums.tolist())
+
+
+def scores(
+    goal: losses.Loss, loss: float, correct: float, rows: float
+) -> dict[str, float]:
+    """Means from sums over that many rows."""
+    if goal.classifies:
+        return {"loss": loss / rows, "accuracy": correct / rows}
+    return {"loss": loss / rows}
+
+
+# Steps --------------------------------------------------------------------------------
+
+
+class _Pace:
+    """How many batches to give to one call of the steps, by how long the last took."""
+
+    def __init__(self, each: bool) -> None:
+        self.each = each  # a call for every batch
+        self.batches = 1
+        self.told = time.perf_counter()
+
+    def steps(self, net: Sequential, piece: Piece) -> tuple[float, float, int]:
+        started = time.perf_counter()
+        done = net._steps(*piece)
+        seconds = max(time.perf_counter() - started, 1e-9)
+        if not self.each:
+            wanted = done[2] / piece[4] * _BETWEEN / seconds
+            self.batches = max(1, int(min(wanted, 8 * self.batches)))
+        return done
+
+    def due(self) -> bool:
+        """Whether it is time to tell about the progress."""
+        now = time.perf_counter()
+        due = now - self.told >= _BETWEEN / 2
+        if due:
+            self.told = now
+        return due
+
+
+def _of_rows(
+    source: data.Rows, order: Array | None, batch_size: int, pace: _Pace
+) -> Iterator[Piece]:
+    """The rows in that order, as many at a time as the pace allows."""
+    whole, start = source.whole, 0
+    end = len(source) if order is None else len(order)
+    most = end if whole is not None else source.at_once(batch_size)
+    while start < end:
+        part = slice(start, start + min(pace.batches * batch_size, most))
+        if whole is None:
+            yield *source.take(part if order is None else order[part]), None, batch_size
+        elif order is not None:
+            yield *whole, order[part], batch_size
+        else:
+            x, y, weights = whole
+            own = None if weights is None else weights[part]
+            yield x[part], y[part], own, None, batch_size
+        start = part.stop
+
+
+def _of_batches(source: data.Batches) -> Iterator[Piece]:
+    for x, y, weights in source.batches():
+        yield x, y, weights, None, len(x)
+
+
+def _order(net: Sequential, n: int, train: Array | None, shuffle: bool) -> Array | None:
+    """Numbers of the rows of an epoch; None: all as they are."""
+    if not shuffle:
+        return train
+    order = permutation(n, net.seed, stream(SHUFFLE, step=net.epoch))
+    return order if train is None else train[order]
+
+
+# Callbacks and signals ----------------------------------------------------------------
+
+
+def _told(callbacks: Iterable[Callback], verbose: int) -> list[Callback]:
+    if not isinstance(callbacks, Iterable):
+        raise TypeError(f"callbacks must be a list of callbacks, got {callbacks!r}")
+    told = list(callbacks)
+    for i, callback in enumerate(told):
+        if not isinstance(callback, Callback):
+            raise TypeError(f"callbacks[{i}] must be a Callback, got {callback!r}")
+    return [*told, ProgressBar()] if verbose else told
+
+
+def _overrides(callback: Callback, method: str) -> bool:
+    own = getattr(callback, method)
+    return getattr(own, "__func__", own) is not getattr(Callback, method)
+
+
+def _tell(
+    net: Sequential,
+    told: list[Callback],
+    goal: losses.Loss,
+    done: tuple[float, float, int],
+    sums: Array,
+    pace: _Pace,
+) -> str | None:
+    """Tell about steps; the name of the first callback that wants to stop."""
+    stops: list[Callback] = []
+    if pace.each:
+        batch = scores(goal, *done)
+        stops += [c for c in told if c.on_batch_end(net, net.steps, batch)]
+    if pace.due():
+        means, rows = scores(goal, *sums.tolist()), int(sums[2])
+        stops += [c for c in told if c.on_progress(net, rows, means)]
+    return type(stops[0]).__name__ if stops else None
+
+
+@contextlib.contextmanager
+def _interrupts() -> Iterator[list[bool]]:
+    """A list that is filled by the first Ctrl-C; a second one is raised as usual.
+
+    Only where Ctrl-C would be raised otherwise: a handler of the user's own stays.
+    """
+    came: list[bool] = []
+    usual = signal.default_int_handler
+    in_main = threading.current_thread() is threading.main_thread()
+    if not in_main or signal.getsignal(signal.SIGINT) is not usual:
+        yield came
+        return
+
+    def first(number: int, frame: Any) -> None:
+        came.append(True)
+        signal.signal(signal.SIGINT, usual)
+
+    signal.signal(signal.SIGINT, first)
+    try:
+        yield came
+    finally:
+        signal.signal(signal.SIGINT, usual)

@@ -1,0 +1,360 @@
+"""Kinds of data: the same net from each, and nothing whole in memory."""
+
+import subprocess
+import sys
+import tracemalloc
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas
+import pytest
+import scipy.sparse
+
+import lamina as lm
+from lamina import data
+from test_model import blobs, classifier
+
+X, Y = blobs(90)
+INTEGERS = np.round(3 * X).astype(np.int8)
+
+
+def trained(x: Any, y: Any = None, **arguments: Any) -> lm.Sequential:
+    net = classifier()
+    net.fit(x, y, epochs=2, verbose=0, **arguments)
+    return net
+
+
+def mapped(path: Path, array: np.ndarray) -> Any:
+    """The array in a file."""
+    made = np.memmap(path, array.dtype, "w+", shape=array.shape)
+    made[...] = array
+    made.flush()
+    return np.memmap(path, array.dtype, "r", shape=array.shape)
+
+
+class Tensor:
+    """What other libraries' arrays are to NumPy."""
+
+    def __init__(self, array: np.ndarray) -> None:
+        self.array = array
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray:
+        return self.array.astype(dtype or self.array.dtype)
+
+
+KINDS: dict[str, Any] = {
+    "big-endian": lambda a: a.astype(">i4"),
+    "strided": lambda a: np.repeat(a, 2, axis=1)[:, ::2],
+    "list": lambda a: a.tolist(),
+    "tensor": Tensor,
+    "frame": pandas.DataFrame,
+    "nullable frame": lambda a: pandas.DataFrame(a).astype("Float64"),
+    "mixed frame": lambda a: pandas.DataFrame(a).astype({0: float, 1: "Int8"}),
+    "csr": scipy.sparse.csr_array,
+    "csc matrix": scipy.sparse.csc_matrix,
+    "coo": scipy.sparse.coo_array,
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_kinds(kind: str) -> None:
+    """In fit, validation, predict and evaluate."""
+    x = KINDS[kind](INTEGERS)
+    net, other = classifier(), classifier()
+    for each, rows in ((net, x), (other, INTEGERS)):
+        each.fit(rows, Y, validation_data=(rows, Y), verbose=0)
+        each.fit(rows, Y, validation_split=0.3, verbose=0)
+    np.testing.assert_array_equal(net.parameters, other.parameters)
+    np.testing.assert_array_equal(net.predict(x), other.predict(INTEGERS))
+    assert net.evaluate(x, Y) == pytest.approx(other.evaluate(INTEGERS, Y), rel=1e-12)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int8", ">f4", "bool"])
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_memory_maps(dtype: str, shuffle: bool, tmp_path: Path) -> None:
+    rows = INTEGERS.astype(dtype)
+    x = mapped(tmp_path / "x", rows)
+    for each in (x, x[::-1][::-1], np.asarray(x)):
+        assert data.inputs("x", each, np.dtype("f4")).held.base is not None
+        net = trained(each, Y, shuffle=shuffle)
+        other = trained(rows, Y, shuffle=shuffle)
+        np.testing.assert_array_equal(net.parameters, other.parameters)
+        np.testing.assert_array_equal(net.predict(x), other.predict(rows))
+
+
+def test_targets_in_other_containers(tmp_path: Path) -> None:
+    hot = np.eye(3, dtype=np.uint8)[Y]
+    expected = trained(X, hot).parameters
+    for y in (
+        pandas.DataFrame(hot),
+        scipy.sparse.csr_array(hot),
+        mapped(tmp_path / "y", hot),
+    ):
+        np.testing.assert_array_equal(trained(X, y).parameters, expected)
+    expected = trained(X, Y).parameters
+    for y in (pandas.Series(Y), mapped(tmp_path / "labels", Y[:, np.newaxis])):
+        np.testing.assert_array_equal(trained(X, y).parameters, expected)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_memory_of_memory_maps(dtype: str, tmp_path: Path) -> None:
+    """Autoencoding, so that targets are as large as the inputs."""
+    n, features = 40_000, 500
+    x = np.memmap(tmp_path / "x", dtype, "w+", shape=(n, features))
+    x[::7] = 1
+    net = lm.Sequential([lm.Standardize(), lm.Dense(2), lm.Dense(features)], seed=0)
+    tracemalloc.start()
+    net.fit(x, x, batch_size=500, validation_split=0.2, verbose=0)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    # As float32 the map takes 80 MB, a block 4 MB, its square in float64 8 MB.
+    assert peak < 40e6
+
+
+def test_memory_of_sparse_matrices() -> None:
+    x = scipy.sparse.random_array((40_000, 500), density=0.002, format="csr", rng=0)
+    net = lm.Sequential([lm.Standardize(), lm.Dense(3, "softmax")], seed=0)
+    tracemalloc.start()
+    net.fit(x, np.arange(40_000) % 3, batch_size=500, verbose=0)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 40e6
+
+
+def test_large_arrays_are_converted_by_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = trained(INTEGERS, Y).parameters
+    monkeypatch.setattr(data, "_WHOLE", 1000)
+    assert data.inputs("x", INTEGERS, np.dtype("f4")).whole is None
+    np.testing.assert_array_equal(trained(INTEGERS, Y).parameters, expected)
+
+
+@pytest.mark.parametrize("offset", [0.0, 1e8])
+def test_moments_of_blocks(offset: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(1000, 3)) * [1, 10, 0] + offset
+    x[:, 2] = offset + 0.1
+    mean, scale = data.moments(x[i : i + 64] for i in range(0, 1000, 64))
+    # Naive sums of squares would lose everything at 1e8, where eps * 1e16 is 2; means
+    # of blocks are right to eps * 1e8, 2e-8, of which the square sees a part.
+    # NumPy's means of a thousand rows are themselves right to 1e-14 alone.
+    np.testing.assert_allclose(mean, x.mean(axis=0), 1e-13)
+    np.testing.assert_allclose(scale[:2], x.std(axis=0)[:2], 1e-8)
+    assert scale[2] == 1
+    assert mean[2] == offset + 0.1
+    whole = lm.Standardize()
+    whole.learn(x)
+    monkeypatch.setattr(data, "_BLOCK", 200)
+    for kind in (np.asarray, scipy.sparse.csr_array):
+        blocks = lm.Standardize()
+        blocks.learn(kind(x))
+        np.testing.assert_allclose(blocks.mean, whole.mean, 1e-13)
+        np.testing.assert_allclose(blocks.scale, whole.scale, 1e-8)
+
+
+def test_scipy_and_pandas_are_not_imported() -> None:
+    code = (
+        "import sys, lamina as lm\n"
+        "net = lm.Sequential([lm.Dense(1)], seed=0)\n"
+        "net.fit([[1.0], [2.0]], [1.0, 2.0])\n"
+        "assert not {'scipy', 'pandas'} & set(sys.modules)\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+# Batches ------------------------------------------------------------------------------
+
+
+def batches(size: int = 32) -> list[Any]:
+    return [(X[i : i + size], Y[i : i + size]) for i in range(0, len(X), size)]
+
+
+class Loader:
+    """Batches that can be gone through again and again."""
+
+    def __iter__(self) -> Any:
+        return iter(batches())
+
+
+def learnt() -> lm.Sequential:
+    net = classifier()
+    net.build(4)
+    net.layers[0].learn(X)  # type: ignore[attr-defined]
+    return net
+
+
+@pytest.mark.parametrize("kind", [list, lambda b: Loader()])
+def test_batches(kind: Any) -> None:
+    net, other = learnt(), classifier()
+    history = net.fit(kind(batches()), epochs=2, validation_data=batches(), verbose=0)
+    expected = other.fit(
+        X, Y, epochs=2, shuffle=False, validation_data=(X, Y), verbose=0
+    )
+    np.testing.assert_array_equal(net.parameters, other.parameters)
+    for name in expected:
+        assert history[name] == pytest.approx(expected[name], rel=1e-12)
+    assert net.evaluate(batches()) == pytest.approx(other.evaluate(X, Y), rel=1e-12)
+
+
+def test_an_endless_generator() -> None:
+    def endless() -> Any:
+        while True:
+            yield from batches()
+
+    net, other = learnt(), learnt()
+    net.fit(endless(), epochs=3, steps_per_epoch=2, verbose=0)
+    other.fit([*batches(), *batches()], verbose=0)
+    np.testing.assert_array_equal(net.parameters, other.parameters)
+
+
+def test_a_generator_ends_too_soon() -> None:
+    net = learnt()
+    message = "x must give 2 batches in each epoch, got 1 and then no more"
+    with pytest.raises(ValueError, match=message):
+        net.fit(iter(batches()), epochs=3, steps_per_epoch=2, verbose=0)
+    assert net.epoch == 1
+    net.fit(X, Y, verbose=0)
+
+
+def test_weights_in_batches() -> None:
+    net, other = learnt(), learnt()
+    weights = np.linspace(0, 2, len(X))
+    class_weight = {1: 3.0}
+    net.fit([(X, Y, weights)], class_weight=class_weight, verbose=0)
+    other.fit(
+        X,
+        Y,
+        batch_size=90,
+        shuffle=False,
+        sample_weight=weights * (1 + 2 * (Y == 1)),
+        verbose=0,
+    )
+    np.testing.assert_allclose(net.parameters, other.parameters, 1e-6)  # rounded twice
+    net.fit([(X[Y == 0], Y[Y == 0])], class_weight=class_weight, verbose=0)
+
+
+WRONG: list[tuple[dict[str, Any], type[Exception], str]] = [
+    ({"x": iter(batches()), "epochs": 2}, ValueError, "x must be an iterable .* 2 tim"),
+    ({"x": []}, ValueError, "x must give a batch at least, got none"),
+    ({"x": [X]}, TypeError, r"x must give batches \(x, y\) or .* got ndarray"),
+    ({"x": X}, TypeError, "y must be given, unless x gives batches"),
+    ({"x": [(X[:, :3], Y)]}, ValueError, "x: batch 0: x must have 4 features, got 3"),
+    ({"x": [(X, Y + 1)]}, ValueError, "x: batch 0: y must hold labels from 0 to 2"),
+    ({"x": [(X, Y, -X[:, 0])]}, ValueError, "batch 0: weights must be finite and >= 0"),
+    (
+        {"x": batches(), "validation_split": 0.1},
+        ValueError,
+        "validation_split must come",
+    ),
+    (
+        {"x": batches(), "sample_weight": Y},
+        ValueError,
+        "sample_weight must come with ar",
+    ),
+    (
+        {"x": batches(), "class_weight": "balanced"},
+        ValueError,
+        "class_weight must be a d",
+    ),
+    (
+        {"x": X, "y": Y, "steps_per_epoch": 2},
+        ValueError,
+        "steps_per_epoch must come wi",
+    ),
+    (
+        {"x": batches(), "steps_per_epoch": 0},
+        ValueError,
+        "steps_per_epoch must be an in",
+    ),
+    (
+        {"x": X, "y": Y, "validation_data": [X]},
+        TypeError,
+        "validation_data must give b",
+    ),
+    (
+        {"x": pandas.DataFrame(X).assign(a="b"), "y": Y},
+        TypeError,
+        "others in columns 'a'",
+    ),
+    (
+        {"x": scipy.sparse.csr_array(X * 1j), "y": Y},
+        TypeError,
+        "sparse array of complex",
+    ),
+    (
+        {
+            "x": pandas.DataFrame(X.astype(np.float32)).astype("Float32").mask(X > 4),
+            "y": Y,
+        },
+        ValueError,
+        "x must be finite",
+    ),
+    (
+        {"x": scipy.sparse.csr_array(X * np.inf), "y": Y},
+        ValueError,
+        r"x\[0:90\] must be fi",
+    ),
+    (
+        {"x": X, "y": Y, "sample_weight": Y[:5]},
+        ValueError,
+        r"sample_weight must have sh",
+    ),
+    (
+        {"x": X, "y": Y, "sample_weight": -Y},
+        ValueError,
+        "sample_weight must be finite ",
+    ),
+    (
+        {"x": X, "y": Y, "sample_weight": X[:, 0] * np.nan},
+        ValueError,
+        ">= 0, got nan in",
+    ),
+    (
+        {"x": X, "y": Y, "class_weight": {0: -1}},
+        ValueError,
+        r"class_weight\[0\] must be",
+    ),
+    (
+        {"x": X, "y": Y, "class_weight": "equal"},
+        ValueError,
+        "class_weight must be a dic",
+    ),
+    (
+        {"x": X, "y": Y, "callbacks": [3]},
+        TypeError,
+        r"callbacks\[0\] must be a Callback",
+    ),
+    (
+        {"x": X, "y": Y, "callbacks": 3},
+        TypeError,
+        "callbacks must be a list of callbac",
+    ),
+]
+
+
+@pytest.mark.parametrize(("arguments", "error", "message"), WRONG)
+def test_errors_change_nothing(
+    arguments: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    net = learnt()
+    before = net.parameters.copy()
+    with pytest.raises(error, match=message):
+        net.fit(**arguments, verbose=0)
+    np.testing.assert_array_equal(net.parameters, before)
+    assert (net.epoch, net.loss, net.optimizer) == (0, None, None)
+
+
+def test_standardize_cannot_learn_from_batches() -> None:
+    net = classifier()
+    with pytest.raises(
+        ValueError, match=r"Standardize must have learnt .*build\(4\) an"
+    ):
+        net.fit(batches(), verbose=0)
+    assert net.features == 0
+
+
+def test_a_value_in_a_file_that_is_not_finite(tmp_path: Path) -> None:
+    x = np.memmap(tmp_path / "x", np.float32, "w+", shape=(3 << 18, 8))
+    x[400_000, 3] = np.nan
+    with pytest.raises(ValueError, match=r"x\[393216:524288\] .* row 6784, column 3"):
+        classifier().fit(x, np.zeros(len(x), int), verbose=0)
