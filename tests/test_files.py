@@ -118,7 +118,7 @@ OBJECTS = [
     *(value for value in vars(losses).values() if isinstance(value, losses.Loss)),
     *(v for v in vars(initializers).values() if isinstance(v, Initializer)),
     initializers.he_normal.using(truncated=True),
-    Initializer("mine", 3.0, "mean"),
+    lm.initializers.he_normal.using(gain=3.0, fan="mean"),
     lm.SGD(float32(0.1), momentum=0.5, nesterov=bool(np.True_)),
     lm.Adam(1, epsilon=1e-300),
 ]  # fmt: skip
