@@ -158,12 +158,14 @@ template <class T>
     const auto scales = row_scales(a, row, count, scale);
     const auto factor = map([](Vec<T> s, Vec<T> w, Vec<T> n) { return s * w / n; },
                             scales, weight, sum);
-    for (std::size_t c = 0; c < cols; ++c) {
-      const auto share = labels ? Lanes<T>::broadcast(smooth.spread) : t[c];
-      z.set(c, map([](Vec<T> e, Vec<T> f, Vec<T> v,
-                      Vec<T> s) { return fma(e, f, -(v * s)); },
-                   z[c], factor, share, scales));
-    }
+    const auto drop =
+        map([=](Vec<T> s) { return -(Vec<T>(smooth.spread) * s); }, scales);
+    for (std::size_t c = 0; c < cols; ++c)
+      z.set(c, labels ? map([](Vec<T> e, Vec<T> f, Vec<T> d) { return fma(e, f, d); },
+                            z[c], factor, drop)
+                      : map([](Vec<T> e, Vec<T> f, Vec<T> v,
+                               Vec<T> s) { return fma(e, f, -(v * s)); },
+                            z[c], factor, t[c], scales));
     z.store(gradient + row * cols, count, cols);
     if (labels)
       for (std::size_t r = row; r < row + count; ++r)
@@ -221,17 +223,19 @@ template <class T>
     right += place == wanted;
     losses[row] = log_of_sum(sum) * weight - score;
     if (gradient) {
-      const T factor = row_scale * weight / sum;
+      const T factor = row_scale * weight / sum, drop = -(smooth.spread * row_scale);
       for_lanes<T>(cols, [&](std::size_t i, std::size_t n) {
-        const auto t =
-            targets ? load_some(targets + i, n, T(0)) : Lanes<T>::broadcast(0);
-        store_some(map(
-                       [=](Vec<T> e, Vec<T> v) {
-                         return fma(e, Vec<T>(factor),
-                                    -(smooth(v) * Vec<T>(row_scale)));
-                       },
-                       load_some(gradient + i, n, T(0)), t),
-                   gradient + i, n);
+        const auto e = load_some(gradient + i, n, T(0));
+        const auto g =
+            targets
+                ? map(
+                      [=](Vec<T> v, Vec<T> t) {
+                        return fma(v, Vec<T>(factor), -(smooth(t) * Vec<T>(row_scale)));
+                      },
+                      e, load_some(targets + i, n, T(0)))
+                : map([=](Vec<T> v) { return fma(v, Vec<T>(factor), Vec<T>(drop)); },
+                      e);
+        store_some(g, gradient + i, n);
       });
       if (!targets) gradient[wanted] -= smooth.keep * row_scale;
       gradient += cols;
