@@ -34,9 +34,8 @@ skipped=(
   --deselect tests/test_pool.py::test_memory_for_packing_that_is_not_there
   # Sanitizers keep books of all memory that is read.
   --deselect tests/test_dense.py::test_more_elements_than_32_bits_count
-  # Speeds.
+  # Speeds, which say nothing here; what it calls has tests of its own.
   --ignore tests/test_bench.py
-  --ignore tests/test_examples.py
 )
 # NumPy's calls of its own threads are none of ours.
 export OPENBLAS_NUM_THREADS=1
