@@ -492,8 +492,6 @@ def rename(old: str, new: str) -> Callable[[Any, Any], None]:
         (change("kept", to=[{}]), "kept must be 3, got 1"),
         (change("kept", 0, to={}), "must have .'learnt'."),
         (change("kept", 0, "learnt", to=1), "learnt must be True or False"),
-        (change("kept", 1, "step", to=-1), "step must be an integer"),
-        (change("kept", 1, "step", to=0.5), "step must be an integer"),
         (change("counts", to=[]), "must have"),
         (change("counts", "epoch", to=-1), "epoch must be"),
         (change("counts", "epoch", to=2**64), "epoch must be"),

@@ -84,8 +84,9 @@ def test_dense_penalties() -> None:
     assert layer.penalty() == pytest.approx(expected, rel=1e-14)
     layer.forward(X, training=True)
     layer.backward(np.zeros((6, 4)))
+    assert layer.penalty(2.0) == pytest.approx(expected, rel=1e-14)
     np.testing.assert_allclose(
-        layer.gradients["kernel"], 0.3 * np.sign(kernel) + 0.7 * kernel, 1e-15
+        layer.gradients["kernel"], 0.6 * np.sign(kernel) + 1.4 * kernel, 1e-15
     )
     np.testing.assert_array_equal(layer.gradients["bias"], 0)
 

@@ -5,7 +5,6 @@ from functools import partial
 import numpy as np
 
 import lamina as lm
-from lamina import losses
 from peers import Array, Call
 
 Weights = tuple[tuple[Array, Array], ...]
@@ -28,10 +27,9 @@ def net(weights: Weights, rate: float = 0.0) -> lm.Sequential:
 
 
 def training_step(weights: Weights, x: Array, labels: Array, rate: float) -> Call:
-    """What `fit` does with a batch: there is no public step yet."""
-    made, goal, rule = net(weights, rate), losses.categorical_crossentropy, lm.Adam()
-    made._adopt(rule)
-    return lambda: made._step(goal, rule, x, labels)[0] / len(x)
+    made = net(weights, rate)
+    step = partial(made.train_on_batch, x, labels)
+    return lambda: step()["loss"]
 
 
 def epoch(weights: Weights, x: Array, labels: Array, rate: float, batch: int) -> Call:

@@ -7,6 +7,7 @@
 #include "bindings/call.hpp"
 #include "bindings/losses.hpp"
 #include "bindings/optimizers.hpp"
+#include "bindings/packed.hpp"
 #include "network/network.hpp"
 
 namespace lamina {
@@ -54,6 +55,23 @@ Layer<T> layer_of(const py::tuple& description, std::size_t inputs) {
   return layer;
 }
 
+// The number of the rows of x; ValueError unless they are inputs of the net.
+template <class T>
+std::size_t rows_of(const Network<T>& net, const Argument& x) {
+  const std::size_t dimensions = x.shape().size();
+  if (dimensions != 2)
+    throw py::value_error(
+        "x must be 2-d (rows, features), got shape " + to_string(x.shape()) +
+        (dimensions == 1
+             ? "; use reshape(-1, 1) for one feature, reshape(1, -1) for one row"
+         : dimensions > 2 ? "; use reshape(len(x), -1)"
+                          : ""));
+  if (x.extent(1) != net.features())
+    throw py::value_error("x must have " + std::to_string(net.features()) +
+                          " features, got " + std::to_string(x.extent(1)));
+  return x.extent(0);
+}
+
 // Arrays of examples in the net's type; they live as long as this does.
 template <class T>
 struct Data {
@@ -61,14 +79,12 @@ struct Data {
   py::object weight_array, label_array;
   Examples<T> examples{};
 
-  Data(const Network<T>& net, py::handle rows, py::handle y, py::handle weights)
+  Data(const Network<T>& net, const LossChoice& loss, py::handle rows, py::handle y,
+       py::handle weights)
       : x("x", rows), targets("y", y) {
-    x.require_dimensions(2, "(rows, features)");
-    const std::size_t n = x.extent(0);
-    x.require_shape({n, net.features()}, "rows of the net's features");
-    examples.rows = n;
+    const std::size_t n = examples.rows = rows_of(net, x);
     examples.x = x.template contiguous<T>();
-    if (targets.shape().size() == 1) {
+    if (targets.shape().size() == 1 && loss.kind == LossKind::softmax_cross_entropy) {
       targets.require_shape({n}, "a label for each row");
       PyObject* converted =
           PyArray_FROM_OTF(reinterpret_cast<PyObject*>(targets.array()), NPY_INT64,
@@ -150,17 +166,17 @@ class PyNetwork {
     kept_.append(gradient);
   }
 
-  // (loss, correct, rows, steps, finite, error): sums over the rows of the steps taken,
-  // whether norms to clip by were finite, and the exception that a signal's handler
+  // (loss, correct, rows, steps, finite, error): sums over the rows of the steps taken
+  // and what was before, whether norms to clip by were finite, and the exception that a signal's handler
   // raised after the last, or None.
   py::tuple train(py::handle x, py::handle y, py::handle weights, py::handle order,
                   std::size_t batch, py::handle loss, bool logits, py::handle optimizer,
                   py::handle rates, py::handle state, std::uint64_t step,
-                  std::uint64_t update) {
+                  std::uint64_t update, double loss_before, double correct_before) {
     return visit([&](auto& net, auto type) {
       using T = decltype(type);
-      const Data<T> data(net, x, y, weights);
       const Goal goal{loss_(loss), logits};
+      const Data<T> data(net, goal.loss, x, y, weights);
       const OptimizerChoice& rule = optimizer_(optimizer);
       std::size_t count = data.examples.rows;
       const std::int64_t* rows = nullptr;
@@ -176,12 +192,11 @@ class PyNetwork {
       const std::size_t steps = (count + batch - 1) / batch;
       const double* rate = in_place<double>("rates", rates, steps);
       T* memory = in_place<T>("state", state, slots(rule) * net.size());
-      Scores scores;
+      Scores scores{.loss = loss_before, .correct = correct_before};
       py::object error = py::none();
       const auto work = [&] {
-        scores = net.train(data.examples, rows, count, batch, goal,
-                           {seed_, step, 0}, rule, rate, update,
-                           memory);
+        scores = net.train(data.examples, rows, count, batch, goal, {seed_, step, 0},
+                           rule, rate, update, memory, scores);
       };
       run_to_border(count * net.work(), work);
       if (PyErr_Occurred()) error = py::error_already_set().value();
@@ -195,8 +210,8 @@ class PyNetwork {
                       std::uint64_t first_row, bool accumulate) {
     return visit([&](auto& net, auto type) {
       using T = decltype(type);
-      const Data<T> data(net, x, y, weights);
       const Goal goal{loss_(loss), logits};
+      const Data<T> data(net, goal.loss, x, y, weights);
       Scores scores;
       run(data.examples.rows * net.work(), [&] {
         scores = net.gradients(data.examples, goal,
@@ -219,16 +234,19 @@ class PyNetwork {
     });
   }
 
-  py::object predict(py::handle x, py::handle out, std::size_t chunk) {
+  py::object predict(py::handle x, py::handle out, std::size_t chunk,
+                     py::handle precision) {
+    const Bfloat16Kernels* const bfloat16 =
+        precision.is_none() ? nullptr : packing(precision);
     return visit([&](auto& net, auto type) {
       using T = decltype(type);
+      if (bfloat16 && std::is_same_v<T, double>)
+        throw py::value_error("precision must be 'float32' for a net of float64");
       Argument rows("x", x);
-      rows.require_dimensions(2, "(rows, features)");
-      const std::size_t n = rows.extent(0);
-      rows.require_shape({n, net.features()}, "rows of the net's features");
+      const std::size_t n = rows_of(net, rows);
       const T* data = rows.template contiguous<T>();
       Output y("out", out, std::is_same_v<T, double>, {n, net.outputs()}, {&rows});
-      run(n * net.work(), [&] { net.predict(data, n, chunk, y.data<T>()); });
+      run(n * net.work(), [&] { net.predict(data, n, chunk, bfloat16, y.data<T>()); });
       return y.result();
     });
   }
@@ -237,8 +255,8 @@ class PyNetwork {
                      bool logits, std::size_t chunk) {
     return visit([&](auto& net, auto type) {
       using T = decltype(type);
-      const Data<T> data(net, x, y, weights);
       const Goal goal{loss_(loss), logits};
+      const Data<T> data(net, goal.loss, x, y, weights);
       Scores scores;
       run(data.examples.rows * net.work(),
           [&] { scores = net.evaluate(data.examples, goal, chunk); });
@@ -251,9 +269,7 @@ class PyNetwork {
     return visit([&](auto& net, auto type) {
       using T = decltype(type);
       Argument rows("x", x);
-      rows.require_dimensions(2, "(rows, features)");
-      const std::size_t n = rows.extent(0);
-      rows.require_shape({n, net.features()}, "rows of the net's features");
+      const std::size_t n = rows_of(net, rows);
       const T* data = rows.template contiguous<T>();
       const bool is_double = std::is_same_v<T, double>;
       Output mean("mean", py::none(), is_double, {n, net.outputs()}, {});
@@ -284,6 +300,25 @@ class PyNetwork {
   Networks network_;
 };
 
+// Whether a float32 or float64 array holds neither infinity nor NaN; false if it is not
+// contiguous.
+bool all_finite(py::handle value) {
+  return in_precision(is_double_array("x", value), [&](auto type) {
+    using T = decltype(type);
+    using Bits = std::conditional_t<std::is_same_v<T, float>, std::uint32_t,
+                                    std::uint64_t>;
+    constexpr Bits exponent = std::is_same_v<T, float> ? Bits{0x7f800000u}
+                                                       : static_cast<Bits>(0x7ffull << 52);
+    auto* array = reinterpret_cast<PyArrayObject*>(value.ptr());
+    if (!PyArray_ISCARRAY_RO(array)) return false;
+    const auto* bits = static_cast<const Bits*>(PyArray_DATA(array));
+    const auto n = static_cast<std::size_t>(PyArray_SIZE(array));
+    bool finite = true;
+    for (std::size_t i = 0; i < n; ++i) finite &= (bits[i] & exponent) != exponent;
+    return finite;
+  });
+}
+
 // The penalty of the elements of w; `weight` times its gradient is added to dw.
 double py_penalty(py::handle w, py::handle dw, double l1, double l2, double weight) {
   return in_precision(is_double_array("w", w), [&](auto type) {
@@ -304,10 +339,12 @@ void register_network(py::module_& m) {
       .def("train", &PyNetwork::train)
       .def("gradients", &PyNetwork::gradients)
       .def("apply", &PyNetwork::apply)
-      .def("predict", &PyNetwork::predict)
+      .def("predict", &PyNetwork::predict, py::arg("x"), py::arg("out"),
+           py::arg("chunk"), py::arg("precision") = py::none())
       .def("evaluate", &PyNetwork::evaluate)
       .def("sample", &PyNetwork::sample);
   m.def("penalty", py_penalty);
+  m.def("all_finite", all_finite);
 }
 
 }  // namespace lamina

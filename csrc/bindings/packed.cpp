@@ -45,7 +45,7 @@ const PackedKernel* packed_kernel(py::handle value) {
   return static_cast<const PackedKernel*>(caster);
 }
 
-py::object pack(py::handle kernel, py::handle precision) {
+const Bfloat16Kernels* packing(py::handle precision) {
   const Bfloat16Support support = bfloat16();
   const bool wanted = is(precision, "bf16"), single = is(precision, "float32");
   if (!wanted && !single && !is(precision, "auto"))
@@ -55,12 +55,17 @@ py::object pack(py::handle kernel, py::handle precision) {
     throw py::value_error(
         std::string("precision 'bf16' needs the instructions avx512_bf16: ") +
         support.missing + "; 'auto' computes in float32 here");
+  return single ? nullptr : support.kernels;
+}
+
+py::object pack(py::handle kernel, py::handle precision) {
+  const Bfloat16Kernels* const kernels = packing(precision);
   Argument weights("kernel", kernel);
   weights.require_dimensions(2, "(features, units)");
   require_single(weights);
   const float* data = weights.contiguous<float>();
   return py::cast(std::make_unique<PackedKernel>(
-      data, weights.extent(0), weights.extent(1), single ? nullptr : support.kernels));
+      data, weights.extent(0), weights.extent(1), kernels));
 }
 
 py::object dense_of_packed(py::handle x, const PackedKernel& kernel, py::handle bias,

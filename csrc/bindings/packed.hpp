@@ -9,6 +9,10 @@ namespace lamina {
 // Null if `value` is something else.
 const PackedKernel* packed_kernel(pybind11::handle value);
 
+// What a `precision` argument asks for: null is float32. ValueError: it is unknown, or
+// cannot be had here.
+const Bfloat16Kernels* packing(pybind11::handle precision);
+
 // lamina.pack
 pybind11::object pack(pybind11::handle kernel, pybind11::handle precision);
 

@@ -7,6 +7,7 @@
 #include <stdexcept>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 
 namespace lamina {
@@ -127,9 +128,8 @@ void Network<T>::forward(size_t first, const T* x, size_t rows, bool logits,
       case Kind::dense: {
         const ActivationChoice choice = activation(i, logits);
         const bool saves_y = choice.saves_output();
-        dense(Matrix<T>::contiguous(in, rows, layer.inputs), kernel(layer),
-              layer.bias == Layer<T>::none ? nullptr : parameters_ + layer.bias, choice,
-              nullptr, trace.y, saves_y ? nullptr : trace.saved);
+        dense(Matrix<T>::contiguous(in, rows, layer.inputs), kernel(layer), bias(layer),
+              choice, nullptr, trace.y, saves_y ? nullptr : trace.saved);
         break;
       }
       case Kind::activation:
@@ -199,10 +199,11 @@ void Network<T>::backward(const T* x, size_t rows, bool logits, const Draw& draw
 }
 
 template <class T>
-const T* Network<T>::infer(const T* x, size_t rows, bool logits, T* y,
-                           const Memory& memory) const {
+const T* Network<T>::infer(const T* x, size_t rows, bool logits, const Packed& packed,
+                           T* y, const Memory& memory) const {
   using Kind = typename Layer<T>::Kind;
   const T* in = x;
+  auto next = packed.begin();
   for (size_t i = 0; i < layers_.size(); ++i) {
     const Layer<T>& layer = layers_[i];
     const bool last = i + 1 == layers_.size();
@@ -215,8 +216,13 @@ const T* Network<T>::infer(const T* x, size_t rows, bool logits, T* y,
         standardize(layer, in, rows, out);
         break;
       case Kind::dense:
-        dense(Matrix<T>::contiguous(in, rows, layer.inputs), kernel(layer),
-              layer.bias == Layer<T>::none ? nullptr : parameters_ + layer.bias,
+        if constexpr (std::is_same_v<T, float>) {
+          if (!packed.empty()) {
+            dense(in, rows, *next++, bias(layer), activation(i, logits), nullptr, out);
+            break;
+          }
+        }
+        dense(Matrix<T>::contiguous(in, rows, layer.inputs), kernel(layer), bias(layer),
               activation(i, logits), nullptr, out, static_cast<T*>(nullptr));
         break;
       case Kind::activation:
@@ -323,7 +329,7 @@ template <class T>
 Scores Network<T>::train(const Examples<T>& data, const std::int64_t* order,
                          size_t count, size_t batch, const Goal& goal, Draw draw,
                          const OptimizerChoice& optimizer, const double* rates,
-                         std::uint64_t update, T* state) {
+                         std::uint64_t update, T* state, Scores scores) {
   using Clock = std::chrono::steady_clock;
   // A step is finished before a signal is heard.
   const struct Deaf {
@@ -366,7 +372,6 @@ Scores Network<T>::train(const Examples<T>& data, const std::int64_t* order,
             data.weights ? weights : nullptr, rows};
   };
 
-  Scores scores;
   for (size_t begin = 0; begin < count; begin += batch) {
     const size_t rows = std::min(batch, count - begin);
     arena.return_to(mark);
@@ -391,13 +396,20 @@ Scores Network<T>::train(const Examples<T>& data, const std::int64_t* order,
 }
 
 template <class T>
-void Network<T>::predict(const T* x, size_t rows, size_t chunk, T* y) {
+void Network<T>::predict(const T* x, size_t rows, size_t chunk,
+                         const Bfloat16Kernels* bfloat16, T* y) {
+  Packed packed;
+  if constexpr (std::is_same_v<T, float>)
+    for (const Layer<T>& layer : layers_)
+      if (bfloat16 && layer.kind == Layer<T>::Kind::dense)
+        packed.emplace_back(parameters_ + layer.kernel, layer.inputs, layer.outputs,
+                            bfloat16);
   chunk = std::min(chunk, rows);
   Arena::Lease arena(arena_);
   arena.reserve(bytes(chunk));
   const Memory memory = take(arena, chunk);
   for (size_t begin = 0; begin < rows; begin += chunk)
-    infer(x + begin * features(), std::min(chunk, rows - begin), false,
+    infer(x + begin * features(), std::min(chunk, rows - begin), false, packed,
           y + begin * outputs(), memory);
 }
 
@@ -410,7 +422,8 @@ Scores Network<T>::evaluate(const Examples<T>& data, const Goal& goal, size_t ch
   Scores scores;
   for (size_t begin = 0; begin < data.rows; begin += chunk) {
     const size_t rows = std::min(chunk, data.rows - begin);
-    const T* y = infer(data.x + begin * features(), rows, goal.logits, nullptr, memory);
+    const T* y = infer(data.x + begin * features(), rows, goal.logits, {}, nullptr,
+                       memory);
     const Examples<T> part{
         nullptr, data.targets ? data.targets + begin * outputs() : nullptr,
         data.labels ? data.labels + begin : nullptr,

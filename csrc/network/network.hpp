@@ -16,6 +16,7 @@
 #include "ops/losses.hpp"
 #include "ops/ops.hpp"
 #include "ops/optimizers.hpp"
+#include "ops/packed.hpp"
 
 namespace lamina {
 
@@ -79,13 +80,16 @@ class Network {
 
   // Both phases in turn, over the rows order[0 ... count - 1] of the data, or the first
   // `count` if order is null, `batch` at a time; rates has a number for each step.
-  // Between steps it polls (threads.hpp), and if that stops it returns early.
+  // Between steps it polls (threads.hpp), and if that stops it returns early. Sums go on
+  // from `scores`, so that they do not depend on how steps are spread over calls.
   Scores train(const Examples<T>& data, const std::int64_t* order, std::size_t count,
                std::size_t batch, const Goal&, Draw, const OptimizerChoice&,
-               const double* rates, std::uint64_t update, T* state);
+               const double* rates, std::uint64_t update, T* state, Scores scores);
 
-  // y (rows x outputs), `chunk` rows at a time
-  void predict(const T* x, std::size_t rows, std::size_t chunk, T* y);
+  // y (rows x outputs), `chunk` rows at a time; of a float net in bfloat16 if that is
+  // not null, by weights that are packed anew
+  void predict(const T* x, std::size_t rows, std::size_t chunk,
+               const Bfloat16Kernels* bfloat16, T* y);
   Scores evaluate(const Examples<T>&, const Goal&, std::size_t chunk);
   // Mean and standard deviation over `samples` training passes.
   void sample(const T* x, std::size_t rows, std::size_t chunk, std::size_t samples,
@@ -120,8 +124,11 @@ class Network {
                const Draw&, bool merging, const Memory&) const;
   void backward(const T* x, std::size_t rows, bool logits, const Draw&, T* gradient,
                 Memory) const;
-  // The output, which is written to y unless that is null.
-  const T* infer(const T* x, std::size_t rows, bool logits, T* y, const Memory&) const;
+  // The output, which is written to y unless that is null; by packed kernels of the
+  // dense layers if there are any.
+  using Packed = std::vector<PackedKernel>;
+  const T* infer(const T* x, std::size_t rows, bool logits, const Packed&, T* y,
+                 const Memory&) const;
 
   bool merges(std::size_t layer) const;
   ActivationChoice activation(std::size_t layer, bool logits) const;
@@ -130,6 +137,10 @@ class Network {
   Matrix<T> kernel(const Layer<T>& layer) const {
     return Matrix<T>::contiguous(parameters_ + layer.kernel, layer.inputs,
                                  layer.outputs);
+  }
+
+  const T* bias(const Layer<T>& layer) const {
+    return layer.bias == Layer<T>::none ? nullptr : parameters_ + layer.bias;
   }
 
   std::vector<Layer<T>> layers_;

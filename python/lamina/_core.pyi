@@ -61,6 +61,7 @@ def gaussian_noise(
     x: ArrayLike, stddev: float, seed: int, stream: int, offset: int = 0
 ) -> NDArray[Any]: ...
 def dropout_mask(size: int, rate: float, seed: int, offset: int) -> NDArray[uint8]: ...
+def all_finite(x: NDArray[Any]) -> bool: ...
 def penalty(
     w: NDArray[Any], dw: NDArray[Any], l1: float, l2: float, weight: float
 ) -> float: ...
@@ -88,6 +89,8 @@ class Network:
         state: NDArray[Any],
         step: int,
         update: int,
+        loss_before: float,
+        correct_before: float,
     ) -> tuple[float, float, int, int, bool, BaseException | None]: ...
     def gradients(
         self,
@@ -105,7 +108,11 @@ class Network:
         self, optimizer: tuple[Any, ...], rate: float, state: NDArray[Any], update: int
     ) -> bool: ...
     def predict(
-        self, x: ArrayLike, out: NDArray[Any] | None, chunk: int
+        self,
+        x: ArrayLike,
+        out: NDArray[Any] | None,
+        chunk: int,
+        precision: str | None = None,
     ) -> NDArray[Any]: ...
     def evaluate(
         self,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import importlib
 import math
@@ -229,15 +228,7 @@ class ModelCheckpoint(_Monitor):
     def on_epoch_end(self, net: Sequential, epoch: int, scores: Scores) -> None:
         if self.save_best_only and not self.improved(scores):
             return
-        beside = self.path.with_name(f".{os.urandom(8).hex()}{self.path.suffix}")
-        try:
-            net.save(beside)  # type: ignore[attr-defined]
-            with open(beside, "rb+") as file:
-                os.fsync(file.fileno())
-            os.replace(beside, self.path)
-        finally:
-            with contextlib.suppress(FileNotFoundError):
-                beside.unlink()
+        net.save(self.path)
 
 
 class ReduceOnPlateau(_Monitor):

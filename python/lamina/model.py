@@ -302,6 +302,7 @@ class Sequential:
         *,
         samples: int | None = None,
         seed: int | None = None,
+        precision: Literal["bf16", "auto"] | None = None,
     ) -> Any:
         """The outputs for `x`.
 
@@ -313,11 +314,20 @@ class Sequential:
         batch_size : int, optional
             Rows at a time; by default as many as suit the cache. The result is the
             same.
+        samples : int, optional
+            Monte-Carlo dropout (Gal & Ghahramani 2016): that many passes with dropout
+            and noise as in training, of which mean and standard deviation are returned.
+        seed : int, optional
+            Of the samples' random bits, in [0, 2**64); by default drawn anew.
+        precision : {"bf16", "auto"}, optional
+            "bf16": products in bfloat16, twice as fast, with the errors that `pack`
+            states; "auto": the same where the machine can, else in float32. By default
+            that of the net.
 
         Returns
         -------
         (n, outputs) array of the net's dtype
-            `out`, if given.
+            `out`, if given. With `samples` two of them, mean and standard deviation.
 
         Raises
         ------
@@ -327,14 +337,17 @@ class Sequential:
             `x` or `out` cannot be used.
         """
         net = self._compiled[0] if self._compiled else self._compile("predict")
+        plain = batch_size is None and samples is None and precision is None
+        if net is not None and plain and type(x) is np.ndarray:
+            return net.predict(x, out, _CHUNK)
         if samples is not None:
             return self._sample(x, samples, seed)
-        if net is not None and batch_size is None and type(x) is np.ndarray:
-            return net.predict(x, out, _CHUNK)
+        if net is None and precision is not None:
+            raise ValueError("precision must be None for a net with layers of your own")
         chunk = _checks.count("batch_size", _CHUNK if batch_size is None else batch_size)
         table = data.inputs("x", x, self.dtype, self.features, finite=False)
         if net is not None and table.whole is not None:
-            return net.predict(table.whole, out, chunk)
+            return net.predict(table.whole, out, chunk, precision)
         shape = len(table), self._outputs(self.features)
         if out is None:
             out = np.empty(shape, self.dtype)
@@ -344,7 +357,10 @@ class Sequential:
         for start in range(0, len(table), chunk):
             rows = slice(start, start + chunk)
             part = table.take(rows)
-            out[rows] = self._forward(part) if net is None else net.predict(part, None, chunk)
+            if net is None:
+                out[rows] = self._forward(part)
+            else:
+                out[rows] = net.predict(part, None, chunk, precision)
         return out
 
     def _sample(self, x: ArrayLike, samples: int, seed: int | None) -> tuple[Array, Array]:
@@ -834,6 +850,15 @@ class Sequential:
         FloatingPointError
             A norm to clip by is not finite; the parameters are as before.
         """
+        goal, rule = self.loss, self.optimizer
+        if (
+            self._compiled
+            and loss is optimizer is sample_weight is None
+            and goal is not None
+            and rule is not None
+            and _are_plain(goal, x, y, self.dtype)
+        ):
+            return training.scores(goal, *self._steps(x, y, None, None, len(x)))
         goal = self._goal(loss)
         x, y, weights = self._rows(goal, x, y, sample_weight).take(slice(None))
         rule = optimizers.get(self._rule() if optimizer is None else optimizer)
@@ -900,13 +925,15 @@ class Sequential:
         weights: Array | None,
         rows: Array | None,
         batch_size: int,
+        before: tuple[float, float, int] = (0.0, 0.0, 0),
     ) -> tuple[float, float, int]:
-        """Training steps over the rows of that number, or all, in batches.
+        """Training steps over the rows of those numbers, or all, in batches.
 
         Arrays are C-contiguous and of the net's dtype, labels and numbers of rows int64.
         Returns sums over the rows of loss with penalties, and of hits, and how many rows
-        they are. A signal is heard after a step; what its handler raises is raised, and
-        the parameters then are those after that step.
+        they are; they go on from those of the call before. A signal is heard after a
+        step; what its handler raises is raised, and the parameters then are those after
+        that step.
         """
         assert self.loss is not None and self.optimizer is not None
         goal, rule = self.loss, self.optimizer
@@ -915,7 +942,8 @@ class Sequential:
         batch_size = min(batch_size, count)
         rates = self._rates(rule, -(-count // batch_size))
         if net is None or goal.core is None or rule.core is None:
-            return self._steps_by_layer(goal, rule, x, y, weights, rows, batch_size, rates)
+            data = x, y, weights, rows
+            return self._steps_by_layer(goal, rule, data, batch_size, rates, before)
         loss, correct, done, steps, finite, error = net.train(
             x,
             y,
@@ -929,6 +957,7 @@ class Sequential:
             self._state,
             self.steps,
             self._updates + 1,
+            *before[:2],
         )
         self.steps += steps
         self._updates += steps
@@ -936,21 +965,20 @@ class Sequential:
             raise error
         if not finite:
             raise FloatingPointError(_NOT_FINITE)
-        return loss, correct, done
+        return loss, correct, before[2] + done
 
     def _steps_by_layer(
         self,
         goal: losses.Loss,
         rule: optimizers.Optimizer,
-        x: Array,
-        y: Array,
-        weights: Array | None,
-        rows: Array | None,
+        data: tuple[Array, Array, Array | None, Array | None],
         batch_size: int,
         rates: Array,
+        before: tuple[float, float, int],
     ) -> tuple[float, float, int]:
+        x, y, weights, rows = data
         rows = np.arange(len(x)) if rows is None else rows
-        loss = correct = 0.0
+        loss, correct, done = before
         for rate, start in zip(rates, range(0, len(rows), batch_size), strict=True):
             batch = rows[start : start + batch_size]
             own = None if weights is None else weights[batch]
@@ -960,7 +988,7 @@ class Sequential:
             self._updates += 1
             self.steps += 1
             loss, correct = loss + more, correct + hits
-        return loss, correct, len(rows)
+        return loss, correct, done + len(rows)
 
     def _evaluate(
         self, goal: losses.Loss, x: Array, y: Array, weights: Array | None
@@ -977,6 +1005,20 @@ class Sequential:
             sums += goal(self._forward(x[rows], logits=logits), y[rows], own)
         penalty = sum(layer.penalty() for layer in self.layers)
         return float(sums[0]) + penalty * len(x), float(sums[1])
+
+
+def _are_plain(goal: losses.Loss, x: Any, y: Any, dtype: np.dtype[Any]) -> bool:
+    """Whether they are arrays, with labels, that need no more than the core's checks."""
+    return (
+        type(x) is type(y) is np.ndarray
+        and goal is losses.categorical_crossentropy
+        and x.dtype == dtype
+        and y.dtype == np.int64
+        and x.ndim == 2
+        and y.ndim == 1
+        and len(x) == len(y) > 0
+        and _core.all_finite(x)
+    )
 
 
 def _gives_logits(layer: Layer) -> TypeGuard[Dense | Activation]:

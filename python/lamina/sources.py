@@ -140,7 +140,7 @@ def moments(
 ) -> tuple[Array, Array] | None:
     """What a first layer that standardizes has still to learn."""
     first = net.layers[0]
-    if not isinstance(first, Standardize) or first.learnt:
+    if not isinstance(first, Standardize) or (first.features and first.learnt):
         return None
     if isinstance(source, data.Rows):
         return data.moments(source.x.blocks(train))

@@ -28,6 +28,7 @@ __all__ = ["evaluate", "fit", "scores"]
 
 _BETWEEN = 0.1  # seconds of steps between two looks at callbacks and signals
 
+Sums = tuple[float, float, int]  # over rows: losses, hits, and how many rows
 Piece = tuple[Array, Array, Array | None, Array | None, int]  # what `_steps` takes
 
 
@@ -95,18 +96,17 @@ def fit(
                 rows, pieces = None, _of_batches(source)
             for callback in told:
                 callback.on_epoch_begin(net, net.epoch + 1, rows)
-            sums = np.zeros(3)
+            sums = 0.0, 0.0, 0
             for piece in pieces:
-                done = pace.steps(net, piece)
-                sums += done
-                history.stopped = _tell(net, told, goal, done, sums, pace)
+                batch, sums = pace.steps(net, piece, sums)
+                history.stopped = _tell(net, told, goal, batch, sums, pace)
                 if interrupted:
                     history.stopped = "interrupt"
                 if history.stopped is not None:
                     break
             if history.stopped is not None and sums[2] != rows:
                 break
-            means = scores(goal, *sums.tolist())
+            means = scores(goal, *sums)
             if held_out is not None:
                 measured = evaluate(net, goal, held_out, rest)
                 means |= {f"val_{name}": value for name, value in measured.items()}
@@ -162,14 +162,21 @@ class _Pace:
         self.batches = 1
         self.told = time.perf_counter()
 
-    def steps(self, net: Sequential, piece: Piece) -> tuple[float, float, int]:
+    def steps(self, net: Sequential, piece: Piece, before: Sums) -> tuple[Sums, Sums]:
+        """Sums over the rows of the piece if it is a batch, and those so far.
+
+        Their bits do not depend on the pace: steps are added one by one.
+        """
+        if self.each:
+            batch = net._steps(*piece)
+            loss, correct, rows = (a + b for a, b in zip(before, batch, strict=True))
+            return batch, (loss, correct, rows)
         started = time.perf_counter()
-        done = net._steps(*piece)
+        sums = net._steps(*piece, before)
         seconds = max(time.perf_counter() - started, 1e-9)
-        if not self.each:
-            wanted = done[2] / piece[4] * _BETWEEN / seconds
-            self.batches = max(1, int(min(wanted, 8 * self.batches)))
-        return done
+        wanted = (sums[2] - before[2]) / piece[4] * _BETWEEN / seconds
+        self.batches = max(1, int(min(wanted, 8 * self.batches)))
+        return sums, sums
 
     def due(self) -> bool:
         """Whether it is time to tell about the progress."""
@@ -235,17 +242,17 @@ def _tell(
     net: Sequential,
     told: list[Callback],
     goal: losses.Loss,
-    done: tuple[float, float, int],
-    sums: Array,
+    batch: Sums,
+    sums: Sums,
     pace: _Pace,
 ) -> str | None:
     """Tell about steps; the name of the first callback that wants to stop."""
     stops: list[Callback] = []
     if pace.each:
-        batch = scores(goal, *done)
-        stops += [c for c in told if c.on_batch_end(net, net.steps, batch)]
+        own = scores(goal, *batch)
+        stops += [c for c in told if c.on_batch_end(net, net.steps, own)]
     if pace.due():
-        means, rows = scores(goal, *sums.tolist()), int(sums[2])
+        means, rows = scores(goal, *sums), sums[2]
         stops += [c for c in told if c.on_progress(net, rows, means)]
     return type(stops[0]).__name__ if stops else None
 
