@@ -16,13 +16,12 @@ CHARACTERS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 FOLDER = Path(matplotlib.get_data_path(), "fonts", "ttf")
 TEXT = "DejaVuS*[!y].ttf", "STIXGeneral*", "cm[brst][1ist]*"  # no symbols, no Display
 FONTS = [path for pattern in TEXT for path in sorted(FOLDER.glob(pattern))]
-# From, to: scale across and down, slant, turn in radians, centre among 40 pixels.
-PLAIN = (1, 1, 0, -0.12, 18, 18), (1, 1, 0, 0.12, 22, 22)
+PLAIN = (1, 1, 0, -0.12, 18, 18), (1, 1, 0, 0.12, 22, 22)  # 7 degrees, 2 of 40 pixels
 VARIED = (0.85, 0.85, -0.3, -0.12, 18, 18), (1.2, 1.2, 0.3, 0.12, 22, 22)
 
 
 def draw(path, copies, limits, rng):
-    """Rows of 400 pixels, and which character each is."""
+    """Rows of 400 pixels, and which character each is; limits of shape and place."""
     top = ImageFont.truetype(path, 100).getbbox("H", anchor="ls")[1]
     font = ImageFont.truetype(path, round(-2800 / top))  # H: 28 pixels of 40
     pixels, labels = np.empty((36 * copies, 400)), np.repeat(np.arange(36), copies)
