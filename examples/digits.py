@@ -15,9 +15,9 @@ import lamina as lm
 
 
 def draw(images, truth, read, path):
-    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    figure = Figure(figsize=(9, 2.4), layout="constrained")
     wrong = np.flatnonzero(read != truth)
-    for cell, i in zip(figure.subplots(3, 12).flat, wrong, strict=False):
+    for cell, i in zip(figure.subplots(2, 12).flat, wrong, strict=False):
         cell.imshow(images[i].reshape(8, 8), cmap="gray_r")
         cell.set_title(f"{truth[i]} as {read[i]}", fontsize=9)
     for cell in figure.axes:

@@ -60,7 +60,7 @@ def test_an_activation_is_named_in_two_source_files() -> None:
 GENERATED = ("_core.pyi", "kernels.pxd", "kernels.pyx")
 
 # From left to right; a folder includes only itself and what stands to its right.
-LAYERS = ["bindings", "ops", "kernels", "simd"]
+LAYERS = ["bindings", "network", "ops", "kernels", "simd"]
 OPEN = {"activations.hpp", "activation_info.hpp", "targets.inc"}
 # The contracts that ops and kernels share.
 STANDARD_BELOW_OPS = {"cstddef", "cstdint", "immintrin.h", "arm_neon.h"}

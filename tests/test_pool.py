@@ -354,7 +354,7 @@ for blocks in range({blocks}):
             call()
         except MemoryError:
             print("none", end=" ")
-        print(size() - at_first >> 26)
+        print(max(0, size() - at_first) >> 26)
 allow("unlimited")
 assert (net.parameters == before).all()
 call()
