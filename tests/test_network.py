@@ -1,4 +1,4 @@
-"""Nets in the core: the same bits as layer by layer, phases, samples, threads, memory."""
+"""Nets in the core: the bits of their layers, phases, samples, threads, memory."""
 
 import copy
 import ctypes
@@ -74,7 +74,9 @@ def by_layer(net: lm.Sequential) -> lm.Sequential:
     return net
 
 
-def trained(net: lm.Sequential, loss: str | None, y: Any, weights: Any, rule: Any) -> Any:
+def trained(
+    net: lm.Sequential, loss: str | None, y: Any, weights: Any, rule: Any
+) -> Any:
     for _ in range(3):
         for rows in (slice(0, 10), slice(10, 23)):
             scores = net.train_on_batch(
@@ -216,7 +218,7 @@ def test_samples_of_a_net_without_dropout() -> None:
     assert not deviation.any()
 
 
-# Threads, signals, memory ---------------------------------------------------------------
+# Threads, signals, memory -------------------------------------------------------------
 
 
 def moons(seed: int) -> lm.Sequential:
@@ -313,7 +315,7 @@ def test_no_step_but_the_first_allocates() -> None:
     assert held() - before < 2000
 
 
-# Wrong use ------------------------------------------------------------------------------
+# Wrong use ----------------------------------------------------------------------------
 
 
 def test_wrong_labels_leave_everything() -> None:
@@ -364,5 +366,3 @@ def test_wrong_samples(samples: Any) -> None:
     net.build(6)
     with pytest.raises((TypeError, ValueError), match="samples must be an integer"):
         net.predict(ROWS, samples=samples)
-
-

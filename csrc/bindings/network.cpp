@@ -86,9 +86,8 @@ struct Data {
     examples.x = x.template contiguous<T>();
     if (targets.shape().size() == 1 && loss.kind == LossKind::softmax_cross_entropy) {
       targets.require_shape({n}, "a label for each row");
-      PyObject* converted =
-          PyArray_FROM_OTF(reinterpret_cast<PyObject*>(targets.array()), NPY_INT64,
-                           NPY_ARRAY_CARRAY_RO);
+      PyObject* converted = PyArray_FROM_OTF(
+          reinterpret_cast<PyObject*>(targets.array()), NPY_INT64, NPY_ARRAY_CARRAY_RO);
       if (!converted) throw py::error_already_set();
       label_array = py::reinterpret_steal<py::object>(converted);
       examples.labels = static_cast<const std::int64_t*>(
@@ -101,8 +100,8 @@ struct Data {
     Argument w("sample_weight", weights);
     w.require_shape({n}, "a weight for each row");
     examples.weights = w.template contiguous<T>();
-    weight_array = py::reinterpret_borrow<py::object>(
-        reinterpret_cast<PyObject*>(w.array()));
+    weight_array =
+        py::reinterpret_borrow<py::object>(reinterpret_cast<PyObject*>(w.array()));
   }
 };
 
@@ -167,8 +166,8 @@ class PyNetwork {
   }
 
   // (loss, correct, rows, steps, finite, error): sums over the rows of the steps taken
-  // and what was before, whether norms to clip by were finite, and the exception that a signal's handler
-  // raised after the last, or None.
+  // and what was before, whether norms to clip by were finite, and the exception that a
+  // signal's handler raised after the last, or None.
   py::tuple train(py::handle x, py::handle y, py::handle weights, py::handle order,
                   std::size_t batch, py::handle loss, bool logits, py::handle optimizer,
                   py::handle rates, py::handle state, std::uint64_t step,
@@ -214,8 +213,7 @@ class PyNetwork {
       const Data<T> data(net, goal.loss, x, y, weights);
       Scores scores;
       run(data.examples.rows * net.work(), [&] {
-        scores = net.gradients(data.examples, goal,
-                               {seed_, step, first_row}, weight,
+        scores = net.gradients(data.examples, goal, {seed_, step, first_row}, weight,
                                accumulate);
       });
       return py::make_tuple(scores.loss, scores.correct);
@@ -275,16 +273,16 @@ class PyNetwork {
       Output mean("mean", py::none(), is_double, {n, net.outputs()}, {});
       Output deviation("deviation", py::none(), is_double, {n, net.outputs()}, {});
       run(n * samples * net.work(), [&] {
-        net.sample(data, n, chunk, samples, {seed, 0, 0},
-                   mean.data<T>(), deviation.data<T>());
+        net.sample(data, n, chunk, samples, {seed, 0, 0}, mean.data<T>(),
+                   deviation.data<T>());
       });
       return py::make_tuple(mean.result(), deviation.result());
     });
   }
 
  private:
-  // As run(), but work stops by itself where it is interrupted: what it did is kept, and
-  // Python's exception is left set.
+  // As run(), but work stops by itself where it is interrupted: what it did is kept,
+  // and Python's exception is left set.
   template <class Work>
   static void run_to_border(std::size_t amount, const Work& work) {
     if (amount <= work_worth_releasing) return work();
@@ -305,10 +303,11 @@ class PyNetwork {
 bool all_finite(py::handle value) {
   return in_precision(is_double_array("x", value), [&](auto type) {
     using T = decltype(type);
-    using Bits = std::conditional_t<std::is_same_v<T, float>, std::uint32_t,
-                                    std::uint64_t>;
-    constexpr Bits exponent = std::is_same_v<T, float> ? Bits{0x7f800000u}
-                                                       : static_cast<Bits>(0x7ffull << 52);
+    using Bits =
+        std::conditional_t<std::is_same_v<T, float>, std::uint32_t, std::uint64_t>;
+    constexpr Bits exponent = std::is_same_v<T, float>
+                                  ? Bits{0x7f800000u}
+                                  : static_cast<Bits>(0x7ffull << 52);
     auto* array = reinterpret_cast<PyArrayObject*>(value.ptr());
     if (!PyArray_ISCARRAY_RO(array)) return false;
     const auto* bits = static_cast<const Bits*>(PyArray_DATA(array));

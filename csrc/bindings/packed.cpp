@@ -64,8 +64,8 @@ py::object pack(py::handle kernel, py::handle precision) {
   weights.require_dimensions(2, "(features, units)");
   require_single(weights);
   const float* data = weights.contiguous<float>();
-  return py::cast(std::make_unique<PackedKernel>(
-      data, weights.extent(0), weights.extent(1), kernels));
+  return py::cast(std::make_unique<PackedKernel>(data, weights.extent(0),
+                                                 weights.extent(1), kernels));
 }
 
 py::object dense_of_packed(py::handle x, const PackedKernel& kernel, py::handle bias,

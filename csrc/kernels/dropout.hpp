@@ -173,8 +173,8 @@ template <class T>
   if (i < n) keep(V::load_first(dy + i, n - i), i, n - i).store_first(dx + i, n - i);
 }
 
-// The gradient of relu before a dropout, from what came out: zeros in y are one's or the
-// other's, and the gradients of both are zero there.
+// The gradient of relu before a dropout, from what came out: zeros in y are one's or
+// the other's, and the gradients of both are zero there.
 template <class T>
 [[gnu::flatten]] void relu_dropout_backward(const T* dy, const T* y, T* dx,
                                             std::size_t n, T scale) {

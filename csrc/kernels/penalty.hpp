@@ -5,8 +5,9 @@
 
 namespace lamina::LAMINA_TARGET {
 
-// The sum of l1 |w| + l2 / 2 w^2; `weight` times its gradient, in which sign(0) is 0, is
-// added to dw unless that is null. Lanes sum up a thousand elements, a double the rest.
+// The sum of l1 |w| + l2 / 2 w^2; `weight` times its gradient, in which sign(0) is 0,
+// is added to dw unless that is null. Lanes sum up a thousand elements, a double the
+// rest.
 template <class T>
 [[gnu::flatten]] double penalty(const T* w, T* dw, std::size_t n, double l1, double l2,
                                 double weight) {

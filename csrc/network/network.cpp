@@ -164,18 +164,17 @@ void Network<T>::backward(const T* x, size_t rows, bool logits, const Draw& draw
     const T* const in = i > 0 ? memory.traces[i - 1].y : x;
     T* const dy = memory.gradient;
     const size_t size = rows * layer.outputs;
-    const ActivationChoice choice =
-        std::exchange(activation_done, false) ? ActivationChoice{}
-                                              : activation(i, logits);
+    const ActivationChoice choice = std::exchange(activation_done, false)
+                                        ? ActivationChoice{}
+                                        : activation(i, logits);
     switch (layer.kind) {
       case Kind::standardize:
       case Kind::noise:
         break;
       case Kind::dense:
         dense_backward(dy, Matrix<T>::contiguous(in, rows, layer.inputs), kernel(layer),
-                       choice.saves_output() ? trace.y : trace.saved, choice,
-                       nullptr, i > lowest_ ? memory.other : nullptr,
-                       gradient + layer.kernel,
+                       choice.saves_output() ? trace.y : trace.saved, choice, nullptr,
+                       i > lowest_ ? memory.other : nullptr, gradient + layer.kernel,
                        layer.bias == Layer<T>::none ? nullptr : gradient + layer.bias);
         std::swap(memory.gradient, memory.other);
         break;
@@ -207,7 +206,7 @@ const T* Network<T>::infer(const T* x, size_t rows, bool logits, const Packed& p
   for (size_t i = 0; i < layers_.size(); ++i) {
     const Layer<T>& layer = layers_[i];
     const bool last = i + 1 == layers_.size();
-    T* const out = last && y              ? y
+    T* const out = last && y               ? y
                    : in == memory.gradient ? memory.other
                                            : memory.gradient;
     const size_t size = rows * layer.outputs;
@@ -255,8 +254,8 @@ double Network<T>::penalties(double weight, T* gradient) const {
   for (const Layer<T>& layer : layers_)
     if (layer.l1 != 0 || layer.l2 != 0)
       sum += penalty<T>(parameters_ + layer.kernel,
-                     gradient ? gradient + layer.kernel : nullptr,
-                     layer.inputs * layer.outputs, layer.l1, layer.l2, weight);
+                        gradient ? gradient + layer.kernel : nullptr,
+                        layer.inputs * layer.outputs, layer.l1, layer.l2, weight);
   return sum;
 }
 
@@ -376,8 +375,7 @@ Scores Network<T>::train(const Examples<T>& data, const std::int64_t* order,
     const size_t rows = std::min(batch, count - begin);
     arena.return_to(mark);
     const Memory memory = take(arena, rows);
-    const Scores of_step =
-        fill(part(begin, rows), goal, draw, 1, gradient_, memory);
+    const Scores of_step = fill(part(begin, rows), goal, draw, 1, gradient_, memory);
     scores.finite = apply(optimizer, rates[scores.steps], update, state);
     if (!scores.finite) break;
     scores.loss += of_step.loss;
@@ -422,12 +420,12 @@ Scores Network<T>::evaluate(const Examples<T>& data, const Goal& goal, size_t ch
   Scores scores;
   for (size_t begin = 0; begin < data.rows; begin += chunk) {
     const size_t rows = std::min(chunk, data.rows - begin);
-    const T* y = infer(data.x + begin * features(), rows, goal.logits, {}, nullptr,
-                       memory);
-    const Examples<T> part{
-        nullptr, data.targets ? data.targets + begin * outputs() : nullptr,
-        data.labels ? data.labels + begin : nullptr,
-        data.weights ? data.weights + begin : nullptr, rows};
+    const T* y =
+        infer(data.x + begin * features(), rows, goal.logits, {}, nullptr, memory);
+    const Examples<T> part{nullptr,
+                           data.targets ? data.targets + begin * outputs() : nullptr,
+                           data.labels ? data.labels + begin : nullptr,
+                           data.weights ? data.weights + begin : nullptr, rows};
     const LossResult result = loss_of(part, goal, y, 1, nullptr, memory);
     scores.loss += result.sum;
     scores.correct += result.correct;

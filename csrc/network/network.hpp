@@ -80,8 +80,8 @@ class Network {
 
   // Both phases in turn, over the rows order[0 ... count - 1] of the data, or the first
   // `count` if order is null, `batch` at a time; rates has a number for each step.
-  // Between steps it polls (threads.hpp), and if that stops it returns early. Sums go on
-  // from `scores`, so that they do not depend on how steps are spread over calls.
+  // Between steps it polls (threads.hpp), and if that stops it returns early. Sums go
+  // on from `scores`, so that they do not depend on how steps are spread over calls.
   Scores train(const Examples<T>& data, const std::int64_t* order, std::size_t count,
                std::size_t batch, const Goal&, Draw, const OptimizerChoice&,
                const double* rates, std::uint64_t update, T* state, Scores scores);

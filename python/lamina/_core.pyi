@@ -55,7 +55,6 @@ def dropout(
     offset: int,
     mode: str,
     gradient: bool,
-
 ) -> NDArray[Any]: ...
 def gaussian_noise(
     x: ArrayLike, stddev: float, seed: int, stream: int, offset: int = 0

@@ -121,7 +121,8 @@ def decode(value: Any, classes: Mapping[str, type]) -> Any:
         activation = activations.get(name)
         return activation.using(**rest) if rest else activation
     if kind == "loss" and isinstance(name, str) and all(map(_is_number, rest.values())):
-        return dataclasses.replace(losses.get(name), **rest)
+        known: Any = losses.get(name)
+        return dataclasses.replace(known, **rest)
     if kind == "class" and isinstance(name, str):
         if name not in classes:
             raise ValueError(

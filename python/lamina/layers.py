@@ -108,8 +108,9 @@ class Layer:
 
     def __setattr__(self, name: str, value: Any) -> None:
         super().__setattr__(name, value)
-        if self.__dict__.get("_net") and name not in ("seed", "step", "first_row", "_saved"):
-            self._net.clear()  # the compiled net, to which the layer's net holds on too
+        compiled = self.__dict__.get("_net")
+        if compiled and name not in ("seed", "step", "first_row", "_saved"):
+            compiled.clear()  # the net's list, too
 
     def core(self, start: int) -> tuple[Any, ...] | None:
         """What the compiled net is told; None if only Python knows the layer.

@@ -169,8 +169,8 @@ class _Pace:
         """
         if self.each:
             batch = net._steps(*piece)
-            loss, correct, rows = (a + b for a, b in zip(before, batch, strict=True))
-            return batch, (loss, correct, rows)
+            loss, correct, rows = batch
+            return batch, (before[0] + loss, before[1] + correct, before[2] + rows)
         started = time.perf_counter()
         sums = net._steps(*piece, before)
         seconds = max(time.perf_counter() - started, 1e-9)
