@@ -30,6 +30,21 @@ LAMINA_INLINE void for_vectors(std::size_t n, Step step) {
          [=](V v, T* p) { v.store_first(p + i, n - i); });
 }
 
+// Where gradients stay 0, running means decay until they are subnormal, and stay so:
+// root and division then take ten times as long. What is below these numbers is 0:
+// means of squares below the smallest normal number, and means so far below the root of
+// it that no weight could tell. NaN stays.
+template <class T>
+LAMINA_INLINE Vec<T> kept_square(Vec<T> v) {
+  constexpr double smallest = sizeof(T) == 4 ? 0x1p-126 : 0x1p-1022;
+  return select(v < Vec<T>(smallest), Vec<T>(0.0), v);
+}
+template <class T>
+LAMINA_INLINE Vec<T> kept_mean(Vec<T> v) {
+  constexpr double smallest = sizeof(T) == 4 ? 0x1p-100 : 0x1p-990;
+  return select(abs(v) < Vec<T>(smallest), Vec<T>(0.0), v);
+}
+
 // v = momentum v + dw; w -= rate v, or with Nesterov w -= rate (dw + momentum v)
 // (Sutskever et al. 2013, in PyTorch's form: the velocity does not hold the rate).
 template <class T>
@@ -59,7 +74,7 @@ template <class T>
   const V rest = V(1 - rho);
   for_vectors<T>(n, [=](auto load, auto store) {
     const V g = load(dw);
-    V square = fma(V(rho), load(s), rest * (g * g));
+    V square = kept_square(fma(V(rho), load(s), rest * (g * g)));
     store(square, s);
     if (mean) {
       const V m = fma(V(rho), load(mean), rest * g);
@@ -99,8 +114,8 @@ template <class T>
   const V rest1 = V(1 - beta1), rest2 = V(1 - beta2);
   for_vectors<T>(n, [=](auto load, auto store) {
     const V g = load(dw);
-    const V mean = fma(V(beta1), load(m), rest1 * g);
-    const V square = fma(V(beta2), load(v), rest2 * (g * g));
+    const V mean = kept_mean(fma(V(beta1), load(m), rest1 * g));
+    const V square = kept_square(fma(V(beta2), load(v), rest2 * (g * g)));
     store(mean, m);
     store(square, v);
     const V change = step * mean / (sqrt(square * unbias) + V(epsilon));

@@ -8,6 +8,7 @@ sum of their weights.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
@@ -229,7 +230,7 @@ class _Compiled(Loss):
                 )
         return dataclasses.replace(self, **options)
 
-    @property
+    @functools.cached_property
     def core(self) -> tuple[str, float, float]:
         return self.kind, getattr(self, "label_smoothing", 0.0), self._parameter()
 

@@ -48,6 +48,7 @@ class Phases:
     gradient: Array
     _state: Array  # the optimizer's
     _updates: int  # steps that this state has seen
+    _one_rate: Array | None = None  # the optimizer's, if it is always the same
     _compiled: list[Any]  # the core's form of the net, or empty; layers share the list
 
     def build(self, features: int) -> None:
@@ -284,6 +285,9 @@ class Phases:
         if type(rule) is not type(self.optimizer) or self._state.shape != shape:
             self._state = np.zeros(shape, self.dtype)
             self._updates = 0
+        if rule is not self.optimizer:
+            constant = isinstance(getattr(rule, "learning_rate", None), float)
+            self._one_rate = rule.rates(1, 1) if constant and rule.core else None
         self.optimizer = rule
 
     def _steps(
@@ -416,7 +420,10 @@ class Phases:
         """Of the steps to come; a rule of the user's own knows its rate itself."""
         if rule.core is None:
             return np.ones(count)
-        return rule.rates(self._updates + 1, count) * self.rate_factor
+        rates = self._one_rate
+        if count > 1 or rates is None:
+            rates = rule.rates(self._updates + 1, count)
+        return rates if self.rate_factor == 1 else rates * self.rate_factor
 
     def _evaluate(
         self, goal: losses.Loss, x: Array, y: Array, weights: Array | None
