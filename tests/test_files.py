@@ -770,3 +770,11 @@ def test_what_a_file_may_name_is_listed() -> None:
     assert {"Dense", "SGD", "Adam", "Initializer"} <= set(descriptions.CLASSES)
     assert not {"Layer", "Optimizer", "Loss"} & set(descriptions.CLASSES)
     assert files.load is lm.load
+
+
+def test_a_converted_net_can_be_saved(tmp_path: Path) -> None:
+    net = make()
+    train(net, 1)
+    classic = net.convert_dropout("classic")
+    again = through(classic, tmp_path)
+    np.testing.assert_array_equal(again.parameters, classic.parameters)

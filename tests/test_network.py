@@ -60,6 +60,13 @@ def layers(last: str | None = "softmax") -> list[lm.Layer]:
     ]
 
 
+def made(last: str | None = "softmax", dtype: Any = "float32") -> lm.Sequential:
+    net = lm.Sequential(layers(last), seed=2, dtype=dtype)
+    net.build(6)
+    net.layers[0].learn(ROWS)  # type: ignore[attr-defined]
+    return net
+
+
 def by_layer(net: lm.Sequential) -> lm.Sequential:
     """The same net, which will run as one with a layer that only Python knows."""
 
@@ -93,8 +100,7 @@ def trained(
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_a_step_is_that_of_its_layers(name: str, dtype: Any) -> None:
     last, loss, y, weights = LOSSES[name]
-    net = lm.Sequential(layers(last), seed=2, dtype=dtype)
-    net.build(6)
+    net = made(last, dtype)
     other = by_layer(net)
     scores = [trained(n, loss, y, weights, lm.Adam(0.01)) for n in (net, other)]
     assert scores[0] == scores[1]
@@ -106,8 +112,7 @@ def test_a_step_is_that_of_its_layers(name: str, dtype: Any) -> None:
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_an_update_is_that_of_its_layers(name: str) -> None:
-    net = lm.Sequential(layers(), seed=2)
-    net.build(6)
+    net = made()
     other = by_layer(net)
     for each in (net, other):
         trained(each, None, CLASSES, None, OPTIMIZERS[name])
@@ -119,8 +124,7 @@ def test_an_update_is_that_of_its_layers(name: str) -> None:
 def test_a_step_is_its_two_phases(name: str, known: bool) -> None:
     last, loss, y, weights = LOSSES.get(name, LOSSES["labels"])
     rule = OPTIMIZERS.get(name, lm.Adam(0.01))
-    net = lm.Sequential(layers(last), seed=2)
-    net.build(6)
+    net = made(last)
     if not known:
         net = by_layer(net)
     phases = copy.deepcopy(net)
@@ -138,8 +142,7 @@ def test_a_step_is_its_two_phases(name: str, known: bool) -> None:
 @pytest.mark.parametrize("known", [True, False])
 @pytest.mark.parametrize("parts", [[9, 14], [1, 1, 21], [22, 1], [5, 6, 7, 5]])
 def test_parts_of_a_batch_add_up(parts: list[int], known: bool) -> None:
-    net = lm.Sequential(layers(), seed=2, dtype="float64")
-    net.build(6)
+    net = made(dtype="float64")
     if not known:
         net = by_layer(net)
     whole = net.gradients(ROWS, CLASSES)
@@ -188,8 +191,7 @@ def test_changes_of_a_layer_are_seen() -> None:
 
 @pytest.mark.parametrize("known", [True, False])
 def test_samples(known: bool) -> None:
-    net = lm.Sequential(layers(), seed=2)
-    net.build(6)
+    net = made()
     if not known:
         net = by_layer(net)
     mean, deviation = net.predict(ROWS, samples=50, seed=9)
@@ -303,8 +305,7 @@ def test_no_step_but_the_first_allocates() -> None:
         info = library.mallinfo2()
         return int(info.h + info.e)  # uordblks, hblkhd
 
-    net = lm.Sequential(layers(), seed=2)
-    net.build(6)
+    net = made()
     for _ in range(3):
         net.train_on_batch(ROWS, CLASSES)
     rows = np.arange(23).repeat(100)
@@ -366,3 +367,140 @@ def test_wrong_samples(samples: Any) -> None:
     net.build(6)
     with pytest.raises((TypeError, ValueError), match="samples must be an integer"):
         net.predict(ROWS, samples=samples)
+
+
+@pytest.mark.parametrize("option", ["clip_norm", "global_clip_norm"])
+def test_either_norm_must_be_finite(option: str) -> None:
+    net = lm.Sequential([lm.Dense(3)], seed=0)
+    limit: Any = {option: 1.0}
+    rule = lm.SGD(0.1, **limit)
+    net.train_on_batch(ROWS, NUMBERS, loss="mean_squared_error", optimizer=rule)
+    before = net.parameters.copy()
+    with pytest.raises(FloatingPointError):
+        net.train_on_batch(ROWS * 1e30, NUMBERS)
+    np.testing.assert_array_equal(net.parameters, before)
+
+
+def test_another_optimizer_begins_with_its_own_rate() -> None:
+    net = lm.Sequential([lm.Dense(3, "softmax")], seed=0)
+    net.train_on_batch(ROWS, CLASSES, optimizer=lm.SGD(0.1))
+    net.rate_factor = 0.0
+    before = net.parameters.copy()
+    net.train_on_batch(ROWS, CLASSES)
+    np.testing.assert_array_equal(net.parameters, before)
+    net.train_on_batch(ROWS, CLASSES, optimizer=lm.SGD(0.2))
+    assert net.rate_factor == 1
+    assert (net.parameters != before).any()
+
+
+def test_states_of_other_meaning_begin_anew() -> None:
+    net = lm.Sequential([lm.Dense(3, "softmax")], seed=0)
+    for _ in range(3):
+        net.train_on_batch(ROWS, CLASSES, optimizer=lm.RMSprop(momentum=0.9))
+    before = net.parameters.copy()
+    net.train_on_batch(ROWS, CLASSES, optimizer=lm.RMSprop(centered=True))
+    assert np.abs(net.parameters - before).max() < 0.1
+
+
+def test_a_signal_that_trains_the_same_net() -> None:
+    """The step that it came in goes on with its own optimizer and state."""
+    x = np.random.default_rng(0).normal(size=(3000, 300)).astype(np.float32)
+    y = np.zeros((3000, 300), np.float32)
+    net = lm.Sequential([lm.Dense(300)], seed=0)
+    net.train_on_batch(x, y, loss="mean_squared_error", optimizer=lm.SGD(1e-3))
+    came = []
+
+    def handler(number: int, frame: Any) -> None:
+        came.append(net.steps)
+        net.train_on_batch(x[:8], y[:8], optimizer=lm.Adam(1e-3))
+
+    former = signal.signal(signal.SIGUSR1, handler)
+    timer = threading.Timer(0.1, signal.raise_signal, [signal.SIGUSR1])
+    timer.start()
+    try:
+        while not came:
+            net._steps(x, y, None, None, 32)
+    finally:
+        timer.join()
+        signal.signal(signal.SIGUSR1, former)
+    assert np.isfinite(net.parameters).all()
+
+
+def test_own_penalty() -> None:
+    class Pull(lm.Dense):
+        """Towards 1."""
+
+        def penalty(self, weight: float = 0.0) -> float:
+            away = self.parameters["kernel"] - 1
+            self.gradients["kernel"][...] += weight * away
+            return float((away**2).sum() / 2)
+
+    net = lm.Sequential([Pull(3, "softmax")], seed=0, dtype="float64")
+    plain = lm.Sequential([lm.Dense(3, "softmax")], seed=0, dtype="float64")
+    scores = [n.gradients(ROWS, CLASSES, weight=0.5) for n in (net, plain)]
+    away = net.layers[0].parameters["kernel"] - 1
+    difference = net.gradient - plain.gradient
+    np.testing.assert_allclose(difference[:18], 0.5 * away.ravel(), atol=1e-15)
+    assert scores[0]["loss"] - scores[1]["loss"] == pytest.approx((away**2).sum() / 2)
+
+
+# Precision ----------------------------------------------------------------------------
+
+
+def test_bf16_predictions() -> None:
+    net = lm.Sequential([lm.Dense(64, "relu"), lm.Dense(40)], seed=0)
+    net.build(6)
+    exact = net.predict(ROWS)
+    auto = net.predict(ROWS, precision="auto")
+    if lm.show_config()["bf16"]:
+        np.testing.assert_array_equal(net.predict(ROWS, precision="bf16"), auto)
+        assert (auto != exact).any()
+        # Two layers, each with rms errors of 0.0021 of its output.
+        assert np.abs(auto - exact).max() < 0.02 * np.abs(exact).max()
+        h = lm.dense(ROWS, lm.pack(net.layers[0].parameters["kernel"], "bf16"), None)
+        assert np.abs(h - ROWS @ net.layers[0].parameters["kernel"]).max() < 0.1
+    else:
+        np.testing.assert_array_equal(auto, exact)
+        with pytest.raises(ValueError, match="avx512_bf16"):
+            net.predict(ROWS, precision="bf16")
+
+
+def test_precision_where_it_cannot_be_chosen() -> None:
+    double = lm.Sequential([lm.Dense(3)], seed=0, dtype="float64")
+    double.build(6)
+    own = by_layer(made())
+    for net in (double, own):
+        np.testing.assert_array_equal(
+            net.predict(ROWS, precision="auto"), net.predict(ROWS)
+        )
+        with pytest.raises(ValueError, match="'bf16' needs a net of float32 without"):
+            net.predict(ROWS, precision="bf16")
+    wrong: Any = "f32"
+    with pytest.raises(ValueError, match="precision must be 'bf16', 'auto' or None"):
+        own.predict(ROWS, precision=wrong)
+
+
+def test_arguments_that_exclude_each_other() -> None:
+    net = made()
+    with pytest.raises(ValueError, match="samples must come without out"):
+        net.predict(ROWS, samples=3, batch_size=4)
+    with pytest.raises(ValueError, match="seed must come with samples"):
+        net.predict(ROWS, seed=3)
+
+
+def test_a_net_that_has_to_standardize_learns_it_first() -> None:
+    net = lm.Sequential(layers(), seed=2)
+    for method in (net.gradients, net.train_on_batch):
+        with pytest.raises(ValueError, match="Standardize must have learnt"):
+            method(ROWS, CLASSES)
+    assert net.features == 0
+
+
+def test_predictions_into_the_parameters() -> None:
+    net = lm.Sequential([lm.Dense(4), lm.Dense(3)], seed=0)
+    net.build(2)
+    x = np.ones((5, 2), np.float32)
+    expected = net.predict(x)
+    into = net.parameters[:15].reshape(5, 3)
+    assert net.predict(x, out=into) is into
+    np.testing.assert_array_equal(into, expected)

@@ -39,6 +39,14 @@ void run(std::size_t amount, Work work) {
   }
 }
 
+// The same for what must not stop half-way.
+template <class Work>
+void run_wholly(std::size_t amount, Work work) {
+  if (amount <= work_worth_releasing) return work();
+  const pybind11::gil_scoped_release released;
+  work();
+}
+
 // Calls f(float{}) or f(double{}): the type in which a function computes.
 template <class Function>
 auto in_precision(bool is_double, Function f) {

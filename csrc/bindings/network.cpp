@@ -49,9 +49,11 @@ Layer<T> layer_of(const py::tuple& description, std::size_t inputs) {
     layer.kind = Kind::dropout;
     layer.rate = item(1).number();
     layer.mode = dropout_mode(item(2));
-  } else {
+  } else if (kind == "noise") {
     layer.kind = Kind::noise;
     layer.rate = item(1).number();
+  } else {
+    throw py::value_error("unknown kind of layer " + kind);
   }
   return layer;
 }
@@ -160,15 +162,16 @@ class PyNetwork {
  public:
   PyNetwork(const py::sequence& layers, std::size_t features, std::uint64_t seed,
             py::object parameters, py::object gradient)
-      : seed_(seed), network_(make(layers, features, parameters, gradient)) {
+      : seed_(seed),
+        parameters_(parameters),
+        network_(make(layers, features, parameters, gradient)) {
     for (py::handle layer : layers) kept_.append(layer);
-    kept_.append(parameters);
     kept_.append(gradient);
   }
 
   // (loss, correct, rows, steps, finite, error): sums over the rows of the steps taken
-  // and what was before, whether norms to clip by were finite, and the exception that a
-  // signal's handler raised after the last, or None.
+  // and what was before, whether norms to clip by were finite, and the exception that
+  // ended it early, or None: what a signal's handler raised, labels changed meanwhile.
   py::tuple train(py::handle x, py::handle y, py::handle weights, py::handle order,
                   std::size_t batch, py::handle loss, bool logits, py::handle optimizer,
                   py::handle rates, py::handle state, std::uint64_t step,
@@ -177,7 +180,7 @@ class PyNetwork {
       using T = decltype(type);
       const Goal goal{loss_(loss), logits};
       const Data<T> data(net, goal.loss, x, y, weights);
-      const OptimizerChoice& rule = optimizer_(optimizer);
+      const OptimizerChoice rule = optimizer_(optimizer);
       std::size_t count = data.examples.rows;
       const std::int64_t* rows = nullptr;
       if (!order.is_none()) {
@@ -195,10 +198,16 @@ class PyNetwork {
       Scores scores{.loss = loss_before, .correct = correct_before};
       py::object error = py::none();
       const auto work = [&] {
-        scores = net.train(data.examples, rows, count, batch, goal, {seed_, step, 0},
-                           rule, rate, update, memory, scores);
+        net.train(data.examples, rows, count, batch, goal, {seed_, step, 0}, rule, rate,
+                  update, memory, scores);
       };
-      run_to_border(count * net.work(), work);
+      try {
+        run_to_border(count * net.work(), work);
+      } catch (const std::bad_alloc&) {
+        PyErr_NoMemory();
+      } catch (const std::logic_error& wrong) {
+        PyErr_SetString(PyExc_ValueError, wrong.what());
+      }
       if (PyErr_Occurred()) error = py::error_already_set().value();
       return py::make_tuple(scores.loss, scores.correct, scores.rows, scores.steps,
                             scores.finite, error);
@@ -225,10 +234,10 @@ class PyNetwork {
              std::uint64_t update) {
     return visit([&](auto& net, auto type) {
       using T = decltype(type);
-      const OptimizerChoice& rule = optimizer_(optimizer);
+      const OptimizerChoice rule = optimizer_(optimizer);
       T* memory = in_place<T>("state", state, slots(rule) * net.size());
       bool finite = true;
-      run(net.size(), [&] { finite = net.apply(rule, rate, update, memory); });
+      run_wholly(net.size(), [&] { finite = net.apply(rule, rate, update, memory); });
       return finite;
     });
   }
@@ -244,7 +253,9 @@ class PyNetwork {
       Argument rows("x", x);
       const std::size_t n = rows_of(net, rows);
       const T* data = rows.template contiguous<T>();
-      Output y("out", out, std::is_same_v<T, double>, {n, net.outputs()}, {&rows});
+      const Argument weights("parameters", parameters_);
+      Output y("out", out, std::is_same_v<T, double>, {n, net.outputs()},
+               {&rows, &weights});
       run(n * net.work(), [&] { net.predict(data, n, chunk, bfloat16, y.data<T>()); });
       return y.result();
     });
@@ -293,6 +304,7 @@ class PyNetwork {
   }
 
   std::uint64_t seed_;
+  py::object parameters_;
   py::list kept_;  // what the pointers point into
   Parsed<LossChoice, loss_choice> loss_;
   Parsed<OptimizerChoice, optimizer_choice> optimizer_;
@@ -324,14 +336,15 @@ bool all_finite(py::handle value) {
   });
 }
 
-// The penalty of the elements of w; `weight` times its gradient is added to dw.
+// The penalty of the elements of w; `weight` times its gradient is added to dw, unless
+// that is None.
 double py_penalty(py::handle w, py::handle dw, double l1, double l2, double weight) {
   return in_precision(is_double_array("w", w), [&](auto type) {
     using T = decltype(type);
     const auto n = static_cast<std::size_t>(
         PyArray_SIZE(reinterpret_cast<PyArrayObject*>(w.ptr())));
-    return penalty<T>(in_place<T>("w", w, n), in_place<T>("dw", dw, n), n, l1, l2,
-                      weight);
+    T* const gradient = dw.is_none() ? nullptr : in_place<T>("dw", dw, n);
+    return penalty<T>(in_place<T>("w", w, n), gradient, n, l1, l2, weight);
   });
 }
 

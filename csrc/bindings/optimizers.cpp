@@ -39,7 +39,7 @@ void py_update(py::handle core, py::handle w, py::handle dw, py::handle state,
     T* parameters = in_place<T>("w", w, n);
     const T* gradients = in_place<T>("dw", dw, n);
     T* kept = in_place<T>("state", state, slots(rule) * n);
-    run(n, [&] { update(rule, rate, step, parameters, gradients, kept, n); });
+    run_wholly(n, [&] { update(rule, rate, step, parameters, gradients, kept, n); });
   });
 }
 
@@ -51,7 +51,7 @@ double py_clip(py::handle core, py::handle dw, const std::vector<std::size_t>& s
     using T = decltype(type);
     T* gradients = in_place<T>("dw", dw, n);
     double norm = 0;
-    run(n, [&] { norm = clip(rule, gradients, sizes.data(), sizes.size()); });
+    run_wholly(n, [&] { norm = clip(rule, gradients, sizes.data(), sizes.size()); });
     return norm;
   });
 }

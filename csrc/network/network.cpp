@@ -325,10 +325,10 @@ bool Network<T>::apply(const OptimizerChoice& optimizer, double rate,
 }
 
 template <class T>
-Scores Network<T>::train(const Examples<T>& data, const std::int64_t* order,
-                         size_t count, size_t batch, const Goal& goal, Draw draw,
-                         const OptimizerChoice& optimizer, const double* rates,
-                         std::uint64_t update, T* state, Scores scores) {
+void Network<T>::train(const Examples<T>& data, const std::int64_t* order, size_t count,
+                       size_t batch, const Goal& goal, Draw draw,
+                       const OptimizerChoice& optimizer, const double* rates,
+                       std::uint64_t update, T* state, Scores& scores) {
   using Clock = std::chrono::steady_clock;
   // A step is finished before a signal is heard.
   const struct Deaf {
@@ -390,7 +390,6 @@ Scores Network<T>::train(const Examples<T>& data, const std::int64_t* order,
     polled = now;
     if (deaf.poll()) break;
   }
-  return scores;
 }
 
 template <class T>

@@ -82,9 +82,10 @@ class Network {
   // `count` if order is null, `batch` at a time; rates has a number for each step.
   // Between steps it polls (threads.hpp), and if that stops it returns early. Sums go
   // on from `scores`, so that they do not depend on how steps are spread over calls.
-  Scores train(const Examples<T>& data, const std::int64_t* order, std::size_t count,
-               std::size_t batch, const Goal&, Draw, const OptimizerChoice&,
-               const double* rates, std::uint64_t update, T* state, Scores scores);
+  // What throws leaves the steps before it in `scores`.
+  void train(const Examples<T>& data, const std::int64_t* order, std::size_t count,
+             std::size_t batch, const Goal&, Draw, const OptimizerChoice&,
+             const double* rates, std::uint64_t update, T* state, Scores& scores);
 
   // y (rows x outputs), `chunk` rows at a time; of a float net in bfloat16 if that is
   // not null, by weights that are packed anew

@@ -113,12 +113,15 @@ double clip(const OptimizerChoice& rule, T* dw, const std::size_t* sizes,
     parallel_elements(n, 0.5, [&](std::size_t i, std::size_t size) {
       table.clip(dw + i, size, rule.clip_value);
     });
+  double bad = 0;
   if (std::isfinite(rule.clip_norm)) {
     T* array = dw;
-    for (std::size_t i = 0; i < arrays; array += sizes[i++])
-      limit_norm(table, array, sizes[i], rule.clip_norm);
+    for (std::size_t i = 0; i < arrays; array += sizes[i++]) {
+      const double norm = limit_norm(table, array, sizes[i], rule.clip_norm);
+      if (!std::isfinite(norm)) bad = norm;
+    }
   }
-  if (!std::isfinite(rule.global_clip_norm)) return 0;
+  if (bad != 0 || !std::isfinite(rule.global_clip_norm)) return bad;
   return limit_norm(table, dw, n, rule.global_clip_norm);
 }
 

@@ -37,8 +37,8 @@ void update(const OptimizerChoice&, double rate, std::uint64_t step, T* w, const
 
 // Limits the gradients dw, arrays of these sizes one after the other: each element,
 // then each array by its norm, then all by their norm. Norms are exact to rounding and
-// summed in float64; one that is not finite limits nothing. Returns the norm of all
-// before it is limited, 0 if no global_clip_norm is asked for.
+// summed in float64; one that is not finite limits nothing, and is returned. Else
+// returns the norm of all before it is limited, 0 if no global_clip_norm is asked for.
 template <class T>
 double clip(const OptimizerChoice&, T* dw, const std::size_t* sizes,
             std::size_t arrays);

@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import json
+import operator
 import os
 import shutil
 from collections.abc import Iterator, Mapping
@@ -241,7 +242,8 @@ def _read(file: Any, classes: Mapping[str, type]) -> model.Sequential:
     for layer, values in zip(net.layers, found["kept"], strict=True):
         _set(layer, {k: (k, v) for k, v in _kept(layer)[1].items()}, values)
     numbers = _counts(net)
-    _set(net, {k: (_COUNTS[k], v) for k, v in numbers.items()}, found["counts"])
+    present = {k: (_COUNTS[k], v) for k, v in numbers.items()}
+    _set(net, present, found["counts"], counts=True)
     _fill(_tensors(net), file)
     return net
 
@@ -273,18 +275,30 @@ def _build(net: model.Sequential, features: int, file: Any) -> None:
         setattr(layer, name, value)
 
 
-def _set(holder: object, present: Mapping[str, tuple[str, Any]], values: Any) -> None:
+def _set(
+    holder: object,
+    present: Mapping[str, tuple[str, Any]],
+    values: Any,
+    *,
+    counts: bool = False,
+) -> None:
     """Set numbers and flags, each of the kind of the one that is there.
 
-    `present` has the attribute and its value for each name in the file.
+    `present` has the attribute and its value for each name in the file; counts are at
+    least 0.
     """
     if not isinstance(values, dict) or set(values) != set(present):
         raise ValueError(f"{holder!r} must have {sorted(present)}, got {values!r:.200}")
     for name, (attribute, now) in present.items():
-        check: Any = _checks.nonnegative
-        if isinstance(now, bool | int):
-            check = _checks.flag if isinstance(now, bool) else _checks.unsigned
-        setattr(holder, attribute, check(name, values[name]))
+        if isinstance(now, bool | np.bool_):
+            value: Any = _checks.flag(name, values[name])
+        elif counts:
+            check = _checks.unsigned if isinstance(now, int) else _checks.nonnegative
+            value = check(name, values[name])
+        else:
+            value = _checks.real(name, values[name], "a number", lambda v: v == v)
+            value = operator.index(values[name]) if isinstance(now, int) else value
+        setattr(holder, attribute, value)
 
 
 def _fill(tensors: Mapping[str, Array], file: Any) -> None:

@@ -47,8 +47,9 @@ class Layer:
         ``[...]`` or ``out=``: sums over the rows, not means, since `dy` has been
         divided by their number. Returns the gradient by `x`. `dy` is not to be written
         to.
-    ``penalty()`` (if it adds to the loss)
-        that number, whose gradient backward adds to `gradients`.
+    ``penalty(weight=0.0)`` (if it adds to the loss)
+        returns that number, and adds `weight` times its gradient to `gradients`, which
+        backward has filled before.
 
     A net with such a layer trains as any other, the layer's methods being called from
     Python. Everything is in two dimensions, C-contiguous and of the layer's `dtype`:
@@ -88,7 +89,7 @@ class Layer:
         The layer's source of random bits: the net's seed and the place in the net.
     parameters, gradients : dict of str to array
         What is learnt, and what the last `backward` made of it. In a net these are
-        views into `Sequential.parameters` and `Sequential.gradients`: write into them
+        views into `Sequential.parameters` and `Sequential.gradient`: write into them
         with ``[...]``.
     kept : tuple of str
         Of the class: names of what else training changes, attributes that hold an
@@ -185,8 +186,13 @@ class Layer:
         return {} if type(self).initial is Layer.initial else None
 
     def penalty(self, weight: float = 0.0) -> float:
-        """What the layer adds to the loss; `weight` times its gradient is added to
-        `gradients`, which `backward` has filled.
+        """What the layer adds to the loss.
+
+        Parameters
+        ----------
+        weight : float
+            That many times its gradient is added to `gradients`, which `backward` has
+            filled before; 0 leaves them as they are.
         """
         return 0.0
 
@@ -408,8 +414,9 @@ class Dense(Layer):
     def penalty(self, weight: float = 0.0) -> float:
         if not (self.l1 or self.l2):
             return 0.0
-        kernel, dkernel = self.parameters["kernel"], self.gradients["kernel"]
-        return _core.penalty(kernel, dkernel, self.l1, self.l2, weight)
+        gradient = self.gradients["kernel"] if weight else None
+        kernel = self.parameters["kernel"]
+        return _core.penalty(kernel, gradient, self.l1, self.l2, weight)
 
     def forward(
         self, x: ArrayLike, training: bool = False, *, logits: bool = False

@@ -56,7 +56,7 @@ class Sequential(Phases):
     rate_factor : float
         By which learning rates are multiplied; 1 at first.
     loss, optimizer : Loss, Optimizer or None
-        Those of the last `fit`.
+        Those of the last training; not to be assigned.
 
     Raises
     ------
@@ -285,8 +285,8 @@ class Sequential(Phases):
             Of the samples' random bits, in [0, 2**64); by default drawn anew.
         precision : {"bf16", "auto"}, optional
             "bf16": products in bfloat16, twice as fast, with the errors that `pack`
-            states; "auto": the same where the machine can, else in float32. By default
-            that of the net.
+            states; "auto": the same where machine and net can (float32, layers of
+            Lamina's own). Else, and by default, in the net's dtype.
 
         Returns
         -------
@@ -301,17 +301,23 @@ class Sequential(Phases):
             `x` or `out` cannot be used.
         """
         net = self._compiled[0] if self._compiled else self._compile("predict")
-        plain = batch_size is None and samples is None and precision is None
-        if net is not None and plain and type(x) is np.ndarray:
+        options = batch_size, samples, seed, precision
+        own = type(x) is np.ndarray and x.dtype == self.dtype
+        if net is not None and own and options == (None, None, None, None):
             return net.predict(x, out, CHUNK)
         if samples is not None:
+            if any(each is not None for each in (out, batch_size, precision)):
+                raise ValueError(
+                    "samples must come without out, batch_size and precision"
+                )
             return self._sample(x, samples, seed)
-        if net is None and precision is not None:
-            raise ValueError("precision must be None for a net with layers of your own")
+        if seed is not None:
+            raise ValueError(f"seed must come with samples, got {seed!r} without")
+        wanted = self._precision(precision, net is not None)
         chunk = _checks.count("batch_size", CHUNK if batch_size is None else batch_size)
         table = data.inputs("x", x, self.dtype, self.features, finite=False)
         if net is not None and table.whole is not None:
-            return net.predict(table.whole, out, chunk, precision)
+            return net.predict(table.whole, out, chunk, wanted)
         shape = len(table), self._outputs(self.features)
         if out is None:
             out = np.empty(shape, self.dtype)
@@ -324,8 +330,23 @@ class Sequential(Phases):
             if net is None:
                 out[rows] = self._forward(part)
             else:
-                out[rows] = net.predict(part, None, chunk, precision)
+                out[rows] = net.predict(part, None, chunk, wanted)
         return out
+
+    def _precision(self, wanted: str | None, compiled: bool) -> str | None:
+        """None: that of the net's dtype."""
+        if wanted not in (None, "bf16", "auto"):
+            raise ValueError(
+                f"precision must be 'bf16', 'auto' or None, got {wanted!r}"
+            )
+        if compiled and self.dtype == np.float32:
+            return wanted
+        if wanted == "bf16":
+            raise ValueError(
+                "precision 'bf16' needs a net of float32 without layers of your own; "
+                "'auto' computes in the net's dtype here"
+            )
+        return None
 
     def evaluate(
         self, x: Any, y: Any = None, *, sample_weight: ArrayLike | None = None
@@ -423,7 +444,7 @@ class Sequential(Phases):
         self._require_built("convert_dropout")
         net = copy.deepcopy(self)
         convert_dropout(net.layers, mode)
-        net._state = np.empty((0, 0), self.dtype)
+        net._state[...] = 0
         net._updates = 0
         return net
 

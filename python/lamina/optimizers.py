@@ -127,7 +127,7 @@ class _Rule(Optimizer):
         if not isinstance(self.learning_rate, Schedule):
             return np.array([self.learning_rate] * count, np.float64)
         rates = self.learning_rate(np.arange(first_step, first_step + count))
-        rates = np.asarray(rates, np.float64)
+        rates = np.array(rates, np.float64, order="C")
         if rates.shape != (count,) or not ((rates >= 0) & (rates < np.inf)).all():
             raise ValueError(
                 f"learning_rate must give {count} finite rates >= 0 for as many steps "

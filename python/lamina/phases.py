@@ -12,7 +12,7 @@ from typing import Any, TypeGuard
 import numpy as np
 from numpy.typing import ArrayLike
 
-from lamina import _checks, _core, data, losses, optimizers, training
+from lamina import _checks, _core, data, losses, optimizers, sources, training
 from lamina._checks import Array
 from lamina.layers import (
     Activation,
@@ -48,7 +48,8 @@ class Phases:
     gradient: Array
     _state: Array  # the optimizer's
     _updates: int  # steps that this state has seen
-    _one_rate: Array | None = None  # the optimizer's, if it is always the same
+    # An optimizer whose rate is always the same, and that rate.
+    _one_rate: tuple[optimizers.Optimizer | None, Any] = None, None
     _compiled: list[Any]  # the core's form of the net, or empty; layers share the list
 
     def build(self, features: int) -> None:
@@ -65,20 +66,21 @@ class Phases:
         first_row: int = 0,
         accumulate: bool = False,
     ) -> dict[str, float]:
-        """First phase of a step: fill `gradient` from a batch, and change nothing else.
+        """First phase of a step: fill `gradient` from a batch; parameters stay.
 
         Batches that are parts of a larger one, each with its share of the rows as
         `weight`, add up to the gradient of the whole, wherever they were computed.
 
         Parameters
         ----------
-        x, y, loss
-            As in `fit`. The first call builds the net.
-        sample_weight : (n,) array_like, optional
+        x, y, sample_weight, loss
+            As in `fit`. The first call builds the net. A `Standardize` layer must have
+            learnt before.
         weight : float
             The gradient is that of `weight` times the loss with its penalties.
         first_row : int
-            Number of the first row in the larger batch: dropout depends on it.
+            Number of the first row in the larger batch, below 2**32: dropout and noise
+            depend on it.
         accumulate : bool
             Add to what `gradient` holds.
 
@@ -109,6 +111,9 @@ class Phases:
         if not np.isfinite(weight):
             raise ValueError(f"weight must be finite, got {weight!r}")
         first_row = _checks.unsigned("first_row", first_row)
+        if first_row >= 2**32:
+            raise ValueError(f"first_row must be below 2**32, got {first_row}")
+        sources.require_moments(self, x.shape[1])
         self.build(x.shape[1])
         self.loss = goal
         sums = self._fill(goal, x, y, weights, weight, first_row, accumulate)
@@ -128,6 +133,8 @@ class Phases:
         ------
         RuntimeError
             The net is not built.
+        TypeError, ValueError
+            An unknown optimizer, or rates that cannot be.
         FloatingPointError
             A norm to clip by is not finite; the parameters are as before.
         """
@@ -158,7 +165,8 @@ class Phases:
         Parameters
         ----------
         x, y, sample_weight, loss, optimizer
-            As in `fit`. The first call builds the net.
+            As in `fit`. The first call builds the net. A `Standardize` layer must have
+            learnt before.
 
         Returns
         -------
@@ -178,12 +186,13 @@ class Phases:
             and loss is optimizer is sample_weight is None
             and goal is not None
             and rule is not None
-            and _are_plain(goal, x, y, self.dtype)
+            and _are_plain(goal, x, y, self.dtype, self.features)
         ):
             return training.scores(goal, *self._steps(x, y, None, None, len(x)))
         goal = self._goal(loss)
         x, y, weights = self._rows(goal, x, y, sample_weight).take(slice(None))
         rule = optimizers.get(self._rule() if optimizer is None else optimizer)
+        sources.require_moments(self, x.shape[1])
         self.build(x.shape[1])
         self.loss = goal
         self._adopt(rule)
@@ -192,9 +201,13 @@ class Phases:
 
     def _link(self) -> None:
         """Move the layers' parameters and gradients into the two flat buffers."""
-        self._compiled: list[Any] = []
+        self._compiled = []
         for layer in self.layers:
             layer._net = self._compiled
+            for name in layer.kept:  # of a file mapped into memory, say
+                if isinstance(value := getattr(layer, name, None), np.ndarray):
+                    setattr(layer, name, np.require(value, requirements=["C", "W"]))
+        self._state = np.require(self._state, requirements=["C", "W"])
         for attribute, held in (
             ("parameters", "_parameters"),
             ("gradient", "_gradients"),
@@ -282,12 +295,11 @@ class Phases:
     def _adopt(self, rule: optimizers.Optimizer) -> None:
         """Take an optimizer, and start its state anew unless it suits the old one's."""
         shape = rule.slots, self.parameters.size
-        if type(rule) is not type(self.optimizer) or self._state.shape != shape:
+        if _meaning(rule) != _meaning(self.optimizer) or self._state.shape != shape:
             self._state = np.zeros(shape, self.dtype)
             self._updates = 0
-        if rule is not self.optimizer:
-            constant = isinstance(getattr(rule, "learning_rate", None), float)
-            self._one_rate = rule.rates(1, 1) if constant and rule.core else None
+        if self.optimizer not in (None, rule):
+            self.rate_factor = 1.0
         self.optimizer = rule
 
     def _steps(
@@ -387,7 +399,7 @@ class Phases:
                 first_row,
                 accumulate,
             )
-        before = self.gradient.copy() if accumulate else 0.0
+        before = self.gradient.copy() if accumulate else None
         for layer in self.layers:
             if hasattr(layer, "step"):
                 layer.step, layer.first_row = self.steps, first_row
@@ -396,7 +408,8 @@ class Phases:
         loss, correct = goal(outputs, y, weights, gradient, weight / len(x))
         self._backward(gradient)
         loss += sum(layer.penalty(weight) for layer in self.layers) * len(x)
-        self.gradient += before
+        if before is not None:
+            self.gradient += before
         return loss, correct
 
     def _apply_by_layer(
@@ -420,10 +433,16 @@ class Phases:
         """Of the steps to come; a rule of the user's own knows its rate itself."""
         if rule.core is None:
             return np.ones(count)
-        rates = self._one_rate
-        if count > 1 or rates is None:
-            rates = rule.rates(self._updates + 1, count)
+        known, one = self._one_rate
+        rates: Array = one if count == 1 and known is rule else self._asked(rule, count)
         return rates if self.rate_factor == 1 else rates * self.rate_factor
+
+    def _asked(self, rule: optimizers.Optimizer, count: int) -> Array:
+        rates = rule.rates(self._updates + 1, count)
+        usual = type(rule).rates is optimizers.SGD.rates
+        if count == 1 and usual and isinstance(vars(rule)["learning_rate"], float):
+            self._one_rate = rule, rates
+        return rates
 
     def _evaluate(
         self, goal: losses.Loss, x: Array, y: Array, weights: Array | None
@@ -487,16 +506,23 @@ class Phases:
         return wide.mean(axis=0).astype(self.dtype), wide.std(axis=0).astype(self.dtype)
 
 
-def _are_plain(goal: losses.Loss, x: Any, y: Any, dtype: np.dtype[Any]) -> bool:
+def _meaning(rule: optimizers.Optimizer | None) -> tuple[Any, ...]:
+    """Rules that mean the same by their state have the same."""
+    return type(rule), getattr(rule, "centered", None)
+
+
+def _are_plain(
+    goal: losses.Loss, x: Any, y: Any, dtype: np.dtype[Any], features: int
+) -> bool:
     """Whether they are arrays, with labels, that the core's checks suffice for."""
     return (
         type(x) is type(y) is np.ndarray
-        and goal is losses.categorical_crossentropy
+        and goal == losses.categorical_crossentropy
         and x.dtype == dtype
         and y.dtype == np.int64
-        and x.ndim == 2
         and y.ndim == 1
-        and len(x) == len(y) > 0
+        and x.shape == (len(y), features)
+        and len(y) > 0
         and _core.all_finite(x)
     )
 

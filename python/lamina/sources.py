@@ -14,8 +14,9 @@ from lamina.layers import Standardize
 
 if TYPE_CHECKING:
     from lamina.model import Sequential
+    from lamina.phases import Phases
 
-__all__ = ["moments", "of_evaluate", "of_fit"]
+__all__ = ["moments", "of_evaluate", "of_fit", "require_moments"]
 
 Source = data.Rows | data.Batches
 
@@ -139,15 +140,24 @@ def moments(
     net: Sequential, source: Source, train: Array | None
 ) -> tuple[Array, Array] | None:
     """What a first layer that standardizes has still to learn."""
-    first = net.layers[0]
-    if not isinstance(first, Standardize) or (first.features and first.learnt):
-        return None
-    if isinstance(source, data.Rows):
+    if isinstance(source, data.Rows) and _standardizes_nothing(net):
         return data.moments(source.x.blocks(train))
-    raise ValueError(
-        "Standardize must have learnt before training on batches: call "
-        f"net.build({source.features}) and net.layers[0].learn(x) with a sample of rows"
-    )
+    require_moments(net, source.features)
+    return None
+
+
+def require_moments(net: Phases, features: int) -> None:
+    """Raise ValueError if a first layer that standardizes has still to learn."""
+    if _standardizes_nothing(net):
+        raise ValueError(
+            "Standardize must have learnt before training on batches: call "
+            f"net.build({features}) and net.layers[0].learn(x) with a sample of rows"
+        )
+
+
+def _standardizes_nothing(net: Phases) -> bool:
+    first = net.layers[0]
+    return isinstance(first, Standardize) and not (first.features and first.learnt)
 
 
 def _weighted(

@@ -75,8 +75,6 @@ def fit(
 
     net.build(source.features)
     net.loss = goal
-    if net.optimizer not in (None, rule):
-        net.rate_factor = 1.0
     net._adopt(rule)
     if learnt is not None:
         net.layers[0].adopt(*learnt)  # type: ignore[attr-defined]
