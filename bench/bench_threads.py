@@ -5,12 +5,14 @@ n threads: exponent 1. One that does not takes as long as for one, up to the cor
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from bench_activations import forward
 from bench_dense import forward as dense
+from bench_training import step
 from cases import Case, parameter
 from conftest import Group
 
@@ -25,22 +27,23 @@ def dense_relu(dtype: str, threads: int) -> Case:
     return by_threads(dense(dtype, 256, 512, 512), threads)
 
 
+def training(dtype: str, threads: int) -> Case:
+    """A net in each thread."""
+    return by_threads(step(dtype, 0.5, 32, 784, 256, 128, 10), threads)
+
+
 def by_threads(case: Case, threads: int) -> Case:
-    return Case(
-        "growth by threads",
-        f"{case.operation} {case.size}",
-        str(threads),
-        case.function,
-        case.arguments,
-        case.agree,
-        threads=threads,
-    )
+    operation = f"{case.operation} {case.size}"
+    table, size = "growth by threads", str(threads)
+    return replace(case, table=table, operation=operation, size=size, threads=threads)
 
 
 def cases(build: Callable[..., Case]) -> list[Any]:
     return [parameter(build, threads, brief=threads < 4) for threads in THREADS]
 
 
-@pytest.mark.parametrize("group", cases(sigmoid) + cases(dense_relu), indirect=True)
+@pytest.mark.parametrize(
+    "group", [*cases(sigmoid), *cases(dense_relu), *cases(training)], indirect=True
+)
 def test_threads(group: Group, measure: Callable[[Group], None]) -> None:
     measure(group)
