@@ -323,6 +323,21 @@ py::object py_random_words(std::size_t size, std::uint64_t seed, std::uint64_t s
   return words;
 }
 
+// Of random keys, whose upper halves come before all lower ones.
+py::object py_sorted_order(py::handle words) {
+  Argument keys("words", words);
+  auto* array = keys.array();
+  if (PyArray_TYPE(array) != NPY_UINT32 || PyArray_NDIM(array) != 1 ||
+      !PyArray_ISCARRAY_RO(array) || PyArray_SIZE(array) % 2 != 0)
+    throw py::type_error("words must be a contiguous uint32 array (2 n,)");
+  const auto n = static_cast<std::size_t>(PyArray_SIZE(array)) / 2;
+  const auto* high = static_cast<const std::uint32_t*>(PyArray_DATA(array));
+  py::object order = new_array(NPY_INT64, n);
+  auto* to = static_cast<std::int64_t*>(data_of(order));
+  run_wholly(20 * n, [&] { sorted_order(high, high + n, n, to); });
+  return order;
+}
+
 // What lamina.functional declares.
 py::object compiled(py::handle declaration) {
   static const std::map<std::string_view, Definition> definitions = {
@@ -355,6 +370,7 @@ void register_functions(py::module_& m) {
         py::arg("seed"), py::arg("stream"), py::arg("offset") = 0);
   m.def("dropout_mask", py_dropout_mask);
   m.def("random_words", py_random_words);
+  m.def("sorted_order", py_sorted_order);
   m.def("random_seed", random_seed);
 }
 

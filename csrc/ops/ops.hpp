@@ -123,6 +123,11 @@ template <class T>
 void gaussian_noise(const Kernels<T>&, const T* x, T* y, std::size_t n,
                     const NoiseBits&, double stddev);
 
+// The numbers 0 to n - 1 in the order of n random keys, equal ones as they come; key i
+// is high[i] 2^32 + low[i].
+void sorted_order(const std::uint32_t* high, const std::uint32_t* low, std::size_t n,
+                  std::int64_t* order);
+
 // c = a b, c contiguous
 template <class T>
 void matmul(const Matrix<T>& a, const Matrix<T>& b, T* c);

@@ -125,7 +125,7 @@ class _Rule(Optimizer):
 
     def rates(self, first_step: int, count: int) -> Array:
         if not isinstance(self.learning_rate, Schedule):
-            return np.array([self.learning_rate] * count, np.float64)
+            return np.full(count, self.learning_rate, np.float64)
         rates = self.learning_rate(np.arange(first_step, first_step + count))
         rates = np.array(rates, np.float64, order="C")
         if rates.shape != (count,) or not ((rates >= 0) & (rates < np.inf)).all():
