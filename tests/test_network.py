@@ -284,7 +284,8 @@ def test_an_interrupt_stops_after_a_step() -> None:
     timer.join()
     assert history.stopped == "interrupt"
     other, rest = net(), stopped.steps - 1
-    other.fit(x, y, epochs=max(1, rest // 94), **arguments)
+    if rest >= 94:  # steps of an epoch
+        other.fit(x, y, epochs=rest // 94, **arguments)
     for start in range(0, 32 * (rest % 94), 32):
         other.train_on_batch(x[start : start + 32], y[start : start + 32])
     assert other.steps == stopped.steps
