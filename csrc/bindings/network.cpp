@@ -1,5 +1,6 @@
 // Network as Python sees it: a net's layers, bound to its two flat buffers.
 #include <algorithm>
+#include <bit>
 #include <string>
 #include <variant>
 
@@ -108,6 +109,24 @@ struct Data {
   }
 };
 
+template <class T>
+bool all_finite(const T* x, std::size_t n) {
+  using Bits =
+      std::conditional_t<std::is_same_v<T, float>, std::uint32_t, std::uint64_t>;
+  constexpr Bits exponent =
+      std::is_same_v<T, float> ? Bits{0x7f800000u} : static_cast<Bits>(0x7ffull << 52);
+  const auto is_bad = [x](std::size_t i) {
+    return static_cast<Bits>(-((std::bit_cast<Bits>(x[i]) & exponent) == exponent));
+  };
+  constexpr std::size_t turn = 16;  // which the compiler makes a vector of
+  Bits bad[turn] = {};
+  std::size_t i = 0;
+  for (; i + turn <= n; i += turn)
+    for (std::size_t k = 0; k < turn; ++k) bad[k] |= is_bad(i + k);
+  for (; i < n; ++i) bad[0] |= is_bad(i);
+  return std::none_of(bad, bad + turn, [](Bits b) { return b != 0; });
+}
+
 // The loss and optimizer of the last call, which are mostly those of the next: their
 // tuples are parsed again only when they are others.
 template <class Choice, Choice (*parse)(py::handle)>
@@ -167,6 +186,28 @@ class PyNetwork {
         network_(make(layers, features, parameters, gradient)) {
     for (py::handle layer : layers) kept_.append(layer);
     kept_.append(gradient);
+  }
+
+  // Whether x and y are finite inputs and labels as they lie in memory, so that train()
+  // needs no other check of them.
+  bool takes(py::handle x, py::handle y) {
+    return visit([&](auto& net, auto type) {
+      using T = decltype(type);
+      const auto is_plain = [](py::handle value, int number, int dimensions) {
+        auto* array = reinterpret_cast<PyArrayObject*>(value.ptr());
+        return PyArray_CheckExact(value.ptr()) && PyArray_TYPE(array) == number &&
+               PyArray_NDIM(array) == dimensions && PyArray_ISCARRAY_RO(array);
+      };
+      if (!is_plain(x, std::is_same_v<T, float> ? NPY_FLOAT : NPY_DOUBLE, 2) ||
+          !is_plain(y, NPY_INT64, 1))
+        return false;
+      auto* rows = reinterpret_cast<PyArrayObject*>(x.ptr());
+      auto* labels = reinterpret_cast<PyArrayObject*>(y.ptr());
+      const auto size = static_cast<std::size_t>(PyArray_SIZE(rows));
+      return PyArray_DIM(rows, 0) == PyArray_DIM(labels, 0) && size > 0 &&
+             static_cast<std::size_t>(PyArray_DIM(rows, 1)) == net.features() &&
+             all_finite(static_cast<const T*>(PyArray_DATA(rows)), size);
+    });
   }
 
   // (loss, correct, rows, steps, finite, error): sums over the rows of the steps taken
@@ -311,31 +352,6 @@ class PyNetwork {
   Networks network_;
 };
 
-// Whether a float32 or float64 array holds neither infinity nor NaN; false if it is not
-// contiguous.
-bool all_finite(py::handle value) {
-  return in_precision(is_double_array("x", value), [&](auto type) {
-    using T = decltype(type);
-    using Bits =
-        std::conditional_t<std::is_same_v<T, float>, std::uint32_t, std::uint64_t>;
-    constexpr Bits exponent = std::is_same_v<T, float>
-                                  ? Bits{0x7f800000u}
-                                  : static_cast<Bits>(0x7ffull << 52);
-    auto* array = reinterpret_cast<PyArrayObject*>(value.ptr());
-    if (!PyArray_ISCARRAY_RO(array)) return false;
-    const auto* bits = static_cast<const Bits*>(PyArray_DATA(array));
-    const auto n = static_cast<std::size_t>(PyArray_SIZE(array));
-    constexpr std::size_t turn = 16;  // which the compiler makes a vector of
-    Bits bad[turn] = {};
-    std::size_t i = 0;
-    for (; i + turn <= n; i += turn)
-      for (std::size_t k = 0; k < turn; ++k)
-        bad[k] |= static_cast<Bits>(-((bits[i + k] & exponent) == exponent));
-    for (; i < n; ++i) bad[0] |= (bits[i] & exponent) == exponent;
-    return std::none_of(bad, bad + turn, [](Bits b) { return b != 0; });
-  });
-}
-
 // The penalty of the elements of w; `weight` times its gradient is added to dw, unless
 // that is None.
 double py_penalty(py::handle w, py::handle dw, double l1, double l2, double weight) {
@@ -354,6 +370,7 @@ void register_network(py::module_& m) {
   py::class_<PyNetwork>(m, "Network")
       .def(py::init<const py::sequence&, std::size_t, std::uint64_t, py::object,
                     py::object>())
+      .def("takes", &PyNetwork::takes)
       .def("train", &PyNetwork::train)
       .def("gradients", &PyNetwork::gradients)
       .def("apply", &PyNetwork::apply)
@@ -362,7 +379,6 @@ void register_network(py::module_& m) {
       .def("evaluate", &PyNetwork::evaluate)
       .def("sample", &PyNetwork::sample);
   m.def("penalty", py_penalty);
-  m.def("all_finite", all_finite);
 }
 
 }  // namespace lamina

@@ -40,12 +40,14 @@ namespace lamina::LAMINA_TARGET {
 namespace {  // as in micro_kernel.hpp
 namespace matrix_product {
 
-// Blocks, in elements, for either type and every target: half of KC or of MC gained
-// nothing with AVX2 or double, and KC = 256 loses 3 to 5 % at (512,1024,1024).
-constexpr std::size_t KC = 512;   // panel of 64 floats: 128 KiB; six rows of a: 12 KiB
-constexpr std::size_t MC = 480;   // an MC x KC block of a is read again for every panel
+// Blocks, in elements, for either type. KC = 256 loses 3 to 5 % at (512,1024,1024),
+// with AVX2 up to 3 %. The narrow panels of AVX2 are computed in half the time, in
+// which a block of a must come again: 86 -> 92 % of OpenBLAS at (1024,512,1024) with MC
+// = 96 instead of 480, 48 loses 1 to 2 %. AVX-512: 96 to 480 alike.
+constexpr std::size_t KC = 512;  // panel of 64 floats: 128 KiB; six rows of a: 12 KiB
+constexpr std::size_t MC = many_registers ? 480 : 96;
 constexpr std::size_t NC = 1024;  // 512 to 4096 alike; bounds the scratch for b
-constexpr std::size_t L2 = 1 << 20;  // bytes; what is larger takes another path
+constexpr std::size_t L1 = 1 << 15, L2 = 1 << 20;  // bytes
 
 // Cuts `extent` into the fewest equal parts of at most `most`.
 struct EqualParts {
@@ -76,7 +78,7 @@ constexpr std::size_t odd_lines(std::size_t count) {
 template <class T>
 struct Blocking {
   std::size_t vectors;  // NR: width of a panel
-  std::size_t kc, mc, nc;
+  std::size_t mc, nc;
   std::size_t most_tile_rows;
   bool by_columns;  // b: transposed into panels
   bool packed;      // b: in panels, transposed or merely copied
@@ -95,16 +97,14 @@ struct Blocking {
       vectors = p.rows <= 2 ? 4 : 2;
 
     // A panel read in place touches one row of b, often one page, per step. Packing
-    // gains 0 to 10 % at (512,1024,1024), and with the narrow panels of AVX2 from 57 to
-    // 75 % of peak there, 87 -> 92 % at (256,300,300). It loses up to 15 % where b is
-    // smaller, and up to 3 % with fewer rows.
-    constexpr std::size_t large = many_registers ? L2 : L2 / 4;
-    packed = by_columns || (bytes_of_b > large && p.rows >= 256);
+    // gains 0 to 10 % at (512,1024,1024), and loses up to 15 % where b is smaller, or
+    // up to 7 % with fewer rows. The narrow panels of AVX2 collide in L1: 81 -> 100 %
+    // of OpenBLAS at (128,784,256) and (784,128,256), 86 -> 99 % at (256,64,256). What
+    // packing reads need not be prefetched: 8 or 16 rows ahead gain nothing, 32 lose.
+    constexpr std::size_t large = many_registers ? L2 : L1;
+    constexpr std::size_t tall = many_registers ? 256 : 128;
+    packed = by_columns || (bytes_of_b > large && p.rows >= tall);
     nc = packed ? NC : p.cols;
-
-    // A row times a matrix beyond L2: eight whole rows of b at a time, as prefetchers
-    // like it. 25 -> 31 % at (1,1024,1024); within L2 it loses 15 %.
-    kc = p.rows == 1 && !by_columns && bytes_of_b > L2 ? 8 : KC;
 
     // More rows would share one set of the 8-way L1: 89 -> 99 % at (128,1024,32).
     most_tile_rows = p.a_row_stride * sizeof(T) % 4096 == 0 ? 6 : most_rows;
@@ -115,21 +115,21 @@ struct Blocking {
     mc = p.depth <= 8 && p.rows * p.cols * sizeof(T) > L2 ? tile_rows(vectors) : MC;
 
     // The columns of a large matrix collide in L1 and L2 if its stride is near a power
-    // of two: 71 -> 81 % (AVX2), 85 -> 88 % (AVX-512) at (1024,512,1024). The copy
-    // keeps the order of a.
+    // of two: 85 -> 88 % at (1024,512,1024); with AVX2 71 -> 81 % there, 90 -> 98 % of
+    // OpenBLAS at (784,128,256). The copy keeps the order of a.
     copies_a = p.a_row_stride == 1 && p.cols >= 192 &&
-               p.depth * p.a_depth_stride * sizeof(T) > L2;
+               p.depth * p.a_depth_stride * sizeof(T) > large;
   }
   // A single block of rows uses each panel only once: one is kept, else NC columns.
   bool keeps_panels(const Product<T>& p) const { return p.rows > mc; }
   // Elements of scratch: first the block of a, then the panels of b.
   std::size_t scratch_of_a(const Product<T>& p) const {
-    return copies_a ? smaller(p.depth, kc) * odd_lines<T>(smaller(p.rows, mc)) : 0;
+    return copies_a ? smaller(p.depth, KC) * odd_lines<T>(smaller(p.rows, mc)) : 0;
   }
   std::size_t scratch(const Product<T>& p) const {
     constexpr std::size_t lanes = Vec<T>::lanes;
     const std::size_t cols = smaller(p.cols, keeps_panels(p) ? nc : vectors * lanes);
-    const std::size_t panels = smaller(p.depth, kc) * parts(cols, lanes) * lanes;
+    const std::size_t panels = smaller(p.depth, KC) * parts(cols, lanes) * lanes;
     return scratch_of_a(p) + (packed ? panels : 0);
   }
 };
@@ -138,7 +138,7 @@ template <class T>
 void blocked_product(const Product<T>& p) {
   constexpr std::size_t lanes = Vec<T>::lanes;
   const Blocking<T> blocking(p);
-  const EqualParts depths(p.depth, blocking.kc), heights(p.rows, blocking.mc);
+  const EqualParts depths(p.depth, KC), heights(p.rows, blocking.mc);
   const bool keeps_panels = blocking.keeps_panels(p);
   Tile<T> t;
   t.a_row_stride = p.a_row_stride;
@@ -196,6 +196,62 @@ void blocked_product(const Product<T>& p) {
       }
     }
   }
+}
+
+// ---------------------------------------------------------------- a single row
+
+// c += a b over so many rows of b and vectors of c.
+template <class T, std::size_t rows, std::size_t vectors, bool ragged>
+LAMINA_INLINE void add_rows(const T* a, const T* b, std::size_t b_stride, bool from_c,
+                            T* c, std::size_t last) {
+  using V = Vec<T>;
+  const auto load = [=](const T* from) {
+    return ragged ? V::load_first(from, last) : V::load(from);
+  };
+  typename V::Native sum[vectors];
+  repeat<vectors>([&](std::size_t v) __attribute__((always_inline)) {
+    sum[v] = (from_c ? load(c + v * V::lanes) : V(0.0)).value;
+  });
+  repeat<rows>([&](std::size_t r) __attribute__((always_inline)) {
+    repeat<vectors>([&](std::size_t v) __attribute__((always_inline)) {
+      sum[v] = fma(V(a[r]), load(b + r * b_stride + v * V::lanes), V(sum[v])).value;
+    });
+  });
+  repeat<vectors>([&](std::size_t v) __attribute__((always_inline)) {
+    if (ragged)
+      V(sum[v]).store_first(c + v * V::lanes, last);
+    else
+      V(sum[v]).store(c + v * V::lanes);
+  });
+}
+
+template <class T, std::size_t rows>
+void add_whole_rows(const Product<T>& p, std::size_t k) {
+  constexpr std::size_t lanes = Vec<T>::lanes, vectors = 8;
+  const bool from_c = p.accumulate || k > 0;
+  const T *a = p.a + k, *b = p.b + k * p.b_depth_stride;
+  std::size_t j = 0;
+  for (; j + vectors * lanes <= p.cols; j += vectors * lanes)
+    add_rows<T, rows, vectors, false>(a, b + j, p.b_depth_stride, from_c, p.c + j, 0);
+  for (; j + lanes <= p.cols; j += lanes)
+    add_rows<T, rows, 1, false>(a, b + j, p.b_depth_stride, from_c, p.c + j, 0);
+  if (j < p.cols)
+    add_rows<T, rows, 1, true>(a, b + j, p.b_depth_stride, from_c, p.c + j, p.cols - j);
+}
+
+// A row times a matrix beyond L2: four whole rows of b at a time, as prefetchers like
+// it. 25 -> 39 % at (1,1024,1024); within L2 tiles are faster, by 15 %. Software
+// prefetch of the next rows loses 10 to 50 %.
+template <class T>
+void row_product(const Product<T>& p) {
+  std::size_t k = 0;
+  for (; k + 4 <= p.depth; k += 4) add_whole_rows<T, 4>(p, k);
+  for (; k < p.depth; ++k) add_whole_rows<T, 1>(p, k);
+}
+template <class T>
+bool is_row_product(const Product<T>& p) {
+  return p.rows == 1 && p.a_depth_stride == 1 && p.b_col_stride == 1 &&
+         p.depth * p.cols * sizeof(T) > L2;
 }
 
 // ---------------------------------------------------------------- transposed products
@@ -315,7 +371,9 @@ LAMINA_INLINE void sum_panel(const T* x, std::size_t rows, std::size_t stride,
 template <class T>
 std::size_t gemm_scratch(const Product<T>& product) {
   const Product<T> p = matrix_product::as_row(product);
-  if (p.rows == 0 || p.cols == 0 || p.depth == 0 || is_dot_product(p)) return 0;
+  if (p.rows == 0 || p.cols == 0 || p.depth == 0 || is_dot_product(p) ||
+      matrix_product::is_row_product(p))
+    return 0;
   const std::size_t count = matrix_product::transposed_columns(p);
   if (count > 0) return matrix_product::Parts<T>(p, count).scratch();
   return matrix_product::Blocking<T>(p).scratch(p);
@@ -328,6 +386,8 @@ void gemm(const Product<T>& product) {
   if (p.depth == 0) {
     for (std::size_t i = 0; i < p.rows && !p.accumulate; ++i)
       for (std::size_t j = 0; j < p.cols; ++j) p.c[i * p.c_row_stride + j] = 0;
+  } else if (matrix_product::is_row_product(p)) {
+    matrix_product::row_product(p);
   } else if (!is_dot_product(p)) {
     const std::size_t count = matrix_product::transposed_columns(p);
     if (count > 0)

@@ -36,15 +36,9 @@ from lamina.functional import (
     pack,
 )
 from lamina.history import History
-from lamina.layers import (
-    Activation,
-    Dense,
-    Dropout,
-    GaussianNoise,
-    Layer,
-    Standardize,
-)
+from lamina.layers import Activation, Dense, Layer, Standardize
 from lamina.model import Sequential
+from lamina.noise import Dropout, GaussianNoise
 from lamina.optimizers import SGD, Adagrad, Adam, AdamW, Lion, RMSprop
 
 with contextlib.suppress(ImportError):  # threadpoolctl is not installed

@@ -361,6 +361,7 @@ class ProgressBar(Callback):
         self._bar: Any = None
 
     def on_train_begin(self, net: Sequential, epochs: range) -> None:
+        self._close()  # that of a run which an exception ended
         self._last = epochs[-1]
 
     def on_epoch_begin(self, net: Sequential, epoch: int, rows: int | None) -> None:

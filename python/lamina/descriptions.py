@@ -16,11 +16,19 @@ from typing import Any
 
 import numpy as np
 
-from lamina import activations, initializers, layers, losses, optimizers, schedules
+from lamina import (
+    activations,
+    initializers,
+    layers,
+    losses,
+    noise,
+    optimizers,
+    schedules,
+)
 
 __all__ = ["CLASSES", "decode", "encode", "parse"]
 
-_MODULES = layers, initializers, optimizers, schedules
+_MODULES = layers, noise, initializers, optimizers, schedules
 CLASSES: dict[str, type] = {
     name: found
     for module in _MODULES

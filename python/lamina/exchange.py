@@ -10,7 +10,8 @@ import numpy as np
 
 from lamina import _checks, model
 from lamina._checks import Array
-from lamina.layers import Activation, Dense, Dropout, Standardize
+from lamina.layers import Activation, Dense, Standardize
+from lamina.noise import Dropout
 
 __all__: list[str] = []  # what `Sequential` offers as its methods
 

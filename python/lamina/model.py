@@ -24,7 +24,8 @@ from lamina import (
 from lamina._checks import Array
 from lamina.callbacks import Callback
 from lamina.history import History
-from lamina.layers import Layer, Standardize, convert_dropout
+from lamina.layers import Layer, Standardize
+from lamina.noise import convert_dropout
 from lamina.phases import CHUNK, Phases
 
 __all__ = ["Sequential"]

@@ -14,17 +14,12 @@ from numpy.typing import ArrayLike
 
 from lamina import _checks, _core, data, losses, optimizers, sources, training
 from lamina._checks import Array
-from lamina.layers import (
-    Activation,
-    Dense,
-    Dropout,
-    GaussianNoise,
-    Layer,
-    Standardize,
-)
+from lamina.layers import Activation, Dense, Layer, Standardize
+from lamina.noise import Dropout, GaussianNoise
 
 __all__ = ["CHUNK", "Phases"]
 
+_SPARSE = losses.categorical_crossentropy  # which takes labels
 CHUNK = 1024  # rows at a time where nothing is learnt: activations stay in the cache
 _BUILT_IN = Standardize, Dense, Activation, Dropout, GaussianNoise
 _NOT_FINITE = (
@@ -181,12 +176,13 @@ class Phases:
             A norm to clip by is not finite; the parameters are as before.
         """
         goal, rule = self.loss, self.optimizer
+        net = self._compiled[0] if self._compiled else None
         if (
-            self._compiled
-            and loss is optimizer is sample_weight is None
-            and goal is not None
+            net is not None
             and rule is not None
-            and _are_plain(goal, x, y, self.dtype, self.features)
+            and loss is optimizer is sample_weight is None
+            and (goal is _SPARSE or goal == _SPARSE)
+            and net.takes(x, y)  # then its checks suffice
         ):
             return training.scores(goal, *self._steps(x, y, None, None, len(x)))
         goal = self._goal(loss)
@@ -341,7 +337,8 @@ class Phases:
             self._state,
             self.steps,
             self._updates + 1,
-            *before[:2],
+            before[0],
+            before[1],
         )
         self.steps += steps
         self._updates += steps
@@ -509,22 +506,6 @@ class Phases:
 def _meaning(rule: optimizers.Optimizer | None) -> tuple[Any, ...]:
     """Rules that mean the same by their state have the same."""
     return type(rule), getattr(rule, "centered", None)
-
-
-def _are_plain(
-    goal: losses.Loss, x: Any, y: Any, dtype: np.dtype[Any], features: int
-) -> bool:
-    """Whether they are arrays, with labels, that the core's checks suffice for."""
-    return (
-        type(x) is type(y) is np.ndarray
-        and goal == losses.categorical_crossentropy
-        and x.dtype == dtype
-        and y.dtype == np.int64
-        and y.ndim == 1
-        and x.shape == (len(y), features)
-        and len(y) > 0
-        and _core.all_finite(x)
-    )
 
 
 def _gives_logits(layer: Layer) -> TypeGuard[Dense | Activation]:
