@@ -99,6 +99,10 @@ def products(dtype: Any) -> list[np.ndarray]:
         b = numbers(depth, columns, dtype=dtype)
         for left in (a, np.asfortranarray(a)):
             found += [lm.matmul(left, b), lm.matmul(left, np.asfortranarray(b))]
+    # Parts of other widths: a row times much, few columns of much depth, much of all.
+    for rows, depth, columns in [(1, 1100, 1040), (90, 4000, 70), (1100, 600, 1040)]:
+        a, b = numbers(rows, depth, dtype=dtype), numbers(depth, columns, dtype=dtype)
+        found += [lm.matmul(a, b), lm.matmul(np.asfortranarray(a), b)]
     return found
 
 
