@@ -52,11 +52,13 @@ accuracy: $(VENV)/installed
 	$(firstword $(wildcard $(PEERS)/bin) $(BIN))/python tools/accuracy.py build/cp*/accuracy $(STEP)
 
 # $(1): the environment, $(2): options of the first run, $(3): options of the others.
+# Threads that sleep are called for loops, not for single calls; bench/README.md.
+LOOPS := --benchmark-min-time=0.002 --benchmark-max-time=0.1
 define benchmarks
 mkdir -p out/bench
 $(1)/python -m pytest bench --benchmark-only $(2) --benchmark-json=out/bench/float32.json
 $(1)/python -m pytest bench --benchmark-only $(3) --dtype float64 --benchmark-json=out/bench/float64.json
-$(1)/python -m pytest bench --benchmark-only $(3) --threads default --benchmark-json=out/bench/threads.json
+$(1)/python -m pytest bench --benchmark-only $(3) --threads default $(LOOPS) --benchmark-json=out/bench/threads.json
 $(1)/python -m pytest bench --benchmark-only $(3) --target avx2 --benchmark-json=out/bench/avx2.json
 endef
 
