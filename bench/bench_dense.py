@@ -1,8 +1,10 @@
-"""Dense layers with relu, forward and backward, and the three products in them."""
+"""Dense layers with relu, each way and both, with dropout, and the products in them."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
+import numpy as np
 import pytest
 
 import lamina as lm
@@ -28,6 +30,7 @@ SHAPES = [
     (33, 65, 17),
     (128, 512, 10),
 ]
+RATE = 0.5  # of dropout
 PACKED = [(1, 1024, 1024), (32, 256, 256), (256, 512, 512), (512, 1024, 1024)]
 BRIEF = [(1, 64, 64), (32, 64, 64), (64, 256, 256), (256, 512, 512), (33, 65, 17)]
 
@@ -52,6 +55,22 @@ def backward(dtype: str, *shape: int) -> Case:
     operands = normal(dtype, y.shape, seed=3), x, kernel, y
     operation, function = "dense relu backward", "dense_backward"
     return Case("dense", operation, times(*shape), function, operands, gradients_close)
+
+
+def both(dtype: str, *shape: int) -> Case:
+    x, kernel, bias = arguments(dtype, *shape)
+    operands = normal(dtype, (len(x), len(bias)), seed=3), x, kernel, bias
+    operation = "dense relu, both ways"
+    return Case(
+        "dense", operation, times(*shape), "dense_both", operands, gradients_close
+    )
+
+
+def dropout(dtype: str, *shape: int) -> Case:
+    x, kernel, bias = arguments(dtype, *shape)
+    agree = partial(thinned, lm.dense(x, kernel, bias, "relu"))
+    operation, operands = f"dense relu dropout {RATE}", (RATE, x, kernel, bias)
+    return Case("dense", operation, times(*shape), "dense_dropout", operands, agree)
 
 
 def product(dtype: str, kind: str, *shape: int) -> Case:
@@ -85,6 +104,17 @@ def gradients_close(actual: tuple[Array, ...], expected: tuple[Array, ...]) -> N
         sums_close(theirs, ours)
 
 
+def thinned(y: Array, *sides: Array) -> None:
+    """What is kept of y is scaled, and how many are lies within 6 deviations."""
+    positive = max(1, int((y > 0).sum()))
+    spread = (RATE * (1 - RATE) / positive) ** 0.5
+    for side in sides:
+        found = side.reshape(y.shape)
+        sums_close(found, np.where(found == 0, found, y / (1 - RATE)))
+        share = int((found != 0).sum()) / positive
+        assert abs(share - (1 - RATE)) <= 6 * spread
+
+
 def cases(build: Callable[..., Case], *arguments: str) -> list[Any]:
     return [parameter(build, *arguments, *s, brief=s in BRIEF) for s in SHAPES]
 
@@ -103,6 +133,16 @@ def test_dense_packed(group: Group, measure: Callable[[Group], None]) -> None:
 
 @pytest.mark.parametrize("group", cases(backward), indirect=True)
 def test_dense_backward(group: Group, measure: Callable[[Group], None]) -> None:
+    measure(group)
+
+
+@pytest.mark.parametrize("group", cases(both), indirect=True)
+def test_dense_both_ways(group: Group, measure: Callable[[Group], None]) -> None:
+    measure(group)
+
+
+@pytest.mark.parametrize("group", cases(dropout), indirect=True)
+def test_dense_dropout(group: Group, measure: Callable[[Group], None]) -> None:
     measure(group)
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 import compiled
-from peers import Array, Call
+from peers import Array, Call, both_ways
 from peers.formulas import BACKWARD, FORWARD
 
 # On top of Lamina's. Where errno is set, GCC neither computes a repeated exp once nor
@@ -339,6 +339,22 @@ def dense_backward(dy: Array, x: Array, kernel: Array, y: Array) -> Call:
     def call() -> tuple[Array, ...]:
         function(*scratch, *out)
         return out
+
+    return call
+
+
+def dense_both(dy: Array, x: Array, kernel: Array, bias: Array) -> Call:
+    layer = dense(x, kernel, bias)
+    return both_ways(layer, dense_backward(dy, x, kernel, layer()))
+
+
+def dense_dropout(rate: float, x: Array, kernel: Array, bias: Array) -> Call:
+    layer = dense(x, kernel, bias)
+    drop = dropout(rate, layer().reshape(-1))
+
+    def call() -> Any:
+        layer()
+        return drop()
 
     return call
 

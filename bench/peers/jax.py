@@ -60,7 +60,19 @@ def backward(name: str, dy: Array, x: Array, y: Array) -> Call | None:
 
 
 def dense(x: Array, kernel: Array, bias: Array) -> Call:
-    return jitted(lambda x, w, b: jnp.maximum(x @ w + b, 0), x, kernel, bias)
+    return jitted(relu_layer, x, kernel, bias)
+
+
+def dense_both(dy: Array, x: Array, kernel: Array, bias: Array) -> Call:
+    def both(dy: JaxArray, *arguments: JaxArray) -> tuple[JaxArray, ...]:
+        y, pull_back = jax.vjp(relu_layer, *arguments)
+        return y, *pull_back(dy)
+
+    return waited(both, dy, x, kernel, bias)
+
+
+def relu_layer(x: JaxArray, kernel: JaxArray, bias: JaxArray) -> JaxArray:
+    return jax.nn.relu(x @ kernel + bias)
 
 
 def dense_backward(dy: Array, x: Array, kernel: Array, y: Array) -> Call:
@@ -90,18 +102,28 @@ def mask(key: JaxArray, rate: float, size: int) -> JaxArray:
 
 
 def dropout(rate: float, x: Array) -> Call:
-    """The key follows from the last one."""
+    return dropped(rate, lambda x: x, x)
 
-    def step(key: JaxArray, x: JaxArray) -> tuple[JaxArray, JaxArray]:
+
+def dense_dropout(rate: float, x: Array, kernel: Array, bias: Array) -> Call:
+    return dropped(rate, relu_layer, x, kernel, bias)
+
+
+def dropped(rate: float, function: Any, *arguments: Array) -> Call:
+    """The function's result with dropout; the key follows from the last one."""
+
+    def step(key: JaxArray, *arguments: JaxArray) -> tuple[JaxArray, JaxArray]:
         key, now = jax.random.split(key)
-        return key, jnp.where(mask(now, rate, x.size), x * (1 / (1 - rate)), 0)
+        y = function(*arguments)
+        kept = mask(now, rate, y.size).reshape(y.shape)
+        return key, jnp.where(kept, y * (1 / (1 - rate)), 0)
 
     draw = jax.jit(step)
-    key, ours = jax.random.key(0), jnp.array(x)
+    key, ours = jax.random.key(0), tuple(map(jnp.array, arguments))
 
     def call() -> JaxArray:
         nonlocal key
-        key, y = draw(key, ours)
+        key, y = draw(key, *ours)
         return y.block_until_ready()
 
     return call

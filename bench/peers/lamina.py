@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 import lamina as lm
-from peers import Array, Call
+from peers import Array, Call, both_ways
 
 
 def facts() -> dict[str, Any]:
@@ -24,7 +24,7 @@ def backward(name: str, dy: Array, x: Array, y: Array) -> Call:
     return partial(activation.backward, dy, saved, out=np.empty_like(dy))
 
 
-def dense(x: Array, kernel: Array, bias: Array) -> Call:
+def dense(x: Array, kernel: Array, bias: Array) -> partial[Any]:
     y = np.empty((len(x), len(bias)), x.dtype)
     return partial(lm.dense, x, kernel, bias, "relu", out=y)
 
@@ -37,6 +37,15 @@ def dense_packed(x: Array, kernel: Array, bias: Array) -> Call:
 def dense_backward(dy: Array, x: Array, kernel: Array, y: Array) -> Call:
     out = np.empty_like(x), np.empty_like(kernel), np.empty(dy.shape[1], dy.dtype)
     return partial(lm.dense_backward, dy, x, kernel, y, "relu", out=out)
+
+
+def dense_both(dy: Array, x: Array, kernel: Array, bias: Array) -> Call:
+    layer = dense(x, kernel, bias)
+    return both_ways(layer, dense_backward(dy, x, kernel, layer()))
+
+
+def dense_dropout(rate: float, x: Array, kernel: Array, bias: Array) -> Call:
+    return partial(dense(x, kernel, bias), dropout=rate, seed=0)
 
 
 def matmul(a: Array, b: Array) -> Call:

@@ -75,6 +75,14 @@ def dense_backward(dy: Array, x: Array, kernel: Array, y: Array) -> Call:
     return multiply(4 * len(x) * kernel.size, x.itemsize)
 
 
+def dense_both(dy: Array, x: Array, kernel: Array, bias: Array) -> Call:
+    return multiply(6 * len(x) * kernel.size, x.itemsize)
+
+
+def dense_dropout(rate: float, x: Array, kernel: Array, bias: Array) -> Call:
+    return dense(x, kernel, bias)
+
+
 def matmul(a: Array, b: Array) -> Call:
     return multiply(2 * len(a) * b.size, a.itemsize)
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 import numpy_forms
-from peers import Array, Call
+from peers import Array, Call, both_ways
 
 
 def facts() -> dict[str, Any]:
@@ -52,6 +52,22 @@ def dense_backward(dy: Array, x: Array, kernel: Array, y: Array) -> Call:
     return partial(
         numpy_forms.dense_backward, dy, x, kernel, y, out, np.empty_like(dy), ones
     )
+
+
+def dense_both(dy: Array, x: Array, kernel: Array, bias: Array) -> Call:
+    layer = dense(x, kernel, bias)
+    return both_ways(layer, dense_backward(dy, x, kernel, layer()))
+
+
+def dense_dropout(rate: float, x: Array, kernel: Array, bias: Array) -> Call:
+    layer = dense(x, kernel, bias)
+    drop = dropout(rate, layer().reshape(-1))
+
+    def call() -> Any:
+        layer()
+        return drop()
+
+    return call
 
 
 def matmul(a: Array, b: Array) -> Call:

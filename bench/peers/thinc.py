@@ -10,7 +10,7 @@ from itertools import count
 import numpy as np
 from thinc.api import CategoricalCrossentropy, L2Distance, NumpyOps, Optimizer
 
-from peers import Array, Call
+from peers import Array, Call, both_ways
 
 ops = NumpyOps()  # type: ignore[no-untyped-call, unused-ignore]
 
@@ -61,6 +61,16 @@ def dense_backward(dy: Array, x: Array, kernel: Array, y: Array) -> Call:
         return dx, dweight.T, dz.sum(axis=0)
 
     return call
+
+
+def dense_both(dy: Array, x: Array, kernel: Array, bias: Array) -> Call:
+    layer = dense(x, kernel, bias)
+    return both_ways(layer, dense_backward(dy, x, kernel, layer()))
+
+
+def dense_dropout(rate: float, x: Array, kernel: Array, bias: Array) -> Call:
+    layer, shape = dense(x, kernel, bias), (len(x), len(bias))
+    return lambda: layer() * ops.get_dropout_mask(shape, rate)
 
 
 def matmul(a: Array, b: Array) -> Call:

@@ -157,6 +157,26 @@ def dense_backward(dy: Array, x: Array, kernel: Array, y: Array) -> Call:
     return call
 
 
+def dense_both(dy: Array, x: Array, kernel: Array, bias: Array) -> Call:
+    """The one function that is differentiated by autograd, as a layer is."""
+    with torch.inference_mode(False):
+        gradient = tensor(dy)
+        inputs = [tensor(a).requires_grad_() for a in (x, kernel.T.copy(), bias)]
+
+    def call() -> tuple[Tensor, ...]:
+        with torch.inference_mode(False):
+            y = torch.relu_(_nn.linear(*inputs))
+            dx, dweight, dbias = torch.autograd.grad(y, inputs, gradient)
+            return y.detach(), dx, dweight.t(), dbias
+
+    return call
+
+
+def dense_dropout(rate: float, x: Array, kernel: Array, bias: Array) -> Call:
+    layer = dense(x, kernel, bias)
+    return lambda: torch.native_dropout(layer(), rate, True)[0]
+
+
 def matmul(a: Array, b: Array) -> Call:
     left, right = tensor(a), tensor(b)
     return partial(torch.mm, left, right, out=left.new_empty(len(a), b.shape[1]))
