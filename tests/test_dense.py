@@ -35,6 +35,8 @@ SHAPES = [
     (13, 1100, 131),
     (200, 40, 1030),
     (257, 600, 66),
+    (40, 600, 12),
+    (31, 530, 24),
 ]
 LAYOUTS = ["rows", "columns", "strided", "reversed", "swapped"]
 

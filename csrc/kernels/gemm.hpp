@@ -161,33 +161,28 @@ void blocked_product(const Product<T>& p) {
         }
         T* panel = p.scratch + blocking.scratch_of_a(p);
         for (std::size_t j = jc; j < cols_end;) {
-          std::size_t cols = smaller(cols_end - j, blocking.vectors * lanes);
-          const std::size_t end = cols % lanes;
-          if (end > 0 && fits_half<T>(end) && end < cols) cols -= end;
-          const std::size_t width = parts(cols, lanes) * lanes;
-          const std::size_t vectors = fits_half<T>(cols) ? 0 : width / lanes;
-          t.last = cols - (width - lanes);
+          const Panel<T> columns(smaller(cols_end - j, blocking.vectors * lanes));
+          const std::size_t cols = columns.cols;
+          t.last = columns.last;
           const T* b = p.b + k * p.b_depth_stride + j * p.b_col_stride;
           t.b = b;
           t.b_stride = p.b_depth_stride;
           if (blocking.packed) {
             t.b = panel;
-            t.b_stride = width;
+            t.b_stride = parts(cols, lanes) * lanes;
             if (ic == 0 && blocking.by_columns)
               transpose_into(b, p.b_col_stride, cols, t.depth, panel, t.b_stride);
             else if (ic == 0)
               pack_rows(b, p.b_depth_stride, t.depth, cols, panel, t.b_stride);
             if (keeps_panels) panel += t.depth * t.b_stride;
           }
-          const EqualParts tiles(heights[ic],
-                                 smaller(tile_rows(vectors), blocking.most_tile_rows));
-          const auto& kernels = micro_kernels<T>.of[vectors];
-          const bool ragged = t.last < lanes;
+          const EqualParts tiles(heights[ic], smaller(tile_rows(columns.vectors),
+                                                      blocking.most_tile_rows));
           t.a = a;
           t.c = p.c + row * p.c_row_stride + j;
           for (std::size_t i = 0; i < tiles.count; ++i) {
             const std::size_t rows = tiles[i];
-            kernels[rows][ragged](t);
+            micro_kernels<T>.of[columns.vectors][rows][columns.end](t);
             t.a += rows * t.a_row_stride;
             t.c += rows * t.c_stride;
           }

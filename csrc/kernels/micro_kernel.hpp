@@ -20,15 +20,41 @@ constexpr std::size_t tile_rows(std::size_t vectors) {
 constexpr std::size_t most_vectors = 4;
 constexpr std::size_t most_rows = 12;
 
-// A panel of at most half a vector is computed in half vectors, and such an end is cut
-// off a wider panel: 49 -> 60 % at (33,65,17), 86 -> 90 % at (100,100,100). Tiles that
-// end in a half vector instead, as lower halves of whole registers, reached 64 and 85
-// %. Rows of 4096 bytes stay with six of them, 85 % of OpenBLAS at (128,512,10) in
-// double: with eight alike, ten lose 8 %, twelve 25 %.
+// What follows the whole vectors of a panel, or the last of them: a part of a vector,
+// or of half a one.
+enum End { whole, ragged, and_half };
+
+// How the first of so many columns, or all, are computed.
+//
+// At most half a vector is computed in half vectors, and such a rest is cut off a wider
+// panel: 49 -> 60 % at (33,65,17), 86 -> 90 % at (100,100,100). After a single vector
+// it stays, and a is read once: 60 -> 66 % at (33,65,17), 0.82 -> 0.95 of OpenBLAS at
+// (128,512,10) in double; after two vectors tiles of eight rows lose 10 %, ten spill.
 template <class T>
-constexpr bool fits_half(std::size_t cols) {
-  return half_registers && cols <= Vec<T>::lanes / 2;
-}
+struct Panel {
+  std::size_t cols, vectors, last;  // no vectors: half a one; columns in the last
+  End end;
+
+  LAMINA_INLINE explicit Panel(std::size_t available) : cols(available) {
+    constexpr std::size_t lanes = Vec<T>::lanes;
+    const std::size_t rest = cols % lanes;
+    vectors = cols / lanes;
+    last = rest;
+    end = ragged;
+    if (rest == 0 || (rest <= half && vectors > 1)) {
+      cols -= rest;
+      last = lanes;
+      end = whole;
+    } else if (rest > half) {
+      ++vectors;
+    } else if (vectors == 1) {
+      end = and_half;
+    }
+  }
+
+ private:
+  static constexpr std::size_t half = half_registers ? Vec<T>::lanes / 2 : 0;
+};
 
 template <class T>
 struct Tile {
@@ -39,14 +65,16 @@ struct Tile {
   std::size_t b_stride;
   T* c;
   std::size_t c_stride;
-  std::size_t last;  // columns in the last vector of a ragged tile
+  std::size_t last;  // columns in the last vector, if that is not whole
   bool from_c;       // start from c instead of zero
 };
 
-template <class V, std::size_t rows, std::size_t vectors, bool ragged>
+// Half is V where the panel does not end in one.
+template <class V, class Half, std::size_t rows, std::size_t vectors, End end>
 void micro_kernel(const Tile<typename V::Scalar>& t) {
   using T = typename V::Scalar;
   using Native = typename V::Native;
+  constexpr bool has_half = end == and_half;
   // Copies, since a store to c might change t.
   const std::size_t a_row_stride = t.a_row_stride, a_depth_stride = t.a_depth_stride;
   const std::size_t b_stride = t.b_stride, c_stride = t.c_stride, last = t.last;
@@ -54,58 +82,70 @@ void micro_kernel(const Tile<typename V::Scalar>& t) {
   const T* b = t.b;
   T* const c = t.c;
   const auto load = [last](const T* p, std::size_t v) __attribute__((always_inline)) {
-    if (ragged && v == vectors - 1) return V::load_first(p + v * V::lanes, last).value;
+    if (end == ragged && v == vectors - 1)
+      return V::load_first(p + v * V::lanes, last).value;
     return V::load(p + v * V::lanes).value;
   };
-  const auto each = [](auto f) __attribute__((always_inline)) {
-    repeat<rows>([f](std::size_t r) __attribute__((always_inline)) {
-      repeat<vectors>([f, r](std::size_t v)
-                          __attribute__((always_inline)) { f(r, v); });
-    });
+  const auto load_half = [last](const T* p) __attribute__((always_inline)) {
+    return Half::load_first(p + vectors * V::lanes, last).value;
   };
-  Native sum[rows][vectors];  // an array of V would be zeroed in memory, by a loop
-  if (t.from_c)
-    each([&](std::size_t r, std::size_t v)
-             __attribute__((always_inline)) { sum[r][v] = load(c + r * c_stride, v); });
-  else
-    each([&](std::size_t r, std::size_t v)
-             __attribute__((always_inline)) { sum[r][v] = Native{}; });
+  // Arrays of V would be zeroed in memory, by a loop.
+  Native sum[rows][vectors];
+  typename Half::Native half[rows];
+  const bool from_c = t.from_c;
+  repeat<rows>([&](std::size_t r) __attribute__((always_inline)) {
+    const T* from = c + r * c_stride;
+    repeat<vectors>([&](std::size_t v) __attribute__((always_inline)) {
+      sum[r][v] = from_c ? load(from, v) : Native{};
+    });
+    if (has_half) half[r] = from_c ? load_half(from) : typename Half::Native{};
+  });
   for (std::size_t k = t.depth; k > 0; --k) {
     Native b_k[vectors];
+    typename Half::Native half_k{};
     repeat<vectors>([&](std::size_t v)
                         __attribute__((always_inline)) { b_k[v] = load(b, v); });
+    if (has_half) half_k = load_half(b);
     repeat<rows>([&](std::size_t r) __attribute__((always_inline)) {
       const V a_rk(a[r * a_row_stride]);
       repeat<vectors>([&](std::size_t v) __attribute__((always_inline)) {
         sum[r][v] = fma(a_rk, V(b_k[v]), V(sum[r][v])).value;
       });
+      if (has_half)
+        half[r] = fma(Half(a[r * a_row_stride]), Half(half_k), Half(half[r])).value;
     });
     a += a_depth_stride;
     b += b_stride;
   }
-  each([&](std::size_t r, std::size_t v) __attribute__((always_inline)) {
-    T* to = c + r * c_stride + v * V::lanes;
-    if (ragged && v == vectors - 1)
-      V(sum[r][v]).store_first(to, last);
-    else
-      V(sum[r][v]).store(to);
+  repeat<rows>([&](std::size_t r) __attribute__((always_inline)) {
+    T* to = c + r * c_stride;
+    repeat<vectors>([&](std::size_t v) __attribute__((always_inline)) {
+      if (end == ragged && v == vectors - 1)
+        V(sum[r][v]).store_first(to + v * V::lanes, last);
+      else
+        V(sum[r][v]).store(to + v * V::lanes);
+    });
+    if (has_half) Half(half[r]).store_first(to + vectors * V::lanes, last);
   });
 }
 
 template <class T>
 struct MicroKernels {
   using Function = void (*)(const Tile<T>&);
-  // [vectors][rows][ragged]; no vectors stands for half a one
-  Function of[most_vectors + 1][most_rows + 1][2] = {};
+  // [vectors][rows][end]; no vectors stands for half a one
+  Function of[most_vectors + 1][most_rows + 1][3] = {};
 
   template <std::size_t vectors, std::size_t rows>
   constexpr void fill() {
     if constexpr (rows > 0) {
       if constexpr (vectors == 0) {
-        of[0][rows][1] = micro_kernel<HalfVec<T>, rows, 1, true>;
+        of[0][rows][ragged] = micro_kernel<HalfVec<T>, HalfVec<T>, rows, 1, ragged>;
       } else {
-        of[vectors][rows][0] = micro_kernel<Vec<T>, rows, vectors, false>;
-        of[vectors][rows][1] = micro_kernel<Vec<T>, rows, vectors, true>;
+        of[vectors][rows][whole] = micro_kernel<Vec<T>, Vec<T>, rows, vectors, whole>;
+        of[vectors][rows][ragged] = micro_kernel<Vec<T>, Vec<T>, rows, vectors, ragged>;
+        if constexpr (half_registers && vectors == 1)
+          of[vectors][rows][and_half] =
+              micro_kernel<Vec<T>, HalfVec<T>, rows, vectors, and_half>;
       }
       fill<vectors, rows - 1>();
     }
