@@ -42,6 +42,7 @@ COLOURS = {
     "numba": "#44aa99",
     "numexpr": "#5599cc",
 }
+DENSE = "dense relu", "dense relu backward", "matmul NN", "matmul NT", "matmul TN"
 PICTURED = ["relu", "sigmoid", "tanh", "softplus", "mish", "gelu"]
 STEP, NET = "step, dropout 0.5", "32: 64-128-64-10"
 CORES = [2, 4, 8, 16]
@@ -504,9 +505,8 @@ def limit(run: Run) -> Any:
         return None
     figure, (left, right) = panes(2, "", shared=False)
     shapes = unique(row.size for row in dense)
-    operations = unique(row.operation for row in dense)
     colours = COLOURS.values()
-    for name, mark, colour in zip(operations, "os^vD", colours, strict=False):
+    for name, mark, colour in zip(DENSE, "os^vD", colours, strict=False):
         part = by(dense, operation=name)
         at = [shapes.index(row.size) for row in part]
         left.plot([row.ratio for row in part], at, mark, color=colour, label=name)
