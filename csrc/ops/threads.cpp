@@ -144,18 +144,24 @@ class Pool {
     if (taken_.exchange(true, std::memory_order_acquire)) return false;
     const Time now = Clock::now();
     // Calls that follow each other closely are worth a helper that is awake.
-    const bool wake = cycles >= worth_waking || now - ended_ < spin;
+    const bool wake =
+        cycles >= worth_waking || now - ended_.load(std::memory_order_relaxed) < spin;
     if (wake) make_helpers(helpers, now);
     const std::size_t awake = made_ - sleeping_.load(std::memory_order_relaxed);
     const bool shared = now >= resume_ && made_ > 0 && (wake || awake > 0);
     bool stopped = false;
-    if (shared) stopped = !fork_and_join(parts, helpers, wake, call, work, poll, now);
-    ended_ = shared ? Clock::now()
-                    : now + std::chrono::nanoseconds(static_cast<long>(cycles / 3.5));
+    if (shared) {
+      stopped = !fork_and_join(parts, helpers, wake, call, work, poll, now);
+      ended();
+    }
     taken_.store(false, std::memory_order_release);
     if (stopped) throw Interrupted{};
     return shared;
   }
+
+  // Of any call that might have been shared, by whichever thread. Guessed from its
+  // cycles, a call slower than that by `spin` left all that follow it alone.
+  void ended() { ended_.store(Clock::now(), std::memory_order_relaxed); }
 
   // Around a fork in a poll, which is one by the handler of a signal: helpers finish
   // the parts that they hold and get no others, so that the child, where they are not,
@@ -319,6 +325,8 @@ class Pool {
     }
   }
 
+  std::atomic<Time> ended_{Time{}};
+
   // Written by whoever has the pool.
   std::atomic<bool> taken_{false};
   std::size_t made_ = 0;
@@ -326,7 +334,7 @@ class Pool {
 #if defined(__linux__)
   cpu_set_t allowed_{};  // where they may run; nowhere: not said
 #endif
-  Time ended_{}, rang_{}, retry_{}, resume_{}, placed_{};
+  Time rang_{}, retry_{}, resume_{}, placed_{};
   Clock::duration pause_ = first_pause;
 
   // The present call.
@@ -449,12 +457,16 @@ void pool::run(std::size_t units, double cycles, std::size_t workers, Call* call
   const std::size_t helpers = std::min(workers, parts.count) - 1;
   if (helpers > 0 && get_pool().share(parts, helpers, total, call, work, thread_poll))
     return;
-  if (total <= longest_part) return call(work, 0, units, 0);
-  Poller interrupted(thread_poll);
-  for (std::size_t i = 0; i < parts.count; ++i) {
-    if (interrupted()) throw Interrupted{};
-    call(work, parts.border(i), parts.border(i + 1) - parts.border(i), 0);
+  if (total <= longest_part) {
+    call(work, 0, units, 0);
+  } else {
+    Poller interrupted(thread_poll);
+    for (std::size_t i = 0; i < parts.count; ++i) {
+      if (interrupted()) throw Interrupted{};
+      call(work, parts.border(i), parts.border(i + 1) - parts.border(i), 0);
+    }
   }
+  if (helpers > 0) get_pool().ended();
 }
 
 }  // namespace lamina
