@@ -1,4 +1,4 @@
-"""What an earlier version wrote and computed: files load, pickles open, nets train alike.
+"""What an earlier version wrote and computed: files load, pickles open, nets train.
 
 ``tests/data/0.1.0`` was written by version 0.1.0 (``python tests/test_compatibility.py
 folder``): the net below after two epochs, as a model file and as a pickle, and digests
