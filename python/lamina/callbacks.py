@@ -15,9 +15,8 @@ from typing import Any, Literal
 import numpy as np
 
 from lamina import _checks
-from lamina._checks import Array
 from lamina.history import History
-from lamina.network import Network
+from lamina.network import Network, Snapshot
 
 __all__ = [
     "CSVLogger",
@@ -84,6 +83,10 @@ class Callback:
     def on_train_end(self, net: Any, history: History) -> None:
         """At the end, also where training was stopped; not after an exception."""
 
+    def on_exception(self, net: Any, history: History, error: BaseException) -> None:
+        """In place of `on_train_end`: something failed, data or a callback or a step
+        whose gradient is not finite, and `fit` is about to raise it."""
+
 
 class _Monitor(Callback):
     """Compares a score from epoch to epoch."""
@@ -131,8 +134,9 @@ class EarlyStopping(_Monitor):
     mode : {"auto", "min", "max"}
         Whether small or large is good; auto: large for accuracies.
     restore_best : bool
-        At the end of the training, whatever ended it, take back the parameters of the
-        best epoch.
+        At the end of the training, whatever ended it, an exception too, take back the
+        parameters of the best epoch, with the optimizer's state and its count of steps:
+        the next training goes on from there.
 
     Attributes
     ----------
@@ -174,22 +178,28 @@ class EarlyStopping(_Monitor):
         self.patience = _checks.count("patience", patience)
         self.restore_best = restore_best
         self.best_epoch = 0
-        self._parameters: Array | None = None
+        self._best: Snapshot | None = None
 
     def on_train_begin(self, net: Network, epochs: range) -> None:
         self.best, self.best_epoch = None, net.epoch
-        self._parameters = None
+        self._best = None
 
     def on_epoch_end(self, net: Network, epoch: int, scores: Scores) -> bool:
         if self.improved(scores):
             self.best_epoch = epoch
             if self.restore_best:
-                self._parameters = net.parameters.copy()
+                self._best = net._snapshot()
         return epoch - self.best_epoch >= self.patience
 
     def on_train_end(self, net: Network, history: History) -> None:
-        if self._parameters is not None:
-            net.parameters[...] = self._parameters
+        if self._best is not None:
+            net._restore(self._best)
+            self._best = None
+
+    def on_exception(
+        self, net: Network, history: History, error: BaseException
+    ) -> None:
+        self.on_train_end(net, history)
 
 
 class ModelCheckpoint(_Monitor):
@@ -360,7 +370,6 @@ class ProgressBar(Callback):
         self._bar: Any = None
 
     def on_train_begin(self, net: Network, epochs: range) -> None:
-        self._close()  # that of a run which an exception ended
         self._last = epochs[-1]
 
     def on_epoch_begin(self, net: Network, epoch: int, rows: int | None) -> None:
@@ -381,6 +390,11 @@ class ProgressBar(Callback):
         self._close()
         if history.stopped is not None:
             print(f"stopped by {history.stopped}")
+
+    def on_exception(
+        self, net: Network, history: History, error: BaseException
+    ) -> None:
+        self._close()
 
     def _close(self) -> None:
         if self._bar is not None:

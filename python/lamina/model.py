@@ -48,6 +48,8 @@ class Sequential(Network):
         By which learning rates are multiplied; 1 at first.
     loss, optimizer : Loss, Optimizer or None
         Those of the last training; not to be assigned.
+    history : History or None
+        Of the last `fit`; where an exception ended it, of the epochs before.
 
     Raises
     ------
@@ -148,6 +150,15 @@ class Sequential(Network):
         TypeError, ValueError
             Arguments or data that cannot be used. The net is then as before, unless it
             is a later batch of an iterable than the first.
+        FloatingPointError
+            A norm to clip by is not finite: the training diverged. What was learnt up
+            to the step before stays, or what `callbacks.EarlyStopping` restores.
+        RuntimeError
+            Another `fit` of this net runs, around this one or in another thread.
+        BaseException
+            What an iterable, a callback, or a layer, loss or optimizer of your own
+            raises; KeyboardInterrupt at a second Ctrl-C. The net keeps what it has
+            learnt, and `history` the epochs before.
         """
         return training.fit(
             self,
@@ -259,8 +270,7 @@ class Sequential(Network):
         self._require_built("convert_dropout")
         net = copy.deepcopy(self)
         convert_dropout(net.layers, mode)
-        net._state[...] = 0
-        net._updates = 0
+        net.reset_optimizer()
         return net
 
     def save(self, path: str | os.PathLike[str]) -> None:

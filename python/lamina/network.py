@@ -6,8 +6,12 @@ or an optimizer that only Python knows.
 
 from __future__ import annotations
 
+import contextlib
 import copy
-from collections.abc import Iterable, Sequence
+import dataclasses
+import os
+import threading
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -15,6 +19,7 @@ from numpy.typing import ArrayLike, DTypeLike
 
 from lamina import _checks, _core, data, interpreter, losses, optimizers
 from lamina._checks import Array
+from lamina.history import History
 from lamina.interpreter import Interpreter
 from lamina.layers import (
     Activation,
@@ -35,13 +40,29 @@ _NOT_FINITE = (
     "weights that are too large, or a learning rate that is too high"
 )
 # What a copy or a pickle makes anew: the layers hold the buffers.
-_MADE_ANEW = "_parameters", "_gradient", "_compiled", "_one_rate"
+_MADE_ANEW = "_parameters", "_gradient", "_compiled", "_one_rate", "_fit"
+# The first calls of a net, of several threads, make its buffers and state once.
+_first_use = threading.RLock()
+os.register_at_fork(after_in_child=_first_use._at_fork_reinit)  # type: ignore[attr-defined]
+
+
+@dataclasses.dataclass(frozen=True)
+class Snapshot:
+    """What training changes, as it was: learning goes on from there."""
+
+    parameters: Array
+    kept: list[dict[str, Any]]  # of each layer
+    state: Array  # the optimizer's
+    updates: int
 
 
 class Network:
     """Layers in a row, their parameters and gradients in two flat buffers, the state of
     their optimizer. `Sequential`, which says more, adds what is larger than a batch."""
 
+    history: History | None = None
+    # Process and thread of a fit that runs: its loss, optimizer and counts are its own.
+    _fit: tuple[int, int] | None = None
     # An optimizer whose rate is always the same, and that rate.
     _one_rate: tuple[optimizers.Optimizer | None, Any] = None, None
 
@@ -80,7 +101,7 @@ class Network:
         self.optimizer: optimizers.Optimizer | None = None
         self._state = np.empty((0, 0), self.dtype)  # the optimizer's
         self._updates = 0  # steps that this state has seen
-        self._link()
+        self._link(0)
 
     def __getstate__(self) -> dict[str, Any]:
         state = self.__dict__.copy()
@@ -91,7 +112,7 @@ class Network:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self.__dict__.pop("_one_rate", None)  # version 0.1.0 kept it
-        self._link()
+        self._link(self.features)
 
     def __copy__(self) -> Self:
         return copy.deepcopy(self)  # two nets cannot share layers
@@ -127,13 +148,17 @@ class Network:
             features < 1, or the net is already built for another width.
         """
         features = _checks.count("features", features)
-        if self.features:
-            if features != self.features:
-                raise ValueError(
-                    f"features must be {self.features}, for which the net is built, "
-                    f"got {features}"
-                )
-            return
+        if not self.features:
+            with _first_use:
+                if not self.features:
+                    self._build(features)
+        if features != self.features:
+            raise ValueError(
+                f"features must be {self.features}, for which the net is built, "
+                f"got {features}"
+            )
+
+    def _build(self, features: int) -> None:
         before = [layer.__dict__.copy() for layer in self.layers]
         width = features
         try:
@@ -143,8 +168,7 @@ class Network:
             for layer, state in zip(self.layers, before, strict=True):
                 layer.__dict__.update(state)
             raise
-        self.features = features
-        self._link()
+        self._link(features)
 
     def gradients(
         self,
@@ -182,6 +206,9 @@ class Network:
 
         Raises
         ------
+        RuntimeError
+            A `fit` of this net runs in another thread. Within one, a callback may call
+            this: the loss of the fit stays what it is.
         TypeError, ValueError
             Arguments or data that cannot be used.
 
@@ -197,6 +224,7 @@ class Network:
         ... )
         >>> net.apply_gradients(lm.Adam(0.01))
         """
+        self._require_own("gradients")
         goal = self._goal(loss)
         x, y, weights = self._rows(goal, x, y, sample_weight).take(slice(None))
         if not np.isfinite(weight):
@@ -206,7 +234,8 @@ class Network:
             raise ValueError(f"first_row must be below 2**32, got {first_row}")
         self._require_moments(x.shape[1])
         self.build(x.shape[1])
-        self.loss = goal
+        if self._fit is None:
+            self.loss = goal
         sums = self._fill(goal, x, y, weights, weight, first_row, accumulate)
         return scores(goal, *sums, len(x))
 
@@ -223,14 +252,17 @@ class Network:
         Raises
         ------
         RuntimeError
-            The net is not built.
+            The net is not built; a `fit` of it runs, in another thread or with another
+            optimizer.
         TypeError, ValueError
             An unknown optimizer, or rates that cannot be.
         FloatingPointError
             A norm to clip by is not finite; the parameters are as before.
         """
         self._require_built("apply_gradients")
-        rule = optimizers.get(self._rule() if optimizer is None else optimizer)
+        self._require_own("apply_gradients")
+        rule = self._rule(optimizer)
+        self._require_same(rule)
         self._adopt(rule)
         update, rate = self._updates + 1, float(self._rates(rule, 1)[0])
         net, _, core = self._runner("apply_gradients", _SPARSE, rule)
@@ -264,11 +296,14 @@ class Network:
 
         Raises
         ------
+        RuntimeError
+            A `fit` of this net runs, in another thread or with another optimizer.
         TypeError, ValueError
             Arguments or data that cannot be used.
         FloatingPointError
             A norm to clip by is not finite; the parameters are as before.
         """
+        self._require_own("train_on_batch")
         goal, rule = self.loss, self.optimizer
         net = self._compiled[0] if self._compiled else None
         if (
@@ -278,15 +313,17 @@ class Network:
             and (goal is _SPARSE or goal == _SPARSE)
             and net.takes(x, y)  # then its checks suffice
         ):
-            return scores(goal, *self._steps(x, y, None, None, len(x)))
+            return scores(goal, *self._steps(goal, x, y, None, None, len(x)))
         goal = self._goal(loss)
         x, y, weights = self._rows(goal, x, y, sample_weight).take(slice(None))
-        rule = optimizers.get(self._rule() if optimizer is None else optimizer)
+        rule = self._rule(optimizer)
+        self._require_same(rule)
         self._require_moments(x.shape[1])
         self.build(x.shape[1])
-        self.loss = goal
+        if self._fit is None:
+            self.loss = goal
         self._adopt(rule)
-        sums = self._steps(x, y, weights, None, len(x))
+        sums = self._steps(goal, x, y, weights, None, len(x))
         return scores(goal, *sums)
 
     def predict(
@@ -380,7 +417,7 @@ class Network:
             )
         return None
 
-    def _link(self) -> None:
+    def _link(self, features: int) -> None:
         """Move the layers' parameters and gradients into the two flat buffers."""
         self._compiled: list[Any] = []  # what computes, if known; layers share the list
         for layer in self.layers:
@@ -389,9 +426,10 @@ class Network:
                 if isinstance(value := getattr(layer, name, None), np.ndarray):
                     setattr(layer, name, np.require(value, requirements=["C", "W"]))
         self._state = np.require(self._state, requirements=["C", "W"])
-        built = self.layers if self.features else ()
+        built = self.layers if features else ()
         self._parameters = self._flat([layer._parameters for layer in built])
         self._gradient = self._flat([layer._gradients for layer in built])
+        self.features = features  # last: other threads now find a whole net
 
     def _flat(self, tables: Iterable[dict[str, Array]]) -> Array:
         """One buffer for these arrays, which become views into it."""
@@ -494,21 +532,88 @@ class Network:
             goal, x, y, sample_weight, self.dtype, self._outputs, features, names
         )
 
-    def _rule(self) -> str | optimizers.Optimizer:
-        return "adam" if self.optimizer is None else self.optimizer
+    def _rule(
+        self, optimizer: str | optimizers.Optimizer | None
+    ) -> optimizers.Optimizer:
+        """The optimizer: as given, or of the last training."""
+        known = "adam" if self.optimizer is None else self.optimizer
+        return optimizers.get(known if optimizer is None else optimizer)
 
     def _adopt(self, rule: optimizers.Optimizer) -> None:
         """Take an optimizer, and start its state anew unless it suits the old one's."""
-        shape = rule.slots, self.parameters.size
-        if _meaning(rule) != _meaning(self.optimizer) or self._state.shape != shape:
-            self._state = np.zeros(shape, self.dtype)
-            self._updates = 0
-        if self.optimizer not in (None, rule):
-            self.rate_factor = 1.0
-        self.optimizer = rule
+        with _first_use:
+            shape = rule.slots, self.parameters.size
+            if _meaning(rule) != _meaning(self.optimizer) or self._state.shape != shape:
+                self._state = np.zeros(shape, self.dtype)
+                self._updates = 0
+            if self.optimizer not in (None, rule):
+                self.rate_factor = 1.0
+            self.optimizer = rule
+
+    def reset_optimizer(self) -> None:
+        """Start the optimizer's state anew: moments, and the count of steps by which
+        schedules and Adam's corrections go. The optimizer stays what it is."""
+        self._state = np.zeros_like(self._state)
+        self._updates = 0
+
+    def _snapshot(self) -> Snapshot:
+        return Snapshot(
+            self.parameters.copy(),
+            [
+                {name: copy.copy(getattr(layer, name)) for name in layer.kept}
+                for layer in self.layers
+            ],
+            self._state.copy(),
+            self._updates,
+        )
+
+    def _restore(self, snapshot: Snapshot) -> None:
+        """Be as at that time of the same fit."""
+        self.parameters[...] = snapshot.parameters
+        for layer, kept in zip(self.layers, snapshot.kept, strict=True):
+            for name, value in kept.items():
+                setattr(layer, name, copy.copy(value))
+        self._state[...] = snapshot.state
+        self._updates = snapshot.updates
+
+    @contextlib.contextmanager
+    def _fitting(self) -> Iterator[None]:
+        """A fit: no other one of this net, and no training in another thread."""
+        here = os.getpid(), threading.get_ident()
+        with _first_use:
+            if self._fit is not None and self._fit[0] == here[0]:
+                raise RuntimeError(
+                    "fit must wait until the fit of this net that runs has ended; "
+                    "use copy.deepcopy(net) to train another net meanwhile"
+                )
+            self._fit = here
+        try:
+            yield
+        finally:
+            self._fit = None
+
+    def _require_own(self, method: str) -> None:
+        """Raise RuntimeError while a fit runs in another thread."""
+        if self._fit is None or self._fit[1] == threading.get_ident():
+            return
+        if self._fit[0] != os.getpid():  # a fork left that thread behind
+            self._fit = None
+            return
+        raise RuntimeError(
+            f"{method} must wait until the fit of this net in another thread has ended"
+        )
+
+    def _require_same(self, rule: optimizers.Optimizer) -> None:
+        """Raise RuntimeError while a fit runs with another optimizer."""
+        if self._fit is not None and rule != self.optimizer:
+            raise RuntimeError(
+                f"optimizer must be that of the fit that runs, {self.optimizer!r}, got "
+                f"{rule!r}"
+            )
 
     def _steps(
         self,
+        goal: losses.Loss,
         x: Array,
         y: Array,
         weights: Array | None,
@@ -524,8 +629,8 @@ class Network:
         after a step; what its handler raises is raised, and the parameters then are
         those after that step.
         """
-        assert self.loss is not None and self.optimizer is not None
-        goal, rule = self.loss, self.optimizer
+        rule = self.optimizer
+        assert rule is not None
         net, loss_core, rule_core = self._runner("fit", goal, rule)
         count = len(x) if rows is None else len(rows)
         batch_size = min(batch_size, count)
