@@ -87,7 +87,7 @@ def test_includes_point_one_way(path: Path) -> None:
 FLOORS = [
     ["_core", "_checks", "config", "kernels", "reference"],
     ["activations", "functional", "initializers", "schedules", "history"],
-    ["losses", "optimizers", "data"],
+    ["losses", "optimizers", "data", "metrics"],
     ["layers"],
     ["interpreter", "network"],
     ["callbacks", "training", "exchange"],
@@ -106,6 +106,7 @@ ROOMS = {
         "noise",
         "__init__",
     ],
+    "callbacks": ["base", "monitors", "files", "progress", "__init__"],
     "exchange": ["descriptions", "files", "arrays", "__init__"],
 }
 PYTHON = ROOT / "python" / "lamina"

@@ -13,6 +13,7 @@ from lamina import (
     callbacks,
     initializers,
     losses,
+    metrics,
     optimizers,
     schedules,
 )
@@ -78,6 +79,7 @@ __all__ = [
     "load",
     "losses",
     "matmul",
+    "metrics",
     "optimizers",
     "pack",
     "schedules",

@@ -497,14 +497,14 @@ class Network:
 
     def _goal(self, loss: str | losses.Loss | None) -> losses.Loss:
         """The loss: as given, of the last fit, or what the last layer implies."""
-        last = self.layers[-1]
-        activation = last.activation if interpreter.gives_logits(last) else None
+        activation = self._last_activation()
         implied = activation.loss if activation is not None else None
         known = implied if self.loss is None else self.loss
         wanted = known if loss is None else loss
         if wanted is None:
             raise ValueError(
-                f"loss must be given, since the last layer, {last!r}, implies none; "
+                f"loss must be given, since the last layer, {self.layers[-1]!r}, "
+                "implies none; "
                 f"known are {losses.known()}"
             )
         goal = losses.get(wanted)
@@ -512,7 +512,7 @@ class Network:
         if goal.activations and name not in goal.activations:
             raise ValueError(
                 f"loss {goal.name!r} must follow {goal.activations[0]!r} as the last "
-                f"activation, got {last!r}"
+                f"activation, got {self.layers[-1]!r}"
             )
         return goal
 
@@ -676,6 +676,18 @@ class Network:
             x, y, weights, core, logits, weight, *at, accumulate
         )
         return sums
+
+    def _last_activation(self) -> Any:
+        """None where the last layer has none, or a way of its own."""
+        last = self.layers[-1]
+        return last.activation if interpreter.gives_logits(last) else None
+
+    def _last_rate(self) -> float | None:
+        """The learning rate of the last step; None if only the optimizer knows it."""
+        rule = self.optimizer
+        if rule is None or rule.core is None or self._updates == 0:
+            return None
+        return float(rule.rates(self._updates, 1)[0]) * self.rate_factor
 
     def _rates(self, rule: optimizers.Optimizer, count: int) -> Array:
         """Of the steps to come; a rule of the user's own knows its rate itself."""

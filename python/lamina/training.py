@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from lamina import _checks, data, losses, optimizers
+from lamina import _checks, data, losses, metrics, optimizers
 from lamina._checks import Array
 from lamina.callbacks import Callback, ProgressBar
 from lamina.history import History
@@ -28,6 +28,7 @@ _BETWEEN = 0.1  # seconds of steps between two looks at callbacks and signals
 
 Source = data.Rows | data.Batches
 Sums = tuple[float, float, int]  # over rows: losses, hits, and how many rows
+Metrics = Iterable[str | metrics.Metric] | Mapping[str, str | metrics.Metric]
 Piece = tuple[Array, Array, Array | None, Array | None, int]  # what `_steps` takes
 
 
@@ -48,6 +49,8 @@ def fit(
     callbacks: Iterable[Callback],
     steps_per_epoch: int | None,
     verbose: int,
+    metrics: Metrics,
+    train_metrics: bool,
 ) -> History:
     """As `Sequential.fit` says."""
     epochs = _checks.count("epochs", epochs)
@@ -70,6 +73,13 @@ def fit(
             epochs=epochs,
             length=steps_per_epoch,
         )
+        asked = _asked(net, goal, metrics)
+        again = bool(asked) and (train_metrics or held_out is None)
+        if again and isinstance(source, data.Batches) and isinstance(x, Iterator):
+            raise ValueError(
+                "metrics of training data need an x that can be gone through again, "
+                f"got {type(x).__name__}"
+            )
         learnt = None
         if isinstance(source, data.Rows) and net._standardizes_nothing():
             learnt = data.moments(source.x.blocks(train))
@@ -94,8 +104,11 @@ def fit(
                     means = run.epoch(source, order)
                     if means is None:
                         break
+                    if again:
+                        measured = _measure(net, goal, source, train, asked)
+                        means |= {name: measured[name] for name in asked}
                     if held_out is not None:
-                        measured = _measure(net, goal, held_out, rest)
+                        measured = _measure(net, goal, held_out, rest, asked)
                         means |= {f"val_{k}": value for k, value in measured.items()}
                     run.end_epoch(means)
                 for callback in told:
@@ -108,19 +121,36 @@ def fit(
     return history
 
 
-def evaluate(net: Network, x: Any, y: Any, sample_weight: Any) -> dict[str, float]:
+def evaluate(
+    net: Network, x: Any, y: Any, sample_weight: Any, metrics: Metrics
+) -> dict[str, float]:
     """As `Sequential.evaluate` says."""
     net._require_built("evaluate")
     goal = net._goal(None)
+    asked = _asked(net, goal, metrics)
     if y is None and data.gives_batches(x):
         if sample_weight is not None:
             raise ValueError("sample_weight must come with arrays, not with batches")
-        return _measure(net, goal, _batches(net, goal, "x", x, 1, None))
-    return _measure(net, goal, net._rows(goal, x, y, sample_weight))
+        batches = _batches(net, goal, "x", x, 1, None)
+        return _measure(net, goal, batches, None, asked)
+    return _measure(net, goal, net._rows(goal, x, y, sample_weight), None, asked)
+
+
+def _asked(
+    net: Network, goal: losses.Loss, asked: Metrics
+) -> dict[str, metrics.Metric]:
+    """The metrics that were asked for, by their names."""
+    reported = [*scores(goal, 0, 0, 1), "learning_rate", "epoch"]
+    last = net._last_activation()
+    return metrics.get(asked, goal, None if last is None else last.name, reported)
 
 
 def _measure(
-    net: Network, goal: losses.Loss, source: Source, rows: Array | None = None
+    net: Network,
+    goal: losses.Loss,
+    source: Source,
+    rows: Array | None,
+    asked: Mapping[str, metrics.Metric],
 ) -> dict[str, float]:
     """Scores of the rows of those numbers, or of all."""
     whole = source.whole if isinstance(source, data.Rows) else None
@@ -130,10 +160,15 @@ def _measure(
         batches = iter([whole])
     else:
         batches = source.batches(source.at_once(1), rows)
-    sums = np.zeros(3)
+    sums, seen = np.zeros(3), []
     for x, y, weights in batches:
         sums += *net._evaluate(goal, x, y, weights), len(x)
-    return scores(goal, *sums.tolist())
+        if asked:
+            seen.append((y, net.predict(x)))
+    found = scores(goal, *sums.tolist())
+    if asked:
+        found |= metrics.evaluate(asked, *map(np.concatenate, zip(*seen, strict=True)))
+    return found
 
 
 # Data ---------------------------------------------------------------------------------
@@ -279,10 +314,15 @@ class _Run:
         return scores(self.goal, *sums)
 
     def end_epoch(self, means: dict[str, float]) -> None:
+        rate = self.net._last_rate()
+        if rate is not None:
+            means["learning_rate"] = rate
         self.net.epoch += 1
         for callback in self.told:
+            name = type(callback).__name__
             if callback.on_epoch_end(self.net, self.net.epoch, means):
-                self.history.stopped = self.history.stopped or type(callback).__name__
+                self.history.stopped = self.history.stopped or name
+            means.update(_checks.scores(means, name))
         self.history.add(self.net.epoch, means)
         if self.interrupted:
             self.history.stopped = "interrupt"
