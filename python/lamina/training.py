@@ -61,6 +61,16 @@ def fit(
     told = _told(callbacks, verbose)
     with net._fitting():
         rule, goal = net._rule(optimizer), net._goal(loss)
+        asked = _asked(net, goal, metrics)
+        again = _checks.flag("train_metrics", train_metrics) or (
+            not share and validation_data is None
+        )
+        again = again and bool(asked)
+        if again and isinstance(x, Iterator):
+            raise ValueError(
+                "metrics of training data need an x that can be gone through again, "
+                f"got {type(x).__name__}"
+            )
         source, train, held_out, rest = _sources(
             net,
             goal,
@@ -73,13 +83,6 @@ def fit(
             epochs=epochs,
             length=steps_per_epoch,
         )
-        asked = _asked(net, goal, metrics)
-        again = bool(asked) and (train_metrics or held_out is None)
-        if again and isinstance(source, data.Batches) and isinstance(x, Iterator):
-            raise ValueError(
-                "metrics of training data need an x that can be gone through again, "
-                f"got {type(x).__name__}"
-            )
         learnt = None
         if isinstance(source, data.Rows) and net._standardizes_nothing():
             learnt = data.moments(source.x.blocks(train))
