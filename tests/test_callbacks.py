@@ -454,13 +454,14 @@ def test_a_path_that_cannot_be_written_is_named_before_the_first_step(
     net = classifier()
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "file").touch()
-    for path, error in [
+    refused: list[tuple[Any, type[OSError]]] = [
         (tmp_path / "nowhere" / "net", FileNotFoundError),
         (tmp_path / "file" / "net", NotADirectoryError),
         (tmp_path, IsADirectoryError),
         (tmp_path / "pipe", OSError),
         ("/proc/net.st", OSError),
-    ]:
+    ]
+    for path, error in refused:
         with pytest.raises(error, match="path must be") as caught:
             fit(net, make(path))
         assert str(caught.value.filename) in (str(path), str(Path(path).parent))

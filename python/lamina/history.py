@@ -50,7 +50,7 @@ class History(dict[str, list[float]]):
         self.update(state.pop("_values", {}))  # where version 0.1.0 kept them
         self.__dict__.update(state)
 
-    def add(self, epoch: int, scores: Mapping[str, float]) -> None:
+    def add(self, epoch: int, scores: Mapping[str, Any]) -> None:
         """Append the scores of one epoch.
 
         Raises
