@@ -7,7 +7,6 @@ import errno
 import math
 import os
 import string
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -209,6 +208,8 @@ def _require_regular(path: Path) -> None:
 
 
 def _require_folder(folder: Path) -> None:
+    import tempfile  # here, since it and what it needs take long
+
     try:
         with tempfile.TemporaryFile(dir=folder):
             pass
