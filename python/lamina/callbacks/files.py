@@ -101,7 +101,7 @@ class ModelCheckpoint(Monitor):
         known = Path(str(known).format())
         if not _has_fields(self.path):
             _require_regular(known)
-            known = known.parent
+            known = known.resolve().parent  # that of the file a link points to
         _require_folder(known)
 
     def on_epoch_end(self, net: Any, epoch: int, scores: Scores) -> None:
@@ -115,7 +115,6 @@ class ModelCheckpoint(Monitor):
                 f"path must be a format string of {', '.join(names)}, got "
                 f"{str(self.path)!r} ({type(error).__name__}: {error})"
             ) from None
-        _require_regular(Path(path))
         net.save(path)
 
 
@@ -169,7 +168,7 @@ class CSVLogger(Callback):
     def on_train_begin(self, net: Network, epochs: range) -> None:
         _require_regular(self.path)
         if not self.path.exists():
-            _require_folder(self.path.parent)
+            _require_folder(self.path.resolve().parent)
             return
         with open(self.path, "a+", newline="", encoding="utf-8") as file:
             file.seek(0)
