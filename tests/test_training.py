@@ -451,3 +451,73 @@ def test_a_net_from_read_only_buffers_trains() -> None:
         each.train_on_batch(x, y)
         each.fit(x, y, verbose=0)
     np.testing.assert_array_equal(again.parameters, net.parameters)
+
+
+# Penalties ----------------------------------------------------------------------------
+
+
+class Pulled(lm.Dense):
+    """A penalty of its own, which only Python knows."""
+
+    def penalty(self, weight: float = 0.0) -> float:
+        return 3 * float(self.parameters["bias"].sum()) ** 2
+
+
+def regularized(kind: str) -> lm.Sequential:
+    last = Pulled(3, "softmax") if kind == "own" else lm.Dense(3, "softmax", l2=0.25)
+    net = lm.Sequential([lm.Dense(5, "tanh", l1=0.5), last], seed=0, dtype="float64")
+    net.build(4)
+    net.layers[1].parameters["bias"][...] = 0.5
+    return net
+
+
+def penalty_of(net: lm.Sequential) -> float:
+    first, last = net.layers
+    of_last = 0.25 / 2 * (last.parameters["kernel"] ** 2).sum()
+    if isinstance(last, Pulled):
+        of_last = 3 * last.parameters["bias"].sum() ** 2
+    return float(0.5 * np.abs(first.parameters["kernel"]).sum() + of_last)
+
+
+@pytest.mark.parametrize("kind", ["core", "own"])
+def test_the_loss_without_penalties_is_told_beside_it(kind: str) -> None:
+    """A penalty is that of the weights before the step, and counts for each row."""
+    net, penalties, rows = regularized(kind), list[float](), [32, 32, 26]
+    batches = [(X[i : i + 32], Y[i : i + 32]) for i in range(0, 90, 32)]
+    for x, y in batches:
+        penalties.append(penalty_of(net))
+        first = net.gradients(x, y, weight=0.5)
+        scores = net.train_on_batch(x, y, optimizer=lm.SGD(0.1))
+        for each in (first, scores):
+            without = each["loss_without_penalty"]
+            assert each["loss"] - without == pytest.approx(penalties[-1])
+    for told in ([], [lm.callbacks.LambdaCallback(on_batch_end=lambda *_: None)]):
+        net = regularized(kind)
+        history = net.fit(
+            X,
+            Y,
+            batch_size=32,
+            shuffle=False,
+            optimizer=lm.SGD(0.1),
+            validation_data=(X, Y),
+            callbacks=told,
+            verbose=0,
+        )
+        of_epoch = history["loss"][0] - history["loss_without_penalty"][0]
+        assert of_epoch == pytest.approx(np.dot(penalties, rows) / 90)
+        found = net.evaluate(X, Y)
+        without = found["loss_without_penalty"]
+        assert history["val_loss_without_penalty"] == [without]
+        assert found["loss"] - without == pytest.approx(penalty_of(net))
+        p = net.predict(X)[np.arange(90), Y]
+        assert without == pytest.approx(-np.log(p).mean())
+
+
+def test_the_loss_without_penalties_comes_with_the_layers_that_have_some() -> None:
+    net = lm.Sequential([lm.Dense(3, "softmax", l2=0.1, kernel_initializer="zeros")])
+    net.build(4)
+    found = net.evaluate(X, Y)
+    assert found["loss"] == found["loss_without_penalty"]  # the penalty is 0
+    net.layers[0].l2 = 0.0
+    assert "loss_without_penalty" not in net.evaluate(X, Y)
+    assert list(net.train_on_batch(X, Y)) == ["loss", "accuracy"]

@@ -210,13 +210,15 @@ class PyNetwork {
     });
   }
 
-  // (loss, correct, rows, steps, finite, error): sums over the rows of the steps taken
-  // and what was before, whether norms to clip by were finite, and the exception that
-  // ended it early, or None: what a signal's handler raised, labels changed meanwhile.
+  // (loss, correct, penalty, rows, steps, finite, error): sums over the rows of the
+  // steps taken and what was before, whether norms to clip by were finite, and the
+  // exception that ended it early, or None: what a signal's handler raised, labels
+  // changed meanwhile.
   py::tuple train(py::handle x, py::handle y, py::handle weights, py::handle order,
                   std::size_t batch, py::handle loss, bool logits, py::handle optimizer,
                   py::handle rates, py::handle state, std::uint64_t step,
-                  std::uint64_t update, double loss_before, double correct_before) {
+                  std::uint64_t update, double loss_before, double correct_before,
+                  double penalty_before) {
     return visit([&](auto& net, auto type) {
       using T = decltype(type);
       const Goal goal{loss_(loss), logits};
@@ -236,7 +238,8 @@ class PyNetwork {
       const std::size_t steps = (count + batch - 1) / batch;
       const double* rate = in_place<double>("rates", rates, steps);
       T* memory = in_place<T>("state", state, slots(rule) * net.size());
-      Scores scores{.loss = loss_before, .correct = correct_before};
+      Scores scores{
+          .loss = loss_before, .correct = correct_before, .penalty = penalty_before};
       py::object error = py::none();
       const auto work = [&] {
         net.train(data.examples, rows, count, batch, goal, {seed_, step, 0}, rule, rate,
@@ -250,8 +253,8 @@ class PyNetwork {
         PyErr_SetString(PyExc_ValueError, wrong.what());
       }
       if (PyErr_Occurred()) error = py::error_already_set().value();
-      return py::make_tuple(scores.loss, scores.correct, scores.rows, scores.steps,
-                            scores.finite, error);
+      return py::make_tuple(scores.loss, scores.correct, scores.penalty, scores.rows,
+                            scores.steps, scores.finite, error);
     });
   }
 
@@ -267,7 +270,7 @@ class PyNetwork {
         scores = net.gradients(data.examples, goal, {seed_, step, first_row}, weight,
                                accumulate);
       });
-      return py::make_tuple(scores.loss, scores.correct);
+      return py::make_tuple(scores.loss, scores.correct, scores.penalty);
     });
   }
 
@@ -311,7 +314,7 @@ class PyNetwork {
       Scores scores;
       run(data.examples.rows * net.work(),
           [&] { scores = net.evaluate(data.examples, goal, chunk); });
-      return py::make_tuple(scores.loss, scores.correct);
+      return py::make_tuple(scores.loss, scores.correct, scores.penalty);
     });
   }
 

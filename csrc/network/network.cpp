@@ -290,9 +290,10 @@ Scores Network<T>::fill(const Examples<T>& examples, const Goal& goal, const Dra
       loss_of(examples, goal, memory.traces[layers_.size() - 1].y,
               weight / static_cast<double>(rows), memory.gradient, memory);
   backward(examples.x, rows, goal.logits, draw, gradient, memory);
-  const double penalty = penalties(weight, gradient);
-  return {.loss = result.sum + penalty * static_cast<double>(rows),
+  const double penalty = penalties(weight, gradient) * static_cast<double>(rows);
+  return {.loss = result.sum + penalty,
           .correct = result.correct,
+          .penalty = penalty,
           .rows = rows,
           .steps = 1};
 }
@@ -380,6 +381,7 @@ void Network<T>::train(const Examples<T>& data, const std::int64_t* order, size_
     if (!scores.finite) break;
     scores.loss += of_step.loss;
     scores.correct += of_step.correct;
+    scores.penalty += of_step.penalty;
     scores.rows += rows;
     ++scores.steps;
     ++draw.step;
@@ -430,7 +432,8 @@ Scores Network<T>::evaluate(const Examples<T>& data, const Goal& goal, size_t ch
     scores.correct += result.correct;
     scores.rows += rows;
   }
-  scores.loss += penalties(0, nullptr) * static_cast<double>(data.rows);
+  scores.penalty = penalties(0, nullptr) * static_cast<double>(data.rows);
+  scores.loss += scores.penalty;
   return scores;
 }
 

@@ -58,9 +58,9 @@ struct Draw {
   std::uint64_t seed, step, first_row;
 };
 
-// Sums over rows; a penalty counts for each row.
+// Sums over rows; a penalty counts for each row. The loss includes it.
 struct Scores {
-  double loss = 0, correct = 0;
+  double loss = 0, correct = 0, penalty = 0;
   std::size_t rows = 0, steps = 0;
   bool finite = true;  // false: a norm to clip by was not, and nothing was updated
 };

@@ -90,7 +90,8 @@ class Network:
         update: int,
         loss_before: float,
         correct_before: float,
-    ) -> tuple[float, float, int, int, bool, BaseException | None]: ...
+        penalty_before: float,
+    ) -> tuple[float, float, float, int, int, bool, BaseException | None]: ...
     def gradients(
         self,
         x: ArrayLike,
@@ -102,7 +103,7 @@ class Network:
         step: int,
         first_row: int,
         accumulate: bool,
-    ) -> tuple[float, float]: ...
+    ) -> tuple[float, float, float]: ...
     def apply(
         self, optimizer: tuple[Any, ...], rate: float, state: NDArray[Any], update: int
     ) -> bool: ...
@@ -121,7 +122,7 @@ class Network:
         loss: tuple[Any, ...],
         logits: bool,
         chunk: int,
-    ) -> tuple[float, float]: ...
+    ) -> tuple[float, float, float]: ...
     def sample(
         self, x: ArrayLike, samples: int, seed: int, chunk: int
     ) -> tuple[NDArray[Any], NDArray[Any]]: ...

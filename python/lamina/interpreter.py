@@ -42,10 +42,11 @@ class Interpreter:
         update: int,
         loss_before: float,
         correct_before: float,
-    ) -> tuple[float, float, int, int, bool, BaseException | None]:
+        penalty_before: float,
+    ) -> tuple[float, float, float, int, int, bool, BaseException | None]:
         rows = np.arange(len(x)) if rows is None else rows
-        sums, done, steps = np.array([loss_before, correct_before]), 0, 0
-        finite, error = True, None
+        sums = np.array([loss_before, correct_before, penalty_before])
+        done, steps, finite, error = 0, 0, True, None
         try:
             for rate in rates:
                 batch = rows[done : done + batch_size]
@@ -73,7 +74,7 @@ class Interpreter:
         step: int,
         first_row: int,
         accumulate: bool,
-    ) -> tuple[float, float]:
+    ) -> tuple[float, float, float]:
         before = self.gradient.copy() if accumulate else None
         for layer in self.layers:
             if hasattr(layer, "step"):
@@ -82,10 +83,10 @@ class Interpreter:
         slopes = np.empty_like(outputs)
         total, correct = loss(outputs, y, weights, slopes, weight / len(x))
         self.backward(slopes)
-        total += sum(layer.penalty(weight) for layer in self.layers) * len(x)
+        penalty = sum(layer.penalty(weight) for layer in self.layers) * len(x)
         if before is not None:
             self.gradient += before
-        return total, correct
+        return total + penalty, correct, penalty
 
     def apply(
         self, optimizer: Optimizer, rate: float, state: Array, update: int
@@ -124,14 +125,14 @@ class Interpreter:
         loss: Loss,
         logits: bool,
         chunk: int,
-    ) -> tuple[float, float]:
+    ) -> tuple[float, float, float]:
         sums = np.zeros(2)
         for start in range(0, len(x), chunk):
             rows = slice(start, start + chunk)
             own = None if weights is None else weights[rows]
             sums += loss(self.forward(x[rows], logits=logits), y[rows], own)
-        penalty = sum(layer.penalty() for layer in self.layers)
-        return float(sums[0]) + penalty * len(x), float(sums[1])
+        penalty = sum(layer.penalty() for layer in self.layers) * len(x)
+        return float(sums[0]) + penalty, float(sums[1]), penalty
 
     def sample(
         self, x: Array, samples: int, seed: int, chunk: int

@@ -154,8 +154,9 @@ class Sequential(Network):
         History
             "loss" and, for classifiers, "accuracy": means over the epoch, as measured
             while training. "val_loss" and "val_accuracy", if there are validation data:
-            at the end of the epoch. Losses include the layers' penalties; weights do
-            not count in accuracies. A sigmoid's accuracy counts outputs and targets on
+            at the end of the epoch. Losses include the layers' penalties; where a layer
+            has some, "loss_without_penalty" does not. Weights do not count in
+            accuracies. A sigmoid's accuracy counts outputs and targets on
             the same side of one half, grey values too. Metrics, those of validation
             data with "val_" before their names. "learning_rate": that of the epoch's
             last step, unless the optimizer is your own.
@@ -215,9 +216,10 @@ class Sequential(Network):
         Returns
         -------
         dict
-            "loss" and, for classifiers, "accuracy": the share of rows whose largest
-            output is that of the label (softmax), or of outputs on the right side of
-            one half (sigmoid). Then the metrics.
+            "loss", where a layer has penalties "loss_without_penalty" and, for
+            classifiers, "accuracy": the share of rows whose largest output is that of
+            the label (softmax), or of outputs on the right side of one half (sigmoid).
+            Then the metrics.
 
         Raises
         ------

@@ -30,7 +30,7 @@ from lamina.layers import (
     Standardize,
 )
 
-__all__ = ["Network", "scores"]
+__all__ = ["Network", "Snapshot", "Sums"]
 
 _SPARSE = losses.categorical_crossentropy  # which takes labels
 _CHUNK = 1024  # rows at a time where nothing is learnt: activations stay in the cache
@@ -39,6 +39,8 @@ _NOT_FINITE = (
     "the norm of the gradient is not finite: the step was not taken; look for data or "
     "weights that are too large, or a learning rate that is too high"
 )
+# Over rows: losses with penalties, hits, how many rows, penalties.
+Sums = tuple[float, float, int, float]
 # What a copy or a pickle makes anew: the layers hold the buffers.
 _MADE_ANEW = "_parameters", "_gradient", "_compiled", "_one_rate", "_fit"
 # The first calls of a net, of several threads, make its buffers and state once.
@@ -63,6 +65,7 @@ class Network:
     history: History | None = None
     # Process and thread of a fit that runs: its loss, optimizer and counts are its own.
     _fit: tuple[int, int] | None = None
+    _penalizes = False  # whether a layer can add to the loss; known once compiled
     # An optimizer whose rate is always the same, and that rate.
     _one_rate: tuple[optimizers.Optimizer | None, Any] = None, None
 
@@ -202,7 +205,8 @@ class Network:
         Returns
         -------
         dict
-            "loss" and, for classifiers, "accuracy", of these rows, without `weight`.
+            "loss", where a layer has penalties "loss_without_penalty" and, for
+            classifiers, "accuracy", of these rows, without `weight`.
 
         Raises
         ------
@@ -236,8 +240,10 @@ class Network:
         self.build(x.shape[1])
         if self._fit is None:
             self.loss = goal
-        sums = self._fill(goal, x, y, weights, weight, first_row, accumulate)
-        return scores(goal, *sums, len(x))
+        loss_sum, correct, penalty = self._fill(
+            goal, x, y, weights, weight, first_row, accumulate
+        )
+        return self._scores(goal, loss_sum, correct, len(x), penalty)
 
     def apply_gradients(
         self, optimizer: str | optimizers.Optimizer | None = None
@@ -313,7 +319,7 @@ class Network:
             and (goal is _SPARSE or goal == _SPARSE)
             and net.takes(x, y)  # then its checks suffice
         ):
-            return scores(goal, *self._steps(goal, x, y, None, None, len(x)))
+            return self._scores(goal, *self._steps(goal, x, y, None, None, len(x)))
         goal = self._goal(loss)
         x, y, weights = self._rows(goal, x, y, sample_weight).take(slice(None))
         rule = self._rule(optimizer)
@@ -324,7 +330,7 @@ class Network:
             self.loss = goal
         self._adopt(rule)
         sums = self._steps(goal, x, y, weights, None, len(x))
-        return scores(goal, *sums)
+        return self._scores(goal, *sums)
 
     def predict(
         self,
@@ -458,6 +464,7 @@ class Network:
             buffers = self.parameters, self.gradient
             net = _core.Network(made, self.features, self.seed, *buffers)
         self._compiled[:] = [net]
+        self._penalizes = any(map(_penalizes, self.layers))
         return net
 
     def _interpreter(self) -> Interpreter:
@@ -619,15 +626,14 @@ class Network:
         weights: Array | None,
         rows: Array | None,
         batch_size: int,
-        before: tuple[float, float, int] = (0.0, 0.0, 0),
-    ) -> tuple[float, float, int]:
+        before: Sums = (0.0, 0.0, 0, 0.0),
+    ) -> Sums:
         """Training steps over the rows of those numbers, or all, in batches.
 
         Arrays are C-contiguous and of the net's dtype, labels and numbers of rows
-        int64. Returns sums over the rows of loss with penalties, and of hits, and how
-        many rows they are; they go on from those of the call before. A signal is heard
-        after a step; what its handler raises is raised, and the parameters then are
-        those after that step.
+        int64. The sums go on from those of the call before. A signal is heard after a
+        step; what its handler raises is raised, and the parameters then are those after
+        that step.
         """
         rule = self.optimizer
         assert rule is not None
@@ -635,7 +641,7 @@ class Network:
         count = len(x) if rows is None else len(rows)
         batch_size = min(batch_size, count)
         rates = self._rates(rule, -(-count // batch_size))
-        loss, correct, done, steps, finite, error = net.train(
+        loss, correct, penalty, done, steps, finite, error = net.train(
             x,
             y,
             weights,
@@ -650,6 +656,7 @@ class Network:
             self._updates + 1,
             before[0],
             before[1],
+            before[3],
         )
         self.steps += steps
         self._updates += steps
@@ -657,7 +664,7 @@ class Network:
             raise error
         if not finite:
             raise FloatingPointError(_NOT_FINITE)
-        return loss, correct, before[2] + done
+        return loss, correct, before[2] + done, penalty
 
     def _fill(
         self,
@@ -668,11 +675,11 @@ class Network:
         weight: float = 1.0,
         first_row: int = 0,
         accumulate: bool = False,
-    ) -> tuple[float, float]:
-        """Sums over the rows of loss with penalties, and of hits; fills `gradient`."""
+    ) -> tuple[float, float, float]:
+        """Sums over the rows, but for their number; fills `gradient`."""
         net, core, _ = self._runner("gradients", goal)
         logits, at = bool(goal.activations), (self.steps, first_row)
-        sums: tuple[float, float] = net.gradients(
+        sums: tuple[float, float, float] = net.gradients(
             x, y, weights, core, logits, weight, *at, accumulate
         )
         return sums
@@ -681,6 +688,17 @@ class Network:
         """None where the last layer has none, or a way of its own."""
         last = self.layers[-1]
         return last.activation if interpreter.gives_logits(last) else None
+
+    def _scores(
+        self, goal: losses.Loss, loss: float, correct: float, rows: int, penalty: float
+    ) -> dict[str, float]:
+        """Means from sums over that many rows."""
+        means = {"loss": loss / rows}
+        if self._penalizes:
+            means["loss_without_penalty"] = (loss - penalty) / rows
+        if goal.classifies:
+            means["accuracy"] = correct / rows
+        return means
 
     def _last_rate(self) -> float | None:
         """The learning rate of the last step; None if only the optimizer knows it."""
@@ -706,21 +724,22 @@ class Network:
 
     def _evaluate(
         self, goal: losses.Loss, x: Array, y: Array, weights: Array | None
-    ) -> tuple[float, float]:
-        """Sums over the rows of loss with penalties, and of hits."""
+    ) -> tuple[float, float, float]:
+        """Sums over the rows, but for their number."""
         net, core, _ = self._runner("evaluate", goal)
         logits = bool(goal.activations)
-        sums: tuple[float, float] = net.evaluate(x, y, weights, core, logits, _CHUNK)
+        sums: tuple[float, float, float] = net.evaluate(
+            x, y, weights, core, logits, _CHUNK
+        )
         return sums
 
 
-def scores(
-    goal: losses.Loss, loss: float, correct: float, rows: float
-) -> dict[str, float]:
-    """Means from sums over that many rows."""
-    if goal.classifies:
-        return {"loss": loss / rows, "accuracy": correct / rows}
-    return {"loss": loss / rows}
+def _penalizes(layer: Layer) -> bool:
+    """Whether it can add to the loss."""
+    penalty = type(layer).penalty
+    if isinstance(layer, Dense) and penalty is Dense.penalty:
+        return layer.l1 > 0 or layer.l2 > 0
+    return penalty is not Layer.penalty
 
 
 def _meaning(rule: optimizers.Optimizer | None) -> tuple[Any, ...]:

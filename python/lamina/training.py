@@ -20,14 +20,13 @@ from lamina._checks import Array
 from lamina.callbacks import Callback, ProgressBar
 from lamina.history import History
 from lamina.initializers import SHUFFLE, SPLIT, permutation, stream
-from lamina.network import Network, scores
+from lamina.network import Network, Sums
 
 __all__ = ["evaluate", "fit"]
 
 _BETWEEN = 0.1  # seconds of steps between two looks at callbacks and signals
 
 Source = data.Rows | data.Batches
-Sums = tuple[float, float, int]  # over rows: losses, hits, and how many rows
 Metrics = Iterable[str | metrics.Metric] | Mapping[str, str | metrics.Metric]
 Piece = tuple[Array, Array, Array | None, Array | None, int]  # what `_steps` takes
 
@@ -143,7 +142,8 @@ def _asked(
     net: Network, goal: losses.Loss, asked: Metrics
 ) -> dict[str, metrics.Metric]:
     """The metrics that were asked for, by their names."""
-    reported = [*scores(goal, 0, 0, 1), "learning_rate", "epoch"]
+    reported = ["epoch", "loss", "loss_without_penalty", "learning_rate"]
+    reported += ["accuracy"] if goal.classifies else []
     last = net._last_activation()
     return metrics.get(asked, goal, None if last is None else last.name, reported)
 
@@ -163,12 +163,13 @@ def _measure(
         batches = iter([whole])
     else:
         batches = source.batches(source.at_once(1), rows)
-    sums, seen = np.zeros(3), []
+    sums, seen = (0.0, 0.0, 0, 0.0), []
     for x, y, weights in batches:
-        sums += *net._evaluate(goal, x, y, weights), len(x)
+        loss, correct, penalty = net._evaluate(goal, x, y, weights)
+        sums = _plus(sums, (loss, correct, len(x), penalty))
         if asked:
             seen.append((y, net.predict(x)))
-    found = scores(goal, *sums.tolist())
+    found = net._scores(goal, *sums)
     if asked:
         found |= metrics.evaluate(asked, *map(np.concatenate, zip(*seen, strict=True)))
     return found
@@ -304,7 +305,7 @@ class _Run:
             pieces = _of_batches(source)
         for callback in self.told:
             callback.on_epoch_begin(self.net, self.net.epoch + 1, rows)
-        sums = 0.0, 0.0, 0
+        sums: Sums = 0.0, 0.0, 0, 0.0
         for piece in pieces:
             batch, sums = self.pace.steps(self.net, self.goal, piece, sums)
             self.history.stopped = self._tell(batch, sums)
@@ -314,7 +315,7 @@ class _Run:
                 break
         if self.history.stopped is not None and sums[2] != rows:
             return None
-        return scores(self.goal, *sums)
+        return self.net._scores(self.goal, *sums)
 
     def end_epoch(self, means: dict[str, float]) -> None:
         rate = self.net._last_rate()
@@ -334,12 +335,16 @@ class _Run:
         """Tell about steps; the name of the first callback that wants to stop."""
         net, stops = self.net, list[Callback]()
         if self.pace.each:
-            own = scores(self.goal, *batch)
+            own = net._scores(self.goal, *batch)
             stops += [c for c in self.told if c.on_batch_end(net, net.steps, own)]
         if self.pace.due():
-            means, rows = scores(self.goal, *sums), sums[2]
+            means, rows = net._scores(self.goal, *sums), sums[2]
             stops += [c for c in self.told if c.on_progress(net, rows, means)]
         return type(stops[0]).__name__ if stops else None
+
+
+def _plus(a: Sums, b: Sums) -> Sums:
+    return a[0] + b[0], a[1] + b[1], a[2] + b[2], a[3] + b[3]
 
 
 class _Pace:
@@ -359,8 +364,7 @@ class _Pace:
         """
         if self.each:
             batch = net._steps(goal, *piece)
-            loss, correct, rows = batch
-            return batch, (before[0] + loss, before[1] + correct, before[2] + rows)
+            return batch, _plus(before, batch)
         started = time.perf_counter()
         sums = net._steps(goal, *piece, before)
         seconds = max(time.perf_counter() - started, 1e-9)
