@@ -263,7 +263,7 @@ def test_scores_become_floats_for_the_callbacks_after() -> None:
 GROW = [
     "accuracy acc val_acc val_accuracy top_5_accuracy balanced_accuracy auc val_auc",
     "roc_auc f1 val_f1 f1_macro precision recall average_precision r2 val_r2",
-    "matthews_corrcoef explained_variance mean_iou",
+    "matthews_corrcoef explained_variance mean_iou val_AUC F1-macro",
 ]
 FALL = [
     "loss val_loss log_loss val_log_loss mean_squared_error rmse val_mae mse huber",

@@ -18,6 +18,20 @@ more, "precision", "recall" and "f1" are means over the classes, "roc_auc" and
 are taken for classes in the same way. What is not defined is NaN, such as the
 area under a curve where all rows are of one class, and every metric of outputs that are
 not finite; from a mean over classes or columns it is left out.
+
+Examples
+--------
+>>> import numpy as np
+>>> import lamina as lm
+>>> x, y = np.array([[-2.0], [-1.0], [1.0], [2.0]]), np.array([0, 1, 0, 1])
+>>> net = lm.Sequential([lm.Dense(1, "sigmoid")])
+>>> net.build(1)
+>>> net.parameters = [1, 0]
+>>> def found(y, outputs):
+...     return (outputs > 0.5).sum()
+>>> scores = net.evaluate(x, y, metrics=["roc_auc", found])
+>>> scores["roc_auc"], scores["found"]
+(0.75, 2.0)
 """
 
 from __future__ import annotations

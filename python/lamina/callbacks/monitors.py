@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from typing import Literal
 
@@ -65,7 +66,7 @@ def _grows(monitor: str | None, mode: str) -> bool:
         raise ValueError(f"mode must be 'auto', 'min' or 'max', got {mode!r}")
     if mode != "auto":
         return mode == "max"
-    words = {"loss"} if monitor is None else set(monitor.split("_"))
+    words = {"loss"} if monitor is None else set(re.split(r"\W|_", monitor.lower()))
     grows, falls = bool(words & _GROWS), bool(words & _FALLS)
     if grows == falls or "neg" in words:
         raise ValueError(
@@ -90,14 +91,15 @@ class EarlyStopping(Monitor):
     mode : {"auto", "min", "max"}
         Whether small or large is good. auto: large for accuracies, AUC, F1, precision,
         recall, R^2 and the like, small for losses and errors; other names are refused.
-    start_from_epoch : int
-        How many epochs of each training are passed over before the first is looked at.
-    baseline : float, optional
-        Only what is better than this, too, counts against `patience`.
     restore_best : bool
         At the end of the training, whatever ended it, an exception too, take back the
         parameters of the best epoch, with the optimizer's state and its count of steps:
         the next training goes on from there.
+    start_from_epoch : int
+        How many epochs of each training are passed over before the first is looked at.
+    baseline : float, optional
+        A score that is not better than this, too, does not end the wait: `patience`
+        epochs in a row with none that is stop the training.
 
     Attributes
     ----------
