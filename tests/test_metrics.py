@@ -322,6 +322,13 @@ def test_wrong_metrics(
     assert net.steps == 0 or "bad" in asked  # what a function gives is seen later
 
 
+def test_train_metrics_is_yes_or_no() -> None:
+    with pytest.raises(
+        TypeError, match="train_metrics must be True or False, got 'f1'"
+    ):
+        net_of(1, None).fit(X, X[:, 0], train_metrics="f1")  # type: ignore[arg-type]
+
+
 def test_logarithms_of_rates_are_not_taken_for_rates() -> None:
     with pytest.raises(
         ValueError, match=r"metric 'r2' needs numbers as outputs, .*pois"

@@ -57,14 +57,13 @@ def fit(
     share = _checks.below_one("validation_split", validation_split)
     if steps_per_epoch is not None:
         steps_per_epoch = _checks.count("steps_per_epoch", steps_per_epoch)
+    train_metrics = _checks.flag("train_metrics", train_metrics)
     told = _told(callbacks, verbose)
     with net._fitting():
         rule, goal = net._rule(optimizer), net._goal(loss)
         asked = _asked(net, goal, metrics)
-        again = _checks.flag("train_metrics", train_metrics) or (
-            not share and validation_data is None
-        )
-        again = again and bool(asked)
+        alone = not share and validation_data is None
+        again = bool(asked) and (train_metrics or alone)
         if again and isinstance(x, Iterator):
             raise ValueError(
                 "metrics of training data need an x that can be gone through again, "
