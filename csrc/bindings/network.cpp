@@ -16,47 +16,45 @@ namespace lamina {
 
 namespace {
 
-// An item of the tuples that lamina.layers make: a kind, then what it is made of.
-struct Item : py::object {
-  Item(const py::tuple& layer, std::size_t i) : py::object(layer[i]) {}
-  double number() const { return cast<double>(); }
-  std::size_t size() const { return cast<std::size_t>(); }
+// What `Layer.core` returns: a name of a kind, and its settings by name.
+template <class T>
+class Described final : public Settings<T> {
+ public:
+  explicit Described(const py::dict& settings) : settings_(settings) {}
+
+  double number(const char* name) const override { return py::float_(at(name)); }
+  std::size_t count(const char* name) const override {
+    return py::cast<std::size_t>(at(name));
+  }
+  bool flag(const char* name) const override { return py::cast<bool>(at(name)); }
+  ActivationChoice activation(const char* name) const override {
+    return activation_choice(at(name));
+  }
+  DropoutMode mode(const char* name) const override { return dropout_mode(at(name)); }
+  T* array(const char* name, std::size_t size) const override {
+    return in_place<T>(name, at(name), size);
+  }
+
+ private:
+  py::object at(const char* name) const { return settings_[name]; }
+  py::dict settings_;
 };
 
 template <class T>
-Layer<T> layer_of(const py::tuple& description, std::size_t inputs) {
-  using Kind = typename Layer<T>::Kind;
-  const std::string kind = py::str(description[0]);
-  const auto item = [&](std::size_t i) -> Item { return {description, i}; };
-  Layer<T> layer{};
-  layer.inputs = layer.outputs = inputs;
-  if (kind == "standardize") {
-    layer.kind = Kind::standardize;
-    layer.mean = in_place<T>("mean", item(1), inputs);
-    layer.scale = in_place<T>("scale", item(2), inputs);
-  } else if (kind == "dense") {
-    layer.kind = Kind::dense;
-    layer.outputs = item(1).size();
-    layer.activation = activation_choice(item(2));
-    layer.kernel = item(3).size();
-    layer.bias = item(4).is_none() ? Layer<T>::none : item(4).size();
-    layer.l1 = item(5).number();
-    layer.l2 = item(6).number();
-    if (!item(7).is_none()) layer.max_norm = item(7).number();
-  } else if (kind == "activation") {
-    layer.kind = Kind::activation;
-    layer.activation = activation_choice(item(1));
-  } else if (kind == "dropout") {
-    layer.kind = Kind::dropout;
-    layer.rate = item(1).number();
-    layer.mode = dropout_mode(item(2));
-  } else if (kind == "noise") {
-    layer.kind = Kind::noise;
-    layer.rate = item(1).number();
-  } else {
-    throw py::value_error("unknown kind of layer " + kind);
+std::unique_ptr<Layer<T>> layer_of(py::handle description, std::size_t inputs) {
+  const auto [name, settings] = py::cast<std::pair<std::string, py::dict>>(description);
+  for (const Kind& kind : Kind::all()) {
+    if (name != kind.name) continue;
+    const Described<T> described(settings);
+    std::unique_ptr<Layer<T>> layer;
+    if constexpr (std::is_same_v<T, float>)
+      layer = kind.make_float(described, inputs);
+    else
+      layer = kind.make_double(described, inputs);
+    layer->trainable = described.flag("trainable");
+    return layer;
   }
-  return layer;
+  throw py::value_error("unknown kind of layer " + name);
 }
 
 // The number of the rows of x; ValueError unless they are inputs of the net.
@@ -151,21 +149,21 @@ class PyNetwork {
       std::variant<std::unique_ptr<Network<float>>, std::unique_ptr<Network<double>>>;
 
   static Networks make(const py::sequence& layers, std::size_t features,
-                       py::handle parameters, py::handle gradient) {
+                       py::handle parameters, py::handle gradient, std::size_t first) {
     return in_precision(
         is_double_array("parameters", parameters), [&](auto type) -> Networks {
           using T = decltype(type);
-          std::vector<Layer<T>> made;
+          typename Network<T>::Layers made;
           std::size_t width = features;
           for (py::handle layer : layers) {
-            made.push_back(layer_of<T>(py::cast<py::tuple>(layer), width));
-            width = made.back().outputs;
+            made.push_back(layer_of<T>(layer, width));
+            width = made.back()->outputs;
           }
           const auto size = static_cast<std::size_t>(
               PyArray_SIZE(reinterpret_cast<PyArrayObject*>(parameters.ptr())));
           auto network = std::make_unique<Network<T>>(
               std::move(made), in_place<T>("parameters", parameters, size),
-              in_place<T>("gradient", gradient, size));
+              in_place<T>("gradient", gradient, size), first);
           if (network->size() != size)
             throw py::value_error("parameters must be those of the layers");
           return network;
@@ -180,10 +178,10 @@ class PyNetwork {
 
  public:
   PyNetwork(const py::sequence& layers, std::size_t features, std::uint64_t seed,
-            py::object parameters, py::object gradient)
+            py::object parameters, py::object gradient, std::size_t first)
       : seed_(seed),
         parameters_(parameters),
-        network_(make(layers, features, parameters, gradient)) {
+        network_(make(layers, features, parameters, gradient, first)) {
     for (py::handle layer : layers) kept_.append(layer);
     kept_.append(gradient);
   }
@@ -271,6 +269,61 @@ class PyNetwork {
                                accumulate);
       });
       return py::make_tuple(scores.loss, scores.correct, scores.penalty);
+    });
+  }
+
+  // The gradient by x, or None if `down` does not ask for it.
+  py::object backward(py::handle x, py::handle dy, bool training, std::uint64_t step,
+                      std::uint64_t first_row, bool fill, bool accumulate, bool down) {
+    return visit([&](auto& net, auto type) -> py::object {
+      using T = decltype(type);
+      Argument rows("x", x), slopes("output_gradient", dy);
+      const std::size_t n = rows_of(net, rows);
+      slopes.require_shape({n, net.outputs()}, "that of the outputs");
+      const T* data = rows.template contiguous<T>();
+      const T* given = slopes.template contiguous<T>();
+      const bool is_double = std::is_same_v<T, double>;
+      Output dx("dx", py::none(), is_double, {down ? n : 0, net.features()}, {});
+      run(n * net.work(), [&] {
+        net.backward(data, n, given, {seed_, step, first_row}, training, fill,
+                     accumulate, down ? dx.data<T>() : nullptr);
+      });
+      return down ? dx.result() : py::none();
+    });
+  }
+
+  // Of the mean loss.
+  py::object input_gradient(py::handle x, py::handle y, py::handle weights,
+                            py::handle loss, bool logits, bool training,
+                            std::uint64_t step) {
+    return visit([&](auto& net, auto type) {
+      using T = decltype(type);
+      const Goal goal{loss_(loss), logits};
+      const Data<T> data(net, goal.loss, x, y, weights);
+      const bool is_double = std::is_same_v<T, double>;
+      Output dx("dx", py::none(), is_double, {data.examples.rows, net.features()}, {});
+      run(data.examples.rows * net.work(), [&] {
+        net.input_gradient(data.examples, goal, {seed_, step, 0}, training,
+                           dx.data<T>());
+      });
+      return dx.result();
+    });
+  }
+
+  // The output of a pass, which is x itself if nothing changes.
+  py::object forward(py::handle x, bool training, std::uint64_t step,
+                     std::uint64_t first_row) {
+    return visit([&](auto& net, auto type) {
+      using T = decltype(type);
+      Argument rows("x", x);
+      const std::size_t n = rows_of(net, rows);
+      const T* data = rows.template contiguous<T>();
+      Output y("y", py::none(), std::is_same_v<T, double>, {n, net.outputs()}, {});
+      bool same = false;
+      run(n * net.work(), [&] {
+        same = net.forward(data, n, {seed_, step, first_row}, training, y.data<T>());
+      });
+      return same ? py::reinterpret_borrow<py::object>(x) : y.result();
     });
   }
 
@@ -370,12 +423,21 @@ double py_penalty(py::handle w, py::handle dw, double l1, double l2, double weig
 }  // namespace
 
 void register_network(py::module_& m) {
+  py::list kinds;
+  for (const Kind& kind : Kind::all()) kinds.append(kind.name);
+  kinds.attr("sort")();
+  m.attr("LAYERS") = py::tuple(kinds);
   py::class_<PyNetwork>(m, "Network")
       .def(py::init<const py::sequence&, std::size_t, std::uint64_t, py::object,
-                    py::object>())
+                    py::object, std::size_t>(),
+           py::arg("layers"), py::arg("features"), py::arg("seed"),
+           py::arg("parameters"), py::arg("gradient"), py::arg("first") = 0)
       .def("takes", &PyNetwork::takes)
       .def("train", &PyNetwork::train)
       .def("gradients", &PyNetwork::gradients)
+      .def("forward", &PyNetwork::forward)
+      .def("backward", &PyNetwork::backward)
+      .def("input_gradient", &PyNetwork::input_gradient)
       .def("apply", &PyNetwork::apply)
       .def("predict", &PyNetwork::predict, py::arg("x"), py::arg("out"),
            py::arg("chunk"), py::arg("precision") = py::none())

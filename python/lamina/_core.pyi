@@ -64,16 +64,45 @@ def penalty(
     w: NDArray[Any], dw: NDArray[Any] | None, l1: float, l2: float, weight: float
 ) -> float: ...
 
+LAYERS: tuple[str, ...]
+LOSSES: tuple[str, ...]
+OPTIMIZERS: tuple[str, ...]
+
 class Network:
     def __init__(
         self,
-        layers: list[tuple[Any, ...]],
+        layers: list[tuple[str, dict[str, Any]]],
         features: int,
         seed: int,
         parameters: NDArray[Any],
         gradient: NDArray[Any],
+        first: int = 0,
     ) -> None: ...
     def takes(self, x: Any, y: Any) -> bool: ...
+    def forward(
+        self, x: ArrayLike, training: bool, step: int, first_row: int
+    ) -> NDArray[Any]: ...
+    def backward(
+        self,
+        x: ArrayLike,
+        output_gradient: ArrayLike,
+        training: bool,
+        step: int,
+        first_row: int,
+        fill: bool,
+        accumulate: bool,
+        down: bool,
+    ) -> NDArray[Any] | None: ...
+    def input_gradient(
+        self,
+        x: ArrayLike,
+        y: ArrayLike,
+        weights: ArrayLike | None,
+        loss: tuple[Any, ...],
+        logits: bool,
+        training: bool,
+        step: int,
+    ) -> NDArray[Any]: ...
     def train(
         self,
         x: ArrayLike,

@@ -21,20 +21,13 @@ from lamina import _checks, _core, data, interpreter, losses, optimizers
 from lamina._checks import Array
 from lamina.history import History
 from lamina.interpreter import Interpreter
-from lamina.layers import (
-    Activation,
-    Dense,
-    Dropout,
-    GaussianNoise,
-    Layer,
-    Standardize,
-)
+from lamina.layers import Layer, Standardize
+from lamina.layers.base import described
 
 __all__ = ["Network", "Snapshot", "Sums"]
 
 _SPARSE = losses.categorical_crossentropy  # which takes labels
 _CHUNK = 1024  # rows at a time where nothing is learnt: activations stay in the cache
-_BUILT_IN = Standardize, Dense, Activation, Dropout, GaussianNoise
 _NOT_FINITE = (
     "the norm of the gradient is not finite: the step was not taken; look for data or "
     "weights that are too large, or a learning rate that is too high"
@@ -453,16 +446,12 @@ class Network:
     def _compile(self, method: str) -> _core.Network | Interpreter:
         """What computes: the core, unless there is a layer that it does not know."""
         self._require_built(method)
-        start = 0
-        made: list[Any] = []
-        for layer in self.layers:
-            if type(layer) in _BUILT_IN:
-                made.append(layer.core(start))
-            start += sum(array.size for array in layer.parameters.values())
+        cores = [described(layer) for layer in self.layers]
+        known = [core for core in cores if core is not None]
         net: _core.Network | Interpreter = self._interpreter()
-        if len(made) == len(self.layers):
+        if len(known) == len(cores):
             buffers = self.parameters, self.gradient
-            net = _core.Network(made, self.features, self.seed, *buffers)
+            net = _core.Network(known, self.features, self.seed, *buffers)
         self._compiled[:] = [net]
         self._penalizes = any(map(_penalizes, self.layers))
         return net

@@ -9,10 +9,12 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
-from lamina import _checks, initializers
+from lamina import _checks, _core, initializers
 from lamina._checks import Array
 
-__all__ = ["Layer"]
+__all__ = ["Core", "Layer", "described"]
+
+Core = tuple[str, dict[str, Any]]  # a kind of the core's, and its settings by name
 
 
 class Layer:
@@ -83,12 +85,16 @@ class Layer:
         What is learnt, and what the last `backward` made of it. In a net these are
         views into `Sequential.parameters` and `Sequential.gradient`: write into them
         with ``[...]``.
+    trainable : bool
+        False freezes the layer: a net's training leaves its parameters as they are, and
+        their gradient is 0. May be set at any time.
     kept : tuple of str
         Of the class: names of what else training changes, attributes that hold an
         array, a number or a flag once the layer is built. They are saved with the net.
     """
 
     kept: ClassVar[tuple[str, ...]] = ()
+    trainable: bool = True
 
     def __init__(self) -> None:
         self.features = 0
@@ -105,11 +111,8 @@ class Layer:
         if compiled and name not in ("seed", "step", "first_row", "_saved"):
             compiled.clear()  # the net's list, too
 
-    def core(self, start: int) -> tuple[Any, ...] | None:
-        """What the compiled net is told; None if only Python knows the layer.
-
-        `start` is where the layer's parameters begin in those of the net.
-        """
+    def core(self) -> Core | None:
+        """What the compiled net is told; None if only Python knows the layer."""
         return None
 
     @property
@@ -245,7 +248,11 @@ class Layer:
         TypeError
             `x` holds no real numbers.
         """
-        raise NotImplementedError
+        x, step, first_row = self.take(x), self._place("step"), self._place("first_row")
+        self.keep(x, training, step, first_row)
+        if training and hasattr(self, "step"):
+            self.step = step + 1
+        return self._alone().forward(x, training, step, first_row)
 
     def backward(self, dy: ArrayLike, *, input_gradient: bool = True) -> Array | None:
         """Fill `gradients`, and return the gradient by the input.
@@ -264,7 +271,23 @@ class Layer:
         ValueError
             `dy` has another shape than that output.
         """
-        raise NotImplementedError
+        dy, x, step, first_row = self.recall(dy)
+        arguments = True, step, first_row, False, False, True
+        return self._alone().backward(x, dy, *arguments)
+
+    def _place(self, name: str) -> int:
+        """Where random bits begin; 0 for a layer that draws none."""
+        return int(getattr(self, name, 0))
+
+    def _alone(self) -> _core.Network:
+        """The layer as the core runs it, which has no parameters."""
+        core = described(self)
+        if core is None or self._parameters:
+            raise NotImplementedError(
+                f"{type(self).__name__} must define forward and backward"
+            )
+        none = np.empty(0, self.dtype)
+        return _core.Network([core], self.features, self.seed, none, none, self.index)
 
     def take(self, x: ArrayLike) -> Array:
         """`x` checked and converted; builds the layer if it is not built yet."""
@@ -297,3 +320,9 @@ class Layer:
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_net": None, "_saved": None}
+
+
+def described(layer: Layer) -> Core | None:
+    """What the compiled net is told of a layer; None if only Python knows its class."""
+    core = layer.core() if "core" in vars(type(layer)) else None
+    return core and (core[0], core[1] | {"trainable": bool(layer.trainable)})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -9,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from lamina import _checks, _core, activations, functional, initializers
 from lamina._checks import Array
-from lamina.layers.base import Layer
+from lamina.layers.base import Core, Layer
 
 __all__ = ["Dense"]
 
@@ -112,11 +113,10 @@ class Dense(Layer):
             arrays["bias"] = self.draw(self.bias_initializer, (self.units,), 1)
         return arrays
 
-    def core(self, start: int) -> tuple[Any, ...]:
-        kernel = self.parameters["kernel"]
-        bias = start + kernel.size if self.use_bias else None
-        l1, l2 = self.l1, self.l2
-        return "dense", self.units, self.activation, start, bias, l1, l2, self.max_norm
+    def core(self) -> Core:
+        names = "units", "activation", "use_bias", "l1", "l2"
+        limit = math.inf if self.max_norm is None else self.max_norm
+        return "dense", {k: getattr(self, k) for k in names} | {"max_norm": limit}
 
     def penalty(self, weight: float = 0.0) -> float:
         if not (self.l1 or self.l2):

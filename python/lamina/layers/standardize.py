@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 
 from lamina import data
 from lamina._checks import Array
-from lamina.layers.base import Layer
+from lamina.layers.base import Core, Layer
 
 __all__ = ["Standardize"]
 
@@ -45,8 +45,8 @@ class Standardize(Layer):
     def __repr__(self) -> str:
         return "Standardize()"
 
-    def core(self, start: int) -> tuple[Any, ...]:
-        return "standardize", self.mean, self.scale
+    def core(self) -> Core:
+        return "standardize", {"mean": self.mean, "scale": self.scale}
 
     def config(self) -> dict[str, Any]:
         return {}
