@@ -185,8 +185,9 @@ class Network:
         Parameters
         ----------
         x, y, sample_weight, loss
-            As in `fit`. The first call builds the net. A `Standardize` layer must have
-            learnt before.
+            As in `fit`, but that weights may be negative: those of a policy gradient,
+            say. The first call builds the net. A `Standardize` layer must have learnt
+            before.
         weight : float
             The gradient is that of `weight` times the loss with its penalties.
         first_row : int
@@ -222,21 +223,141 @@ class Network:
         >>> net.apply_gradients(lm.Adam(0.01))
         """
         self._require_own("gradients")
-        goal = self._goal(loss)
-        x, y, weights = self._rows(goal, x, y, sample_weight).take(slice(None))
         if not np.isfinite(weight):
             raise ValueError(f"weight must be finite, got {weight!r}")
         first_row = _checks.unsigned("first_row", first_row)
         if first_row >= 2**32:
             raise ValueError(f"first_row must be below 2**32, got {first_row}")
-        self._require_moments(x.shape[1])
-        self.build(x.shape[1])
+        goal = self._goal(loss)
+        x, y, weights = self._batch(goal, x, y, sample_weight)
         if self._fit is None:
             self.loss = goal
         loss_sum, correct, penalty = self._fill(
             goal, x, y, weights, weight, first_row, accumulate
         )
         return self._scores(goal, loss_sum, correct, len(x), penalty)
+
+    def backward(
+        self,
+        x: ArrayLike,
+        output_gradient: ArrayLike,
+        *,
+        training: bool = True,
+        first_row: int = 0,
+        accumulate: bool = False,
+        input_gradient: bool = False,
+    ) -> Array | None:
+        """Fill `gradient` from a gradient by the outputs that you give.
+
+        As ``net(x).backward(output_gradient)`` in PyTorch: for losses that are not sums
+        over rows, or that another net computes. `gradients`, of a loss of Lamina's, is
+        the same with its gradient; penalties are added there alone.
+
+        Parameters
+        ----------
+        x : (n, features) array_like
+            As in `gradients`.
+        output_gradient : (n, outputs) array_like
+            Gradient of what is to be minimised by the outputs, activation included.
+        training : bool
+            Dropout and noise as in the step that comes next; False: as in `predict`. A
+            layer of your own computes as in training in either case.
+        first_row, accumulate
+            As in `gradients`.
+        input_gradient : bool
+            Return the gradient by `x`, too.
+
+        Returns
+        -------
+        (n, features) array of the net's dtype, or None
+
+        Raises
+        ------
+        TypeError, ValueError
+            Arguments or data that cannot be used.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import lamina as lm
+        >>> net = lm.Sequential([lm.Dense(1)], seed=1)
+        >>> x = np.array([[1.0, 2.0], [3.0, 4.0]])
+        >>> net.backward(x, [[1.0], [0.5]])
+        >>> net.layers[0].gradients["kernel"].ravel().tolist()
+        [2.5, 4.0]
+        """
+        first_row = _checks.unsigned("first_row", first_row)
+        if first_row >= 2**32:
+            raise ValueError(f"first_row must be below 2**32, got {first_row}")
+        x, slopes = self._slopes(x, output_gradient)
+        net, _, _ = self._runner("backward", _SPARSE)
+        at = self.steps, first_row
+        dx: Array | None = net.backward(
+            x, slopes, bool(training), *at, True, bool(accumulate), bool(input_gradient)
+        )
+        return dx
+
+    def input_gradient(
+        self,
+        x: ArrayLike,
+        y: ArrayLike | None = None,
+        *,
+        output_gradient: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+        loss: str | losses.Loss | None = None,
+        training: bool = False,
+    ) -> Array:
+        """The gradient of the loss by the inputs; nothing in the net changes.
+
+        Parameters
+        ----------
+        x, y, sample_weight, loss
+            As in `gradients`: the loss is the mean over the rows, without penalties.
+        output_gradient : (n, outputs) array_like, optional
+            Instead of `y`: the gradient, by the outputs, of what is asked for. A row of
+            ones in one column gives the gradients of that output: a saliency map.
+        training : bool
+            As in `backward`.
+
+        Returns
+        -------
+        (n, features) array of the net's dtype
+
+        Raises
+        ------
+        TypeError, ValueError
+            Arguments or data that cannot be used.
+
+        Examples
+        --------
+        >>> import lamina as lm
+        >>> net = lm.Sequential([lm.Dense(1)], seed=1)
+        >>> net.build(2)
+        >>> net.set_weights([[[2.0], [-3.0]], [0.0]])
+        >>> net.input_gradient([[5.0, 7.0]], output_gradient=[[1.0]])
+        array([[ 2., -3.]], dtype=float32)
+        >>> net.input_gradient([[5.0, 3.0]], [0.0], loss="mean_squared_error")
+        array([[ 4., -6.]], dtype=float32)
+        """
+        dx: Array
+        if output_gradient is not None:
+            given = {"y": y, "sample_weight": sample_weight, "loss": loss}
+            for name, value in given.items():
+                if value is not None:
+                    raise ValueError(f"{name} must not come with output_gradient")
+            x, slopes = self._slopes(x, output_gradient)
+            net, _, _ = self._runner("input_gradient", _SPARSE)
+            at = self.steps, 0
+            dx = net.backward(x, slopes, bool(training), *at, False, False, True)
+            return dx
+        if y is None:
+            raise TypeError("y or output_gradient must be given")
+        goal = self._goal(loss)
+        x, y, weights = self._batch(goal, x, y, sample_weight)
+        net, core, _ = self._runner("input_gradient", goal)
+        logits = bool(goal.activations)
+        dx = net.input_gradient(x, y, weights, core, logits, bool(training), self.steps)
+        return dx
 
     def apply_gradients(
         self, optimizer: str | optimizers.Optimizer | None = None
@@ -285,8 +406,8 @@ class Network:
         Parameters
         ----------
         x, y, sample_weight, loss, optimizer
-            As in `fit`. The first call builds the net. A `Standardize` layer must have
-            learnt before.
+            As in `fit`, but that weights may be negative. The first call builds the
+            net. A `Standardize` layer must have learnt before.
 
         Returns
         -------
@@ -314,11 +435,9 @@ class Network:
         ):
             return self._scores(goal, *self._steps(goal, x, y, None, None, len(x)))
         goal = self._goal(loss)
-        x, y, weights = self._rows(goal, x, y, sample_weight).take(slice(None))
         rule = self._rule(optimizer)
         self._require_same(rule)
-        self._require_moments(x.shape[1])
-        self.build(x.shape[1])
+        x, y, weights = self._batch(goal, x, y, sample_weight)
         if self._fit is None:
             self.loss = goal
         self._adopt(rule)
@@ -521,12 +640,46 @@ class Network:
         *,
         features: int = 0,
         names: Sequence[str] = ("x", "y", "sample_weight"),
+        signed: bool = False,
     ) -> data.Rows:
         """Inputs, targets and weights of rows, all of them checked."""
         features = features or self.features
         return data.rows(
-            goal, x, y, sample_weight, self.dtype, self._outputs, features, names
+            goal,
+            x,
+            y,
+            sample_weight,
+            self.dtype,
+            self._outputs,
+            features,
+            names,
+            signed,
         )
+
+    def _batch(
+        self, goal: losses.Loss, x: Any, y: Any, sample_weight: ArrayLike | None
+    ) -> data.Batch:
+        """Rows for one pass, whose weights may have either sign; builds the net."""
+        rows = self._rows(goal, x, y, sample_weight, signed=True)
+        self._require_moments(rows.features)
+        self.build(rows.features)
+        return rows.take(slice(None))
+
+    def _slopes(self, x: Any, output_gradient: Any) -> tuple[Array, Array]:
+        """Rows for one pass, and the gradient by their outputs; builds the net."""
+        table = data.inputs("x", x, self.dtype, self.features)
+        data.require_rows("x", table)
+        features = int(table.held.shape[1])
+        self._require_moments(features)
+        self.build(features)
+        slopes = _checks.numeric("output_gradient", output_gradient)
+        shape = len(table), self._outputs(features)
+        if slopes.shape != shape:
+            raise ValueError(
+                f"output_gradient must have shape {shape}, that of the outputs, got "
+                f"{slopes.shape}"
+            )
+        return table.take(slice(None)), _checks.convert(slopes, self.dtype)
 
     def _rule(
         self, optimizer: str | optimizers.Optimizer | None

@@ -458,6 +458,11 @@ _KNOWN: dict[str, Optimizer] = {
 }
 
 
+def known() -> list[str]:
+    """The names of all optimizers."""
+    return sorted(_KNOWN)
+
+
 def get(optimizer: str | Optimizer) -> Optimizer:
     """The optimizer of that name with its defaults, or the object itself."""
     return _checks.choice("optimizer", optimizer, _KNOWN, Optimizer)

@@ -36,6 +36,8 @@ class Dense(Layer):
         after each update of a net, a column whose norm is larger is scaled down to it,
         ``w *= max_norm / norm(w)`` (Srivastava et al. 2014, section 5.1, who use 3 to
         4 with dropout). Neither the initial weights nor the bias are limited.
+    trainable : bool
+        False: a net's training leaves kernel and bias as they are.
 
     Attributes
     ----------
@@ -69,6 +71,7 @@ class Dense(Layer):
         l1: float = 0.0,
         l2: float = 0.0,
         max_norm: float | None = None,
+        trainable: bool = True,
     ) -> None:
         super().__init__()
         self.units = _checks.count("units", units)
@@ -83,6 +86,7 @@ class Dense(Layer):
         self.max_norm = (
             None if max_norm is None else _checks.positive("max_norm", max_norm)
         )
+        self.trainable = _checks.flag("trainable", trainable)
 
     def __repr__(self) -> str:
         return f"Dense({self.units}, {self.activation.name!r})"
@@ -97,6 +101,7 @@ class Dense(Layer):
             "l1": self.l1,
             "l2": self.l2,
             "max_norm": self.max_norm,
+            **({} if self.trainable else {"trainable": False}),
         }
 
     def shapes(self, features: int) -> dict[str, tuple[int, ...]]:
