@@ -1,7 +1,9 @@
 // Network as Python sees it: a net's layers, bound to its two flat buffers.
 #include <algorithm>
-#include <bit>
+#include <cmath>
+#include <limits>
 #include <string>
+#include <utility>
 #include <variant>
 
 #include "bindings/activation_function.hpp"
@@ -95,7 +97,10 @@ struct Data {
       examples.labels = static_cast<const std::int64_t*>(
           PyArray_DATA(reinterpret_cast<PyArrayObject*>(converted)));
     } else {
-      targets.require_shape({n, net.outputs()}, "that of the outputs");
+      if (targets.shape().size() != 1 || net.outputs() != 1)
+        targets.require_shape({n, net.outputs()}, "that of the outputs");
+      else
+        targets.require_shape({n}, "that of the outputs");
       examples.targets = targets.template contiguous<T>();
     }
     if (weights.is_none()) return;
@@ -107,22 +112,55 @@ struct Data {
   }
 };
 
-template <class T>
-bool all_finite(const T* x, std::size_t n) {
-  using Bits =
-      std::conditional_t<std::is_same_v<T, float>, std::uint32_t, std::uint64_t>;
-  constexpr Bits exponent =
-      std::is_same_v<T, float> ? Bits{0x7f800000u} : static_cast<Bits>(0x7ffull << 52);
-  const auto is_bad = [x](std::size_t i) {
-    return static_cast<Bits>(-((std::bit_cast<Bits>(x[i]) & exponent) == exponent));
+// Calls f(numbers, null pointer of their type) for an array that needs no other check,
+// but of its shape and its numbers, before train(); false if it is none.
+template <class Function>
+bool of_plain(py::handle value, const Function& f) {
+  auto* array = reinterpret_cast<PyArrayObject*>(value.ptr());
+  if (!PyArray_CheckExact(value.ptr()) || !PyArray_ISCARRAY_RO(array)) return false;
+  const void* data = PyArray_DATA(array);
+  switch (PyArray_TYPE(array)) {
+    case NPY_FLOAT:
+      return f(array, static_cast<const float*>(data));
+    case NPY_DOUBLE:
+      return f(array, static_cast<const double*>(data));
+    case NPY_INT64:
+      return f(array, static_cast<const std::int64_t*>(data));
+    default:
+      return false;
+  }
+}
+
+// Whether all numbers, in T, are finite and within the bounds.
+template <class T, class U>
+bool all_within(const U* x, std::size_t n, double low, double high) {
+  constexpr double limit = std::numeric_limits<T>::max();
+  const auto least = static_cast<T>(std::max(low, -limit));
+  const auto most = static_cast<T>(std::min(high, limit));
+  const auto is_good = [=](U given) {
+    const auto value = static_cast<T>(given);
+    return static_cast<int>(value >= least) & static_cast<int>(value <= most);
   };
   constexpr std::size_t turn = 16;  // which the compiler makes a vector of
-  Bits bad[turn] = {};
+  int good[turn];
+  std::fill_n(good, turn, 1);
   std::size_t i = 0;
   for (; i + turn <= n; i += turn)
-    for (std::size_t k = 0; k < turn; ++k) bad[k] |= is_bad(i + k);
-  for (; i < n; ++i) bad[0] |= is_bad(i);
-  return std::none_of(bad, bad + turn, [](Bits b) { return b != 0; });
+    for (std::size_t k = 0; k < turn; ++k) good[k] &= is_good(x[i + k]);
+  for (; i < n; ++i) good[0] &= is_good(x[i]);
+  return std::all_of(good, good + turn, [](int each) { return each != 0; });
+}
+
+// Whether every row adds up to 1, beyond doubt: losses.py allows a little more.
+template <class T, class U>
+bool add_up(const U* x, std::size_t rows, std::size_t cols) {
+  for (; rows > 0; --rows, x += cols) {
+    double sum = 0;
+    for (std::size_t c = 0; c < cols; ++c)
+      sum += static_cast<double>(static_cast<T>(x[c]));
+    if (!(std::abs(sum - 1) < 0.9e-3)) return false;
+  }
+  return true;
 }
 
 // The loss and optimizer of the last call, which are mostly those of the next: their
@@ -186,25 +224,38 @@ class PyNetwork {
     kept_.append(gradient);
   }
 
-  // Whether x and y are finite inputs and labels as they lie in memory, so that train()
-  // needs no other check of them.
-  bool takes(py::handle x, py::handle y) {
+  // Whether x and y are inputs and targets as they lie in memory, so that train() needs
+  // no other check of them. False says nothing: Python looks again, and tells.
+  bool takes(py::handle x, py::handle y, py::handle loss, py::handle bounds) {
     return visit([&](auto& net, auto type) {
       using T = decltype(type);
-      const auto is_plain = [](py::handle value, int number, int dimensions) {
-        auto* array = reinterpret_cast<PyArrayObject*>(value.ptr());
-        return PyArray_CheckExact(value.ptr()) && PyArray_TYPE(array) == number &&
-               PyArray_NDIM(array) == dimensions && PyArray_ISCARRAY_RO(array);
+      constexpr double infinity = std::numeric_limits<double>::infinity();
+      const auto extent = [](PyArrayObject* array, int i) {
+        return static_cast<std::size_t>(PyArray_DIM(array, i));
       };
-      if (!is_plain(x, std::is_same_v<T, float> ? NPY_FLOAT : NPY_DOUBLE, 2) ||
-          !is_plain(y, NPY_INT64, 1))
-        return false;
-      auto* rows = reinterpret_cast<PyArrayObject*>(x.ptr());
-      auto* labels = reinterpret_cast<PyArrayObject*>(y.ptr());
-      const auto size = static_cast<std::size_t>(PyArray_SIZE(rows));
-      return PyArray_DIM(rows, 0) == PyArray_DIM(labels, 0) && size > 0 &&
-             static_cast<std::size_t>(PyArray_DIM(rows, 1)) == net.features() &&
-             all_finite(static_cast<const T*>(PyArray_DATA(rows)), size);
+      std::size_t n = 0;
+      const bool inputs = of_plain(x, [&](PyArrayObject* rows, const auto* values) {
+        if (PyArray_NDIM(rows) != 2 || extent(rows, 1) != net.features()) return false;
+        n = extent(rows, 0);
+        return n > 0 && all_within<T>(values, n * net.features(), -infinity, infinity);
+      });
+      if (!inputs) return false;
+      return of_plain(y, [&](PyArrayObject* targets, const auto* values) {
+        const int dimensions = PyArray_NDIM(targets);
+        const std::size_t outputs = net.outputs(), size = n * outputs;
+        if (dimensions < 1 || extent(targets, 0) != n) return false;
+        const bool categorical = loss_(loss).kind == LossKind::softmax_cross_entropy;
+        if (categorical && dimensions == 1)
+          return PyArray_TYPE(targets) == NPY_INT64 &&
+                 all_within<double>(values, n, 0, static_cast<double>(outputs) - 1);
+        const bool column = dimensions == 1 && outputs == 1;
+        if (!column && (dimensions != 2 || extent(targets, 1) != outputs)) return false;
+        if (categorical)
+          return outputs > 1 && all_within<T>(values, size, 0, infinity) &&
+                 add_up<T>(values, n, outputs);
+        const auto [low, high] = py::cast<std::pair<double, double>>(bounds);
+        return all_within<T>(values, size, low, high);
+      });
     });
   }
 

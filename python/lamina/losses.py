@@ -207,6 +207,8 @@ class _Compiled(Loss):
     """A loss of the compiled part; its fields are its options."""
 
     kind: ClassVar[str]
+    # Of targets, both included; infinite ones are none.
+    bounds: ClassVar[tuple[float, float]] = -np.inf, np.inf
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
@@ -323,6 +325,7 @@ class _Binary(_Compiled):
     activations = ("sigmoid",)
     classifies = True
     kind = "sigmoid_cross_entropy"
+    bounds = 0.0, 1.0
 
     def _parameter(self) -> float:
         return self.pos_weight
@@ -384,6 +387,7 @@ class _Poisson(_Compiled):
 
     name = "poisson"
     kind = "poisson"
+    bounds = 0.0, np.inf
 
     def targets(
         self, y: ArrayLike, outputs: int, dtype: np.dtype[Any], name: str = "y"
@@ -514,6 +518,12 @@ _KNOWN: dict[str, Loss] = {
 def known() -> str:
     """The names of all losses, for a message."""
     return ", ".join(sorted(_KNOWN))
+
+
+def bounds(loss: Loss) -> tuple[float, float] | None:
+    """Those of the targets of a loss of Lamina's own; None for others, and for a class
+    derived from one."""
+    return loss.bounds if "kind" in vars(type(loss)) else None  # type: ignore[attr-defined]
 
 
 def get(loss: str | Loss) -> Loss:

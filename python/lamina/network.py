@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import dataclasses
+import operator
 import os
 import threading
 from collections.abc import Iterable, Iterator, Sequence
@@ -28,6 +29,7 @@ __all__ = ["Network", "Snapshot", "Sums"]
 
 _SPARSE = losses.categorical_crossentropy  # which takes labels
 _CHUNK = 1024  # rows at a time where nothing is learnt: activations stay in the cache
+_AHEAD = 256  # steps whose rates are computed together
 _NOT_FINITE = (
     "the norm of the gradient is not finite: the step was not taken; look for data or "
     "weights that are too large, or a learning rate that is too high"
@@ -35,7 +37,7 @@ _NOT_FINITE = (
 # Over rows: losses with penalties, hits, how many rows, penalties.
 Sums = tuple[float, float, int, float]
 # What a copy or a pickle makes anew: the layers hold the buffers.
-_MADE_ANEW = "_parameters", "_gradient", "_compiled", "_one_rate", "_fit"
+_MADE_ANEW = "_parameters", "_gradient", "_compiled", "_ahead", "_ready", "_fit"
 # The first calls of a net, of several threads, make its buffers and state once.
 _first_use = threading.RLock()
 os.register_at_fork(after_in_child=_first_use._at_fork_reinit)  # type: ignore[attr-defined]
@@ -59,8 +61,11 @@ class Network:
     # Process and thread of a fit that runs: its loss, optimizer and counts are its own.
     _fit: tuple[int, int] | None = None
     _penalizes = False  # whether a layer can add to the loss; known once compiled
-    # An optimizer whose rate is always the same, and that rate.
-    _one_rate: tuple[optimizers.Optimizer | None, Any] = None, None
+    # Rates of steps to come: the optimizer's, from that update on.
+    _ahead: tuple[optimizers.Optimizer | None, int, Array] = None, 0, np.empty(0)
+    # What the last step on a batch was computed by and called with, and the bounds of
+    # its targets, if the core can check the rows of the next one.
+    _ready: tuple[tuple[Any, ...], Any] = (), None
 
     def __init__(
         self,
@@ -273,6 +278,8 @@ class Network:
 
         Raises
         ------
+        RuntimeError
+            A `fit` of this net runs in another thread.
         TypeError, ValueError
             Arguments or data that cannot be used.
 
@@ -289,6 +296,7 @@ class Network:
         first_row = _checks.unsigned("first_row", first_row)
         if first_row >= 2**32:
             raise ValueError(f"first_row must be below 2**32, got {first_row}")
+        self._require_own("backward")
         x, slopes = self._slopes(x, output_gradient)
         net, _, _ = self._runner("backward", _SPARSE)
         at = self.steps, first_row
@@ -325,6 +333,8 @@ class Network:
 
         Raises
         ------
+        RuntimeError
+            A `fit` of this net runs in another thread.
         TypeError, ValueError
             Arguments or data that cannot be used.
 
@@ -339,6 +349,7 @@ class Network:
         >>> net.input_gradient([[5.0, 3.0]], [0.0], loss="mean_squared_error")
         array([[ 4., -6.]], dtype=float32)
         """
+        self._require_own("input_gradient")
         dx: Array
         if output_gradient is not None:
             given = {"y": y, "sample_weight": sample_weight, "loss": loss}
@@ -424,14 +435,15 @@ class Network:
             A norm to clip by is not finite; the parameters are as before.
         """
         self._require_own("train_on_batch")
-        goal, rule = self.loss, self.optimizer
-        net = self._compiled[0] if self._compiled else None
+        goal = self.loss
+        now = *self._compiled, goal, self.optimizer, self._state, loss, optimizer
+        ready, bounds = self._ready
         if (
-            type(net) is _core.Network
-            and rule is not None
-            and loss is optimizer is sample_weight is None
-            and (goal is _SPARSE or goal == _SPARSE)
-            and net.takes(x, y)  # then its checks suffice
+            sample_weight is None
+            and goal is not None
+            and len(now) == len(ready)
+            and all(map(operator.is_, now, ready))
+            and now[0].takes(x, y, goal.core, bounds)
         ):
             return self._scores(goal, *self._steps(goal, x, y, None, None, len(x)))
         goal = self._goal(loss)
@@ -442,6 +454,11 @@ class Network:
             self.loss = goal
         self._adopt(rule)
         sums = self._steps(goal, x, y, weights, None, len(x))
+        net, _, _ = self._runner("train_on_batch", goal, rule)
+        bounds = losses.bounds(goal)
+        if self._fit is None and type(net) is _core.Network and bounds is not None:
+            now = net, goal, rule, self._state, loss, optimizer
+            self._ready = now, bounds
         return self._scores(goal, *sums)
 
     def predict(
@@ -853,16 +870,24 @@ class Network:
         """Of the steps to come; a rule of the user's own knows its rate itself."""
         if rule.core is None:
             return np.ones(count)
-        known, one = self._one_rate
-        rates: Array = one if count == 1 and known is rule else self._asked(rule, count)
+        if count == 1 and optimizers.is_foreseen(rule):
+            rates = self._next_rate(rule)
+        else:
+            rates = rule.rates(self._updates + 1, count)
         return rates if self.rate_factor == 1 else rates * self.rate_factor
 
-    def _asked(self, rule: optimizers.Optimizer, count: int) -> Array:
-        rates = rule.rates(self._updates + 1, count)
-        usual = type(rule).rates is optimizers.SGD.rates
-        if count == 1 and usual and isinstance(vars(rule)["learning_rate"], float):
-            self._one_rate = rule, rates
-        return rates
+    def _next_rate(self, rule: optimizers.Optimizer) -> Array:
+        """Asked for together with those of many more steps."""
+        known, first, rates = self._ahead
+        at = self._updates - first
+        if known is not rule or not 0 <= at < len(rates):
+            first, at = self._updates, 0
+            try:
+                rates = rule.rates(first + 1, _AHEAD)
+            except ValueError:  # one of them cannot be: this one, perhaps
+                return rule.rates(first + 1, 1)
+            self._ahead = rule, first, rates
+        return rates[at : at + 1]
 
     def _evaluate(
         self, goal: losses.Loss, x: Array, y: Array, weights: Array | None

@@ -463,6 +463,13 @@ def known() -> list[str]:
     return sorted(_KNOWN)
 
 
+def is_foreseen(rule: Optimizer) -> bool:
+    """Whether its rates can be asked for ahead of time, since nothing changes them."""
+    rate = vars(rule).get("learning_rate")
+    own = isinstance(rate, Schedule) and type(rate).__module__ != Schedule.__module__
+    return type(rule).rates is _Rule.rates and not own
+
+
 def get(optimizer: str | Optimizer) -> Optimizer:
     """The optimizer of that name with its defaults, or the object itself."""
     return _checks.choice("optimizer", optimizer, _KNOWN, Optimizer)
