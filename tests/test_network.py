@@ -485,6 +485,197 @@ def test_a_frozen_layer_is_saved_and_copied_as_one(tmp_path: Any) -> None:
         lm.Dense(3, trainable=1)  # type: ignore[arg-type]
 
 
+# Steps of one's own loop --------------------------------------------------------------
+
+
+class Own(lm.schedules.Schedule):
+    """Asked for each step alone, since it may be anything."""
+
+    def __init__(self, inner: lm.schedules.Schedule) -> None:
+        self.inner = inner
+
+    def __call__(self, steps: Any) -> Any:
+        return self.inner(steps)
+
+
+SCHEDULES = [
+    lm.schedules.Step(0.1, 100, 0.5),
+    lm.schedules.Exponential(0.1, 0.99),
+    lm.schedules.Exponential(0.1, 10.0),  # beyond all limits within the steps ahead
+    lm.schedules.Cosine(0.1, 280, warm_up=20),
+    lm.schedules.OneCycle(0.1, 280),
+]
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES, ids=repr)
+def test_rates_asked_for_ahead_are_those_of_each_step(schedule: Any) -> None:
+    nets = [lm.Sequential([lm.Dense(3, "softmax")], seed=0) for _ in range(2)]
+    steps = 280 if schedule != SCHEDULES[2] else 20
+    for net, rate in zip(nets, (schedule, Own(schedule)), strict=True):
+        rule = lm.SGD(rate)
+        for step in range(steps):
+            net.rate_factor = 0.5 if 5 <= step < 10 else 1.0
+            net.train_on_batch(ROWS, CLASSES, optimizer=rule if step == 0 else None)
+        rule = lm.SGD(rate, momentum=0.5)  # whose state, and steps, begin anew
+        net.train_on_batch(ROWS, CLASSES, optimizer=rule)
+        net.fit(ROWS, CLASSES, epochs=2, batch_size=10, verbose=0)
+        net.train_on_batch(ROWS, CLASSES)
+    np.testing.assert_array_equal(nets[0].parameters, nets[1].parameters)
+
+
+def test_a_schedule_that_ends_fails_at_its_end_and_not_before() -> None:
+    net = lm.Sequential([lm.Dense(3, "softmax")], seed=0)
+    rule = lm.SGD(lm.schedules.Exponential(1e300, 1e4))
+    for _ in range(2):
+        net.train_on_batch(ROWS * 0, CLASSES, optimizer=rule)
+    with pytest.raises(ValueError, match="learning_rate must give 1 finite rates"):
+        net.train_on_batch(ROWS * 0, CLASSES)
+    assert net.steps == 2
+
+
+ENDS: dict[str, tuple[str | None, str, Any]] = {
+    "labels": ("softmax", "categorical_crossentropy", CLASSES),
+    "one-hot": ("softmax", "categorical_crossentropy", np.eye(3)[CLASSES]),
+    "shares": (
+        "softmax",
+        "categorical_crossentropy",
+        np.full((23, 3), np.float32(1 / 3)),
+    ),
+    "binary": ("sigmoid", "binary_crossentropy", BITS),
+    "squared": (None, "mean_squared_error", NUMBERS),
+    "float64": (None, "huber", NUMBERS.astype(np.float64)),
+    "poisson": (None, "poisson", BITS * 3),
+}
+
+
+@pytest.mark.parametrize("name", ENDS)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("rows", [np.float32, np.float64])
+def test_a_step_like_the_last_is_looked_at_by_the_core_alone(
+    name: str, dtype: Any, rows: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the same bits: Python's checks take several times as long as a step."""
+    last, loss, y = ENDS[name]
+    rule = lm.Adam(lm.schedules.Cosine(0.01, 100))
+    net = lm.Sequential([lm.Dense(4, "tanh"), lm.Dense(3, last)], seed=0, dtype=dtype)
+    net.train_on_batch(ROWS, y, loss=loss, optimizer=rule)
+    other = copy.deepcopy(net)
+    ahead = lm.Sequential([lm.Dense(4, "tanh"), lm.Dense(3, last)], seed=0, dtype=dtype)
+    x = ROWS.astype(rows)
+    net.train_on_batch(x, y)
+    for _ in range(2):
+        other.gradients(x, y)
+        other.apply_gradients()
+    asked: list[int] = []
+    with monkeypatch.context() as patched:
+        patched.setattr("lamina.data.rows", None)
+        patched.setattr(lm.schedules.Cosine, "__call__", lambda *_: asked.append(1))
+        net.train_on_batch(x, y)
+    assert not asked
+    np.testing.assert_array_equal(net.parameters, other.parameters)
+    ahead.train_on_batch(x, y, loss=loss, optimizer=rule)
+    ahead.train_on_batch(x, y, loss=loss, optimizer=rule)
+    with monkeypatch.context() as patched:
+        patched.setattr("lamina.data.rows", None)
+        ahead.train_on_batch(x, y, loss=loss, optimizer=rule)
+    np.testing.assert_array_equal(ahead.parameters, net.parameters)
+
+
+def test_one_output_may_have_targets_without_columns() -> None:
+    net = lm.Sequential([lm.Dense(1)], seed=0)
+    other = copy.deepcopy(net)
+    for each, y in ((net, NUMBERS[:, 0].copy()), (other, NUMBERS[:, :1].copy())):
+        for _ in range(3):
+            each.train_on_batch(ROWS, y, loss="mean_squared_error")
+    np.testing.assert_array_equal(net.parameters, other.parameters)
+
+
+def changed(array: Any, value: float) -> Any:
+    made = np.array(array, np.float64)
+    made[3, 1] = value
+    return made
+
+
+@pytest.mark.parametrize(
+    ("name", "x", "y"),
+    [
+        *((name, changed(ROWS, np.nan), None) for name in ENDS),
+        ("squared", changed(ROWS, np.inf), None),
+        ("squared", changed(ROWS, 1e300), None),
+        ("squared", ROWS[:, :5].copy(), None),
+        ("squared", ROWS[:0], None),
+        ("labels", None, np.where(CLASSES == 2, 3, CLASSES)),
+        ("labels", None, CLASSES - 1),
+        ("labels", None, CLASSES.astype(float)),
+        ("labels", None, CLASSES[:22]),
+        ("one-hot", None, changed(np.eye(3)[CLASSES], 1.01)),
+        ("one-hot", None, changed(np.eye(3)[CLASSES], -1)),
+        ("one-hot", None, changed(np.eye(3)[CLASSES], np.nan)),
+        ("one-hot", None, np.eye(2)[BITS[:, 0]]),
+        ("binary", None, changed(BITS, 1.5)),
+        ("binary", None, changed(BITS, -0.5)),
+        ("binary", None, changed(BITS, np.nan)),
+        ("squared", None, changed(NUMBERS, np.nan)),
+        ("squared", None, changed(NUMBERS, -np.inf)),
+        ("squared", None, changed(NUMBERS, 1e300)),
+        ("squared", None, NUMBERS[:, 0].copy()),
+        ("squared", None, np.float32(1)),
+        ("poisson", None, changed(BITS, -1)),
+        ("poisson", None, changed(BITS, np.inf)),
+    ],
+)
+def test_a_later_step_refuses_what_the_first_does(name: str, x: Any, y: Any) -> None:
+    last, loss, right = ENDS[name]
+    net = lm.Sequential([lm.Dense(4, "tanh"), lm.Dense(3, last)], seed=0)
+    net.build(6)
+    arguments = ROWS if x is None else x, right if y is None else y
+    with pytest.raises((TypeError, ValueError)) as first:
+        net.train_on_batch(*arguments, loss=loss)
+    for _ in range(3):
+        net.train_on_batch(ROWS, right, loss=loss)
+    before = net.parameters.copy()
+    with pytest.raises(first.type) as later:
+        net.train_on_batch(*arguments, loss=loss)
+    assert str(later.value) == str(first.value)
+    np.testing.assert_array_equal(net.parameters, before)
+
+
+def test_a_loss_of_ones_own_checks_every_batch() -> None:
+    class Positive(type(losses.mean_squared_error)):  # type: ignore[misc]
+        def targets(self, y: Any, *arguments: Any) -> Any:
+            if (np.asarray(y) < 0).any():
+                raise ValueError("below 0")
+            return super().targets(y, *arguments)
+
+    net = lm.Sequential([lm.Dense(3)], seed=0)
+    for _ in range(3):
+        net.train_on_batch(ROWS, np.abs(NUMBERS), loss=Positive())
+    with pytest.raises(ValueError, match="below 0"):
+        net.train_on_batch(ROWS, NUMBERS)
+
+
+def test_a_loss_or_optimizer_that_is_set_is_that_of_the_next_step() -> None:
+    net = lm.Sequential([lm.Dense(4), lm.Dense(3)], seed=0)
+    for _ in range(3):
+        net.train_on_batch(ROWS, NUMBERS, loss="huber", optimizer=lm.SGD(0.1))
+    other = copy.deepcopy(net)
+    for _ in range(3):
+        net.train_on_batch(ROWS, NUMBERS)
+    net.loss = lm.losses.categorical_crossentropy
+    with pytest.raises(ValueError, match="must follow 'softmax'"):
+        net.train_on_batch(ROWS, CLASSES)
+    net.layers[1].activation = lm.softmax
+    net.train_on_batch(ROWS, CLASSES)
+    with pytest.raises(ValueError, match="labels from 0 to 2"):
+        net.train_on_batch(ROWS, CLASSES + 1)
+    for _ in range(3):
+        other.train_on_batch(ROWS, NUMBERS, loss="mean_squared_error")
+    assert other.loss is lm.losses.mean_squared_error
+    before = other.parameters.copy()
+    other.train_on_batch(ROWS, NUMBERS, optimizer=lm.SGD(1e-30))
+    np.testing.assert_array_equal(other.parameters, before)
+
+
 # Samples ------------------------------------------------------------------------------
 
 

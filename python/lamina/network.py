@@ -883,7 +883,8 @@ class Network:
         if known is not rule or not 0 <= at < len(rates):
             first, at = self._updates, 0
             try:
-                rates = rule.rates(first + 1, _AHEAD)
+                with np.errstate(all="ignore"):  # of steps that may never come
+                    rates = rule.rates(first + 1, _AHEAD)
             except ValueError:  # one of them cannot be: this one, perhaps
                 return rule.rates(first + 1, 1)
             self._ahead = rule, first, rates
