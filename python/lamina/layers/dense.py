@@ -101,7 +101,7 @@ class Dense(Layer):
             "l1": self.l1,
             "l2": self.l2,
             "max_norm": self.max_norm,
-            **({} if self.trainable else {"trainable": False}),
+            "trainable": self.trainable,
         }
 
     def shapes(self, features: int) -> dict[str, tuple[int, ...]]:
