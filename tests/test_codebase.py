@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import lamina as lm
-from lamina import _core, reference
+from lamina import _core, losses, optimizers, reference
 
 ROOT = Path(__file__).resolve().parent.parent
 CSRC = ROOT / "csrc"
@@ -28,6 +28,11 @@ def test_every_activation_has_its_reference() -> None:
         parameters = getattr(_core, name).parameters
         expected = {entry.parameter: entry.default} if entry.parameter else {}
         assert parameters == expected, name
+
+
+def test_every_loss_and_optimizer_has_its_reference() -> None:
+    for name in losses.known().split(", ") + optimizers.known():
+        assert callable(getattr(reference, name)), name
 
 
 def test_promises_are_at_most_four_ulp() -> None:

@@ -312,6 +312,19 @@ def test_correct_is_counted_as_numpy_does(cols: int, dtype: Any, target: str) ->
     assert found == np.count_nonzero(told & (z.argmax(axis=1) == labels))
 
 
+@pytest.mark.parametrize("name", losses.known().split(", "))
+def test_every_loss_by_its_name_is_the_references(name: str) -> None:
+    """Any that is added, with its options as they come."""
+    rng = np.random.default_rng(8)
+    z, t = rng.normal(size=(9, 4)), np.eye(4)[rng.integers(0, 4, 9)]
+    gradient = np.empty_like(z)
+    value, _ = losses.get(name)(z, t, None, gradient)
+    expected, slopes = getattr(reference, name)(z, t)
+    # A few roundings in sums of nine numbers of size 1.
+    np.testing.assert_allclose(value / 9, expected, rtol=1e-14)
+    np.testing.assert_allclose(gradient, slopes, rtol=1e-13, atol=1e-15)
+
+
 @pytest.mark.parametrize("cols", [1, 3, 40])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_a_net_that_gives_nan_has_an_accuracy_of_nothing(

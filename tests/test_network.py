@@ -32,6 +32,9 @@ LOSSES: dict[str, tuple[str | None, str | None, Any, Any]] = {
     "huber": (None, "huber", NUMBERS, None),
     "poisson": (None, "poisson", BITS * 3, None),
 }
+for goal in map(losses.get, losses.known().split(", ")):  # and any that is to come
+    LOSSES[goal.name] = next(iter(goal.activations), None), goal.name, BITS, None
+LOSSES["categorical_crossentropy"] = LOSSES["labels"]
 OPTIMIZERS = {
     "sgd": lm.SGD(0.05),
     "nesterov": lm.SGD(0.05, momentum=0.9, nesterov=True),
@@ -42,6 +45,7 @@ OPTIMIZERS = {
     "lion": lm.Lion(0.003),
     "clipped": lm.Adam(0.01, clip_value=0.5, clip_norm=0.3, global_clip_norm=0.4),
     "scheduled": lm.SGD(lm.schedules.Exponential(0.1, 0.9)),
+    **{f"{name} by name": optimizers.get(name) for name in optimizers.known()},
 }
 
 
