@@ -117,8 +117,6 @@ struct Update {
   bool variant;
   double keep;                      // what decoupled decay leaves of w
   double correction1, correction2;  // 1 - first^t, 1 - second^t in step t
-
-  T* slot(std::size_t i) const { return state + i * stride; }
 };
 
 template <class T>

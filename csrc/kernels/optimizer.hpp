@@ -74,8 +74,8 @@ template <class T>
   using V = Vec<T>;
   T *const w = a.w, *const s = a.state;
   const T* const dw = a.dw;
-  T* const v = a.first != 0 ? a.slot(1) : nullptr;
-  T* const mean = a.variant ? a.slot(v ? 2 : 1) : nullptr;
+  T* const v = a.first != 0 ? s + a.stride : nullptr;
+  T* const mean = a.variant ? s + (v ? 2 : 1) * a.stride : nullptr;
   const double rate = a.rate, momentum = a.first, rho = a.second, epsilon = a.epsilon;
   const V rest = V(1 - rho);
   for_vectors<T>(a.n, [=](auto load, auto store) {
@@ -116,7 +116,7 @@ template <class T>
 template <class T>
 [[gnu::flatten]] void adam(const Update<T>& a) {
   using V = Vec<T>;
-  T *const w = a.w, *const m = a.slot(0), *const v = a.slot(1);
+  T *const w = a.w, *const m = a.state, *const v = m + a.stride;
   const T* const dw = a.dw;
   const double beta1 = a.first, beta2 = a.second, epsilon = a.epsilon, keep = a.keep;
   const V step = V(a.rate / a.correction1), unbias = V(1 / a.correction2);
