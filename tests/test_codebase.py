@@ -100,21 +100,15 @@ FLOORS = [
     ["noise", "_threadpool"],
     ["__init__", "__main__"],
 ]
+PYTHON = ROOT / "python" / "lamina"
+FIRST = ["base", "dense"]  # of the layers, which others may build on
+OTHERS = {path.stem for path in (PYTHON / "layers").glob("*.py")}
 # Within a folder from left to right.
 ROOMS = {
-    "layers": [
-        "base",
-        "dense",
-        "activation",
-        "standardize",
-        "dropout",
-        "noise",
-        "__init__",
-    ],
+    "layers": [*FIRST, *sorted(OTHERS - {*FIRST, "__init__"}), "__init__"],
     "callbacks": ["base", "monitors", "files", "progress", "__init__"],
     "exchange": ["descriptions", "files", "arrays", "__init__"],
 }
-PYTHON = ROOT / "python" / "lamina"
 
 
 def imported(source: str) -> set[str]:
