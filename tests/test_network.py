@@ -542,6 +542,8 @@ def test_a_schedule_that_ends_fails_at_its_end_and_not_before() -> None:
 
 ENDS: dict[str, tuple[str | None, str, Any]] = {
     "labels": ("softmax", "categorical_crossentropy", CLASSES),
+    "labels of a byte": ("softmax", "categorical_crossentropy", CLASSES.astype("u1")),
+    "labels of int32": ("softmax", "categorical_crossentropy", CLASSES.astype("i4")),
     "one-hot": ("softmax", "categorical_crossentropy", np.eye(3)[CLASSES]),
     "shares": (
         "softmax",
@@ -569,15 +571,17 @@ def test_a_step_like_the_last_is_looked_at_by_the_core_alone(
     other = copy.deepcopy(net)
     ahead = lm.Sequential([lm.Dense(4, "tanh"), lm.Dense(3, last)], seed=0, dtype=dtype)
     x = ROWS.astype(rows)
+    weights = np.linspace(-1, 1, 23)
     net.train_on_batch(x, y)
-    for _ in range(2):
-        other.gradients(x, y)
+    for own in (None, None, weights):
+        other.gradients(x, y, sample_weight=own)
         other.apply_gradients()
     asked: list[int] = []
     with monkeypatch.context() as patched:
         patched.setattr("lamina.data.rows", None)
         patched.setattr(lm.schedules.Cosine, "__call__", lambda *_: asked.append(1))
         net.train_on_batch(x, y)
+        net.train_on_batch(x, y, sample_weight=weights)
     assert not asked
     np.testing.assert_array_equal(net.parameters, other.parameters)
     ahead.train_on_batch(x, y, loss=loss, optimizer=rule)
@@ -585,6 +589,7 @@ def test_a_step_like_the_last_is_looked_at_by_the_core_alone(
     with monkeypatch.context() as patched:
         patched.setattr("lamina.data.rows", None)
         ahead.train_on_batch(x, y, loss=loss, optimizer=rule)
+        ahead.train_on_batch(x, y, loss=loss, optimizer=rule, sample_weight=weights)
     np.testing.assert_array_equal(ahead.parameters, net.parameters)
 
 
@@ -645,6 +650,18 @@ def test_a_later_step_refuses_what_the_first_does(name: str, x: Any, y: Any) -> 
         net.train_on_batch(*arguments, loss=loss)
     assert str(later.value) == str(first.value)
     np.testing.assert_array_equal(net.parameters, before)
+
+
+@pytest.mark.parametrize(
+    "weights", [np.full(23, np.nan), np.full(23, 1e300), np.ones(22), np.ones((23, 1))]
+)
+def test_a_later_step_refuses_wrong_weights(weights: Any) -> None:
+    net = lm.Sequential([lm.Dense(3, "softmax")], seed=0)
+    for _ in range(3):
+        net.train_on_batch(ROWS, CLASSES)
+    with pytest.raises(ValueError, match="sample_weight must"):
+        net.train_on_batch(ROWS, CLASSES, sample_weight=weights)
+    assert net.steps == 3
 
 
 def test_a_loss_of_ones_own_checks_every_batch() -> None:

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <limits>
 #include <string>
+#include <type_traits>
 #include <utility>
 #include <variant>
 
@@ -126,6 +127,10 @@ bool of_plain(py::handle value, const Function& f) {
       return f(array, static_cast<const double*>(data));
     case NPY_INT64:
       return f(array, static_cast<const std::int64_t*>(data));
+    case NPY_INT32:
+      return f(array, static_cast<const std::int32_t*>(data));
+    case NPY_UINT8:
+      return f(array, static_cast<const std::uint8_t*>(data));
     default:
       return false;
   }
@@ -224,9 +229,10 @@ class PyNetwork {
     kept_.append(gradient);
   }
 
-  // Whether x and y are inputs and targets as they lie in memory, so that train() needs
-  // no other check of them. False says nothing: Python looks again, and tells.
-  bool takes(py::handle x, py::handle y, py::handle loss, py::handle bounds) {
+  // Whether inputs, targets and weights are such, as they lie in memory, that train()
+  // needs no other check of them. False says nothing: Python looks again, and tells.
+  bool takes(py::handle x, py::handle y, py::handle weights, py::handle loss,
+             py::handle bounds) {
     return visit([&](auto& net, auto type) {
       using T = decltype(type);
       constexpr double infinity = std::numeric_limits<double>::infinity();
@@ -234,19 +240,19 @@ class PyNetwork {
         return static_cast<std::size_t>(PyArray_DIM(array, i));
       };
       std::size_t n = 0;
-      const bool inputs = of_plain(x, [&](PyArrayObject* rows, const auto* values) {
+      const auto are_inputs = [&](PyArrayObject* rows, const auto* values) {
         if (PyArray_NDIM(rows) != 2 || extent(rows, 1) != net.features()) return false;
         n = extent(rows, 0);
         return n > 0 && all_within<T>(values, n * net.features(), -infinity, infinity);
-      });
-      if (!inputs) return false;
-      return of_plain(y, [&](PyArrayObject* targets, const auto* values) {
+      };
+      const auto are_targets = [&](PyArrayObject* targets, const auto* values) {
+        constexpr bool whole = std::is_integral_v<std::decay_t<decltype(*values)>>;
         const int dimensions = PyArray_NDIM(targets);
         const std::size_t outputs = net.outputs(), size = n * outputs;
         if (dimensions < 1 || extent(targets, 0) != n) return false;
         const bool categorical = loss_(loss).kind == LossKind::softmax_cross_entropy;
         if (categorical && dimensions == 1)
-          return PyArray_TYPE(targets) == NPY_INT64 &&
+          return whole &&
                  all_within<double>(values, n, 0, static_cast<double>(outputs) - 1);
         const bool column = dimensions == 1 && outputs == 1;
         if (!column && (dimensions != 2 || extent(targets, 1) != outputs)) return false;
@@ -255,7 +261,13 @@ class PyNetwork {
                  add_up<T>(values, n, outputs);
         const auto [low, high] = py::cast<std::pair<double, double>>(bounds);
         return all_within<T>(values, size, low, high);
-      });
+      };
+      const auto are_weights = [&](PyArrayObject* array, const auto* values) {
+        return PyArray_NDIM(array) == 1 && extent(array, 0) == n &&
+               all_within<T>(values, n, -infinity, infinity);
+      };
+      return of_plain(x, are_inputs) && of_plain(y, are_targets) &&
+             (weights.is_none() || of_plain(weights, are_weights));
     });
   }
 

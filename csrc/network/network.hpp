@@ -55,10 +55,8 @@ class Network {
   // to what is there.
   Scores gradients(const Examples<T>&, const Goal&, const Draw&, double weight,
                    bool accumulate);
-  // The output of one pass; true: it is x, and y was not written.
-  bool forward(const T* x, std::size_t rows, const Draw&, bool training, T* y);
-  // The gradient of the sum of dy times the outputs instead, which is filled (or added
-  // to) if `fill` says so; the gradient by x is written to dx unless that is null.
+  // The same of the sum of dy times the outputs, if `fill` asks for it; the gradient by
+  // x is written to dx unless that is null.
   void backward(const T* x, std::size_t rows, const T* dy, const Draw&, bool training,
                 bool fill, bool accumulate, T* dx);
   // The gradient of the mean loss by x.
@@ -77,6 +75,8 @@ class Network {
              std::size_t batch, const Goal&, Draw, const OptimizerChoice&,
              const double* rates, std::uint64_t update, T* state, Scores& scores);
 
+  // The output of one pass; true: it is x, and y was not written.
+  bool forward(const T* x, std::size_t rows, const Draw&, bool training, T* y);
   // y (rows x outputs), `chunk` rows at a time; of a float net in bfloat16 if that is
   // not null, by weights that are packed anew
   void predict(const T* x, std::size_t rows, std::size_t chunk,

@@ -79,7 +79,12 @@ class Network:
         first: int = 0,
     ) -> None: ...
     def takes(
-        self, x: Any, y: Any, loss: tuple[Any, ...], bounds: tuple[float, float]
+        self,
+        x: Any,
+        y: Any,
+        weights: Any,
+        loss: tuple[Any, ...],
+        bounds: tuple[float, float],
     ) -> bool: ...
     def forward(
         self, x: ArrayLike, training: bool, step: int, first_row: int

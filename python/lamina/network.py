@@ -408,7 +408,7 @@ class Network:
         x: Any,
         y: Any,
         *,
-        sample_weight: ArrayLike | None = None,
+        sample_weight: Any = None,
         loss: str | losses.Loss | None = None,
         optimizer: str | optimizers.Optimizer | None = None,
     ) -> dict[str, float]:
@@ -435,17 +435,16 @@ class Network:
             A norm to clip by is not finite; the parameters are as before.
         """
         self._require_own("train_on_batch")
-        goal = self.loss
+        goal, weights = self.loss, sample_weight
         now = *self._compiled, goal, self.optimizer, self._state, loss, optimizer
         ready, bounds = self._ready
         if (
-            sample_weight is None
-            and goal is not None
+            goal is not None
             and len(now) == len(ready)
             and all(map(operator.is_, now, ready))
-            and now[0].takes(x, y, goal.core, bounds)
+            and now[0].takes(x, y, weights, goal.core, bounds)
         ):
-            return self._scores(goal, *self._steps(goal, x, y, None, None, len(x)))
+            return self._scores(goal, *self._steps(goal, x, y, weights, None, len(x)))
         goal = self._goal(loss)
         rule = self._rule(optimizer)
         self._require_same(rule)
