@@ -120,7 +120,7 @@ struct Kernels {
 
   void (*gemm)(const Product<T>&);
   std::size_t (*gemm_scratch)(const Product<T>&);  // elements; reads sizes and strides
-  // sums[j] = sum over rows of x[i, j], rows added in order
+  // sums[j] = sum over rows of x[i, j]
   void (*column_sums)(const T* x, std::size_t rows, std::size_t cols,
                       std::size_t row_stride, T* sums);
 
