@@ -4,7 +4,7 @@
 // reaches 90 % of the peak, which is twice that of float.
 #include "kernels/bfloat16.hpp"
 
-#include "simd/registers.hpp"
+#include "kernels/long_sum.hpp"
 
 namespace lamina::LAMINA_TARGET {
 namespace {
@@ -75,13 +75,13 @@ struct Tile {
   float* y;
   std::size_t y_stride;
   __mmask16 last;  // of the columns of the last vector
-  bool from_y;     // start from y instead of zero
+  bool onto_y;     // add to y instead of replacing it
 };
 
 template <std::size_t rows, std::size_t vectors>
 void micro_kernel(const Tile& t) {
   // Copies, since a store to y might change t.
-  const std::size_t x_stride = t.x_stride, y_stride = t.y_stride;
+  const std::size_t x_stride = t.x_stride, y_stride = t.y_stride, pairs = t.pairs;
   const Bfloat16Pair *x = t.x, *panel = t.panel;
   float* const y = t.y;
   const __mmask16 last = t.last;
@@ -91,37 +91,33 @@ void micro_kernel(const Tile& t) {
                           __attribute__((always_inline)) { f(r, v); });
     });
   };
-  Sum sum[rows][vectors];
-  if (t.from_y)
-    each([&](std::size_t r, std::size_t v) __attribute__((always_inline)) {
-      const float* from = y + r * y_stride + v * lanes;
-      sum[r][v] =
-          v == vectors - 1 ? _mm512_maskz_loadu_ps(last, from) : _mm512_loadu_ps(from);
-    });
-  else
+  bool onto_y = t.onto_y;
+  for_blocks(pairs, chain / 2, [&](std::size_t begin, std::size_t end) {
+    Sum sum[rows][vectors];
     each([&](std::size_t r, std::size_t v)
              __attribute__((always_inline)) { sum[r][v] = _mm512_setzero_ps(); });
-  for (std::size_t k = t.pairs; k > 0; --k) {
-    Pairs w[vectors];
-    repeat<vectors>([&](std::size_t v) __attribute__((always_inline)) {
-      w[v] = _mm512_load_si512(panel + v * lanes);
-    });
-    repeat<rows>([&](std::size_t r) __attribute__((always_inline)) {
-      const Pairs x_rk = _mm512_set1_epi32(static_cast<int>(x[r * x_stride]));
+    for (std::size_t k = end - begin; k > 0; --k) {
+      Pairs w[vectors];
       repeat<vectors>([&](std::size_t v) __attribute__((always_inline)) {
-        sum[r][v] = _mm512_dpbf16_ps(sum[r][v], reinterpret_cast<__m512bh>(x_rk),
-                                     reinterpret_cast<__m512bh>(w[v]));
+        w[v] = _mm512_load_si512(panel + v * lanes);
       });
+      repeat<rows>([&](std::size_t r) __attribute__((always_inline)) {
+        const Pairs x_rk = _mm512_set1_epi32(static_cast<int>(x[r * x_stride]));
+        repeat<vectors>([&](std::size_t v) __attribute__((always_inline)) {
+          sum[r][v] = _mm512_dpbf16_ps(sum[r][v], reinterpret_cast<__m512bh>(x_rk),
+                                       reinterpret_cast<__m512bh>(w[v]));
+        });
+      });
+      ++x;
+      panel += vectors * lanes;
+    }
+    each([&](std::size_t r, std::size_t v) __attribute__((always_inline)) {
+      float* const to = y + r * y_stride + v * lanes;
+      const __mmask16 mask = v == vectors - 1 ? last : first(lanes);
+      const Sum before = onto_y ? _mm512_maskz_loadu_ps(mask, to) : Sum{};
+      _mm512_mask_storeu_ps(to, mask, onto_y ? before + sum[r][v] : sum[r][v]);
     });
-    ++x;
-    panel += vectors * lanes;
-  }
-  each([&](std::size_t r, std::size_t v) __attribute__((always_inline)) {
-    float* to = y + r * y_stride + v * lanes;
-    if (v == vectors - 1)
-      _mm512_mask_storeu_ps(to, last, sum[r][v]);
-    else
-      _mm512_storeu_ps(to, sum[r][v]);
+    onto_y = true;
   });
 }
 
@@ -167,7 +163,7 @@ void product(const Bfloat16Product& p) {
     // Of depth 0 too, which stores the zeros.
     for (std::size_t k = 0; k == 0 || k < all_pairs; k += KC) {
       t.pairs = smaller(all_pairs - k, KC);
-      t.from_y = k > 0;
+      t.onto_y = k > 0;
       convert_rows(p.x + row * p.depth + 2 * k, p.depth, rows,
                    smaller(p.depth - 2 * k, 2 * KC), p.scratch, t.x_stride);
       const Bfloat16Pair* panel = p.panels;

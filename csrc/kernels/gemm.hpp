@@ -15,12 +15,11 @@
 //
 // Contract: every element of c is a sum of chains of fma, one for each KC of the depth,
 // from k = 0 upwards, each from zero and then added to c, whatever the tiles and the
-// other blocks; beyond 64 of them, as LongProduct says. Results therefore depend
-// neither on the register width nor on how the caller cuts rows and columns between
-// threads. The one exception is `dot_product` (few rows, b by columns), which runs in
-// the virtual lanes of Lanes<T>; it is chosen by shape and strides alone, never by
-// target, so cut rows at fixed borders. A transposed product (below) makes the same
-// chains.
+// other blocks; beyond a span, as LongProduct says. Results therefore depend neither on
+// the register width nor on how the caller cuts rows and columns between threads. The
+// one exception is `dot_product` (few rows, b by columns), which runs in the virtual
+// lanes of Lanes<T>; it is chosen by shape and strides alone, never by target, so cut
+// rows at fixed borders. A transposed product (below) makes the same chains.
 //
 // Bias, activation, column sums and updates are passes of their own: in the tile's
 // epilogue they were measured to gain nothing, and Adam to lose.
@@ -33,12 +32,18 @@
 
 #include "kernels/dot_product.hpp"
 #include "kernels/kernel_table.hpp"
+#include "kernels/long_sum.hpp"
 #include "kernels/micro_kernel.hpp"
 #include "kernels/packing.hpp"
-#include "simd/long_sum.hpp"
 #include "simd/registers.hpp"
 
 namespace lamina::LAMINA_TARGET {
+
+template <class T>
+std::size_t gemm_scratch(const Product<T>& product);
+template <class T>
+void gemm(const Product<T>& product);
+
 namespace {  // as in micro_kernel.hpp
 namespace matrix_product {
 
@@ -343,48 +348,16 @@ struct Parts {
 
 // ---------------------------------------------------------------- any depth
 
-template <class T>
-std::size_t scratch_of_span(const Product<T>& p) {
-  if (p.depth == 0 || is_dot_product(p)) return 0;
-  if (is_row_product(p)) return p.accumulate || p.depth > chain ? p.cols : 0;
-  const std::size_t count = transposed_columns(p);
-  return count > 0 ? Parts<T>(p, count).scratch() : Blocking<T>(p).scratch(p);
-}
-
-template <class T>
-void span_product(const Product<T>& p) {
-  if (p.depth == 0) {
-    for (std::size_t i = 0; i < p.rows && !p.accumulate; ++i)
-      for (std::size_t j = 0; j < p.cols; ++j) p.c[i * p.c_row_stride + j] = 0;
-  } else if (is_row_product(p)) {
-    row_product(p);
-  } else if (!is_dot_product(p)) {
-    const std::size_t count = transposed_columns(p);
-    if (count > 0)
-      Parts<T>(p, count).compute();
-    else
-      blocked_product(p);
-  } else if (p.rows == 1) {
-    dot_product<T, 1>(p);
-  } else if (p.rows == 2) {
-    dot_product<T, 2>(p);
-  } else if (p.rows == 3) {
-    dot_product<T, 3>(p);
-  } else {
-    dot_product<T, 4>(p);
-  }
-}
-
-// A product whose depth is cut into spans: of 64 chains, whose sums may drift by an
-// eighth of what one of them may, or of a chain in each lane of a dot product. The
-// spans are added as blocks of a LongSum: `high` is c; `low` and the product of a span
-// lie in scratch, for some rows at a time, since c may be larger than a and b.
+// A product whose depth is cut into spans, or into chains in each lane where it is a
+// dot product. These are the blocks of a LongSum: `high` is c; `low` and the product of
+// a span lie in scratch, for some rows at a time, since c may be larger than a and b.
 template <class T>
 class LongProduct {
  public:
-  LAMINA_INLINE explicit LongProduct(const Product<T>& p)
-      : p_(p), span_(chain * (is_dot_product(p) ? Lanes<T>::count : 64)) {}
-  LAMINA_INLINE bool is_one_span() const { return p_.depth <= span_; }
+  explicit LongProduct(const Product<T>& p) : p_(p), span_(span_of(p)) {}
+  static LAMINA_INLINE std::size_t span_of(const Product<T>& p) {
+    return is_dot_product(p) ? lane_block<T> : span;
+  }
 
   std::size_t scratch() const {
     const EqualParts heights = this->heights();
@@ -393,7 +366,7 @@ class LongProduct {
     std::size_t most = 0;  // of every size that a part has
     for (const std::size_t k : depths)
       for (const std::size_t r : rows) {
-        const std::size_t own = scratch_of_span(part(0, r, k));
+        const std::size_t own = gemm_scratch(part(0, r, k));
         if (own > most) most = own;
       }
     return 2 * size() + most;
@@ -408,7 +381,7 @@ class LongProduct {
         Product<T> p = part(row, heights[i], k);
         p.scratch = sums + size();
         if (k == 0) {
-          span_product(p);
+          gemm(p);
           for (std::size_t j = 0; j < size(); ++j) low[j] = 0;
           continue;
         }
@@ -416,7 +389,7 @@ class LongProduct {
         p.c = sums;
         p.c_row_stride = stride();
         p.accumulate = false;
-        span_product(p);
+        gemm(p);
         for (std::size_t r = 0; r < p.rows; ++r)
           add_block(c + r * p_.c_row_stride, low + r * stride(), sums + r * stride(),
                     cols);
@@ -441,6 +414,11 @@ class LongProduct {
   const Product<T>& p_;
   std::size_t span_;
 };
+
+template <class T>
+LAMINA_INLINE bool is_long(const Product<T>& p) {
+  return p.depth > chain && p.depth > LongProduct<T>::span_of(p);
+}
 
 // ---------------------------------------------------------------- column sums
 
@@ -498,20 +476,42 @@ void sum_rows(const T* x, std::size_t rows, std::size_t cols, std::size_t stride
 template <class T>
 std::size_t gemm_scratch(const Product<T>& product) {
   const Product<T> p = matrix_product::as_row(product);
-  if (p.rows == 0 || p.cols == 0) return 0;
-  const matrix_product::LongProduct<T> l(p);
-  return l.is_one_span() ? matrix_product::scratch_of_span(p) : l.scratch();
+  if (p.rows == 0 || p.cols == 0 || p.depth == 0) return 0;
+  if (matrix_product::is_long(p)) return matrix_product::LongProduct<T>(p).scratch();
+  if (is_dot_product(p)) return 0;
+  if (matrix_product::is_row_product(p))
+    return p.accumulate || p.depth > chain ? p.cols : 0;
+  const std::size_t count = matrix_product::transposed_columns(p);
+  if (count > 0) return matrix_product::Parts<T>(p, count).scratch();
+  return matrix_product::Blocking<T>(p).scratch(p);
 }
 
 template <class T>
 void gemm(const Product<T>& product) {
   const Product<T> p = matrix_product::as_row(product);
   if (p.rows == 0 || p.cols == 0) return;
-  const matrix_product::LongProduct<T> l(p);
-  if (l.is_one_span())
-    matrix_product::span_product(p);
-  else
-    l.compute();
+  if (p.depth == 0) {
+    for (std::size_t i = 0; i < p.rows && !p.accumulate; ++i)
+      for (std::size_t j = 0; j < p.cols; ++j) p.c[i * p.c_row_stride + j] = 0;
+  } else if (matrix_product::is_long(p)) {
+    matrix_product::LongProduct<T>(p).compute();
+  } else if (matrix_product::is_row_product(p)) {
+    matrix_product::row_product(p);
+  } else if (!is_dot_product(p)) {
+    const std::size_t count = matrix_product::transposed_columns(p);
+    if (count > 0)
+      matrix_product::Parts<T>(p, count).compute();
+    else
+      matrix_product::blocked_product(p);
+  } else if (p.rows == 1) {
+    dot_product<T, 1>(p);
+  } else if (p.rows == 2) {
+    dot_product<T, 2>(p);
+  } else if (p.rows == 3) {
+    dot_product<T, 3>(p);
+  } else {
+    dot_product<T, 4>(p);
+  }
 }
 
 template <class T>

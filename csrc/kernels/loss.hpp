@@ -196,24 +196,21 @@ template <class T>
     T weight = 1;  // sum(t)
     T score = 0;   // sum(t (z - top))
     if (targets || smooth.spread != 0) {
-      LongSum<T> weight_sum, score_sum;
-      for_blocks(cols, lane_block<T>, [&](std::size_t begin, std::size_t end) {
-        auto weights = Lanes<T>::broadcast(0), scores = weights;
-        const auto step = [&](std::size_t i, std::size_t n) {
-          const auto t =
-              targets ? load_some(targets + i, n, T(0)) : Lanes<T>::broadcast(0);
-          weights = map([](Vec<T> s, Vec<T> v) { return s + v; }, weights, t);
-          // Beyond the row z - top is 0.
-          scores = map(add_score<T>, scores, map(smooth, t),
-                       load_some(logits + i, n, top), Lanes<T>::broadcast(top));
-        };
-        for_lanes<T>(end, step, begin);
-        weight_sum.add(fold_sum(weights), begin == 0);
-        score_sum.add(fold_sum(scores), begin == 0);
+      score = sum_in_lanes<T>(cols, [=](const Lanes<T>& sum, std::size_t i,
+                                        std::size_t n) __attribute__((always_inline)) {
+        const auto t =
+            targets ? load_some(targets + i, n, T(0)) : Lanes<T>::broadcast(0);
+        // Beyond the row z - top is 0.
+        return map(add_score<T>, sum, map(smooth, t), load_some(logits + i, n, top),
+                   Lanes<T>::broadcast(top));
       });
-      score = score_sum.value();
       if (targets) {
-        const T sum = weight_sum.value();
+        const T sum =
+            sum_in_lanes<T>(cols, [=](const Lanes<T>& s, std::size_t i,
+                                      std::size_t n) __attribute__((always_inline)) {
+              return map([](Vec<T> a, Vec<T> b) { return a + b; }, s,
+                         load_some(targets + i, n, T(0)));
+            });
         weight = sum * smooth.keep + static_cast<T>(choice.label_smoothing);
         wanted = sum == sum ? row_largest(targets, cols).place : argmax(targets, cols);
       }
@@ -295,7 +292,8 @@ LAMINA_INLINE std::size_t row_losses(const LossRows<T>& a, T scale, T* losses,
   for (std::size_t row = 0; row < a.rows; ++row, outputs += cols, targets += cols) {
     const T row_scale = a.weights ? scale * a.weights[row] : scale;
     losses[row] =
-        sum_in_lanes<T>(cols, [&](const Lanes<T>& sum, std::size_t i, std::size_t n) {
+        sum_in_lanes<T>(cols, [&](const Lanes<T>& sum, std::size_t i,
+                                  std::size_t n) __attribute__((always_inline)) {
           const auto o = load_some(outputs + i, n, T(0));
           const auto t = load_some(targets + i, n, T(0));
           if constexpr (classifies) count_right(map(same_side<T>, o, t), n);

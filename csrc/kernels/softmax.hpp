@@ -4,16 +4,12 @@
 // alone, gives NaN throughout.
 #pragma once
 
-#include "simd/long_sum.hpp"
+#include "kernels/long_sum.hpp"
 #include "simd/math.hpp"
 #include "simd/registers.hpp"
 #include "simd/vec.hpp"
 
 namespace lamina::LAMINA_TARGET {
-
-// Columns of which each lane adds a chain.
-template <class T>
-constexpr std::size_t lane_block = chain * Lanes<T>::count;
 
 // The columns of one row, from `i` on, in steps of Lanes: `step(i, count)`, count ==
 // Lanes<T>::count except in the last.
@@ -45,12 +41,17 @@ LAMINA_INLINE T fold_sum(const Lanes<T>& a) {
 // The sum of columns, of which step(sum, i, n) adds n at i to the lanes.
 template <class T, class Step>
 LAMINA_INLINE T sum_in_lanes(std::size_t cols, Step step) {
-  return sum_of_blocks<T>(cols, lane_block<T>, [&](std::size_t begin, std::size_t end) {
+  const auto sum_of = [&](std::size_t begin,
+                          std::size_t end) __attribute__((always_inline)) {
     auto sum = Lanes<T>::broadcast(0);
     for_lanes<T>(
-        end, [&](std::size_t i, std::size_t n) { sum = step(sum, i, n); }, begin);
+        end,
+        [&](std::size_t i, std::size_t n)
+            __attribute__((always_inline)) { sum = step(sum, i, n); },
+        begin);
     return fold_sum(sum);
-  });
+  };
+  return sum_of_blocks<T>(cols, lane_block<T>, sum_of);
 }
 
 template <class T>
@@ -76,7 +77,8 @@ LAMINA_INLINE T row_exp_sum(const T* x, T* y, std::size_t cols, T top) {
   const auto exp_of = [=](const Lanes<T>& a) __attribute__((always_inline)) {
     return map([=](Vec<T> v) { return exp_nonpositive(v - Vec<T>(top)); }, a);
   };
-  return sum_of_blocks<T>(cols, lane_block<T>, [&](std::size_t i, std::size_t end) {
+  const auto sum_of = [=](std::size_t i,
+                          std::size_t end) __attribute__((always_inline)) {
     auto sum = Lanes<T>::broadcast(0);
     const auto add = [&](const Lanes<T>& e) __attribute__((always_inline)) {
       sum = map([](Vec<T> a, Vec<T> b) { return a + b; }, sum, e);
@@ -94,7 +96,7 @@ LAMINA_INLINE T row_exp_sum(const T* x, T* y, std::size_t cols, T top) {
     }
     for_lanes<T>(
         end,
-        [&](std::size_t j, std::size_t n) {
+        [&](std::size_t j, std::size_t n) __attribute__((always_inline)) {
           // Lanes beyond the row hold exp(-inf), 0, or NaN where the whole row is NaN.
           const auto e = exp_of(load_some(x + j, n, minus_infinity<T>));
           add(e);
@@ -102,7 +104,8 @@ LAMINA_INLINE T row_exp_sum(const T* x, T* y, std::size_t cols, T top) {
         },
         i);
     return fold_sum(sum);
-  });
+  };
+  return sum_of_blocks<T>(cols, lane_block<T>, sum_of);
 }
 
 // log(sum) of a sum of exponentials whose largest is 1: the exponent's share and that
@@ -311,7 +314,8 @@ template <class T>
     return softmax_backward_short(dy, y, dx, rows, cols);
   for (std::size_t row = 0; row < rows; ++row, dy += cols, y += cols, dx += cols) {
     const T dot =
-        sum_in_lanes<T>(cols, [=](const Lanes<T>& sum, std::size_t i, std::size_t n) {
+        sum_in_lanes<T>(cols, [=](const Lanes<T>& sum, std::size_t i,
+                                  std::size_t n) __attribute__((always_inline)) {
           return map([](Vec<T> s, Vec<T> g, Vec<T> v) { return fma(g, v, s); }, sum,
                      load_some(dy + i, n, T(0)), load_some(y + i, n, T(0)));
         });
@@ -331,10 +335,11 @@ template <class T>
     return log_softmax_backward_short(dy, y, dx, rows, cols);
   for (std::size_t row = 0; row < rows; ++row, dy += cols, y += cols, dx += cols) {
     const T total =
-        sum_in_lanes<T>(cols, [=](const Lanes<T>& sum, std::size_t i, std::size_t n) {
-          return map([](Vec<T> s, Vec<T> g) { return s + g; }, sum,
-                     load_some(dy + i, n, T(0)));
-        });
+        sum_in_lanes<T>(cols, [=](const Lanes<T>& sum, std::size_t i, std::size_t n)
+                                  __attribute__((always_inline)) {
+                                    return map([](Vec<T> s, Vec<T> g) { return s + g; },
+                                               sum, load_some(dy + i, n, T(0)));
+                                  });
     for_lanes<T>(cols, [&](std::size_t i, std::size_t n) {
       store_some(map([=](Vec<T> g, Vec<T> v) { return fma(-exp(v), Vec<T>(total), g); },
                      load_some(dy + i, n, T(0)), load_some(y + i, n, T(0))),

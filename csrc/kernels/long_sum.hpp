@@ -1,17 +1,18 @@
-// Sums of any length. A chain of n additions may drift: all its roundings may go the
-// same way, by n / 4 units of roundoff where the terms are equal. So chains end after
-// `chain` terms (7.6e-6 in float), and start anew from zero; the sums of such blocks
-// are added with what rounding took from them, so that their number does not matter.
-// Blocks begin at fixed borders, whatever the target, the tiles and the threads.
+// Sums of any length, in blocks at fixed borders, whatever the target, the tiles and
+// the threads.
 #pragma once
 
+#include "kernels/kernel_table.hpp"
 #include "simd/registers.hpp"
 
 namespace lamina::LAMINA_TARGET {
 
-constexpr std::size_t chain = 512;
+// What is summed in lanes, until each has added a chain.
+template <class T>
+constexpr std::size_t lane_block = chain * Lanes<T>::count;
 
-// The sum of blocks in each lane: `high` is its value, rounded once, `low` the rest.
+// A sum of blocks, in each lane: `high` is its value, rounded once, `low` what the
+// rounding took.
 template <class T>
 struct LongSum {
   using V = Vec<T>;
@@ -25,14 +26,6 @@ struct LongSum {
     high = sum + rest;
     low = rest - (high - sum);
   }
-  // The sum of the first block is taken as it is, to the sign of a zero.
-  LAMINA_INLINE void add(T block, bool first) {
-    if (first)
-      *this = {block, 0.0};
-    else
-      add(V(block));
-  }
-  LAMINA_INLINE T value() const { return high.value[0]; }
 };
 
 // Calls use(begin, end) for blocks of so many of n, once if there are none.
@@ -46,14 +39,16 @@ LAMINA_INLINE void for_blocks(std::size_t n, std::size_t block, Use use) {
   } while (begin < n);
 }
 
-// The sum of sum_of(begin, end) over such blocks.
+// The sum of sum_of(begin, end) over such blocks. The first stands alone, so that what
+// the ends of short rows need is found once for all rows.
 template <class T, class Sum>
 LAMINA_INLINE T sum_of_blocks(std::size_t n, std::size_t block, Sum sum_of) {
-  LongSum<T> sum;
-  for_blocks(n, block, [&](std::size_t begin, std::size_t end) {
-    sum.add(sum_of(begin, end), begin == 0);
-  });
-  return sum.value();
+  const T first = sum_of(0, smaller(n, block));
+  if (n <= block) return first;
+  LongSum<T> sum{first, 0.0};
+  for (std::size_t begin = block; begin < n; begin += block)
+    sum.add(sum_of(begin, begin + smaller(n - begin, block)));
+  return sum.high.value[0];
 }
 
 // Adds blocks to n LongSums.
