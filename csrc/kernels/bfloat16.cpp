@@ -5,6 +5,7 @@
 #include "kernels/bfloat16.hpp"
 
 #include "kernels/long_sum.hpp"
+#include "simd/registers.hpp"
 
 namespace lamina::LAMINA_TARGET {
 namespace {
@@ -81,7 +82,7 @@ struct Tile {
 template <std::size_t rows, std::size_t vectors>
 void micro_kernel(const Tile& t) {
   // Copies, since a store to y might change t.
-  const std::size_t x_stride = t.x_stride, y_stride = t.y_stride, pairs = t.pairs;
+  const std::size_t x_stride = t.x_stride, y_stride = t.y_stride;
   const Bfloat16Pair *x = t.x, *panel = t.panel;
   float* const y = t.y;
   const __mmask16 last = t.last;
@@ -91,33 +92,37 @@ void micro_kernel(const Tile& t) {
                           __attribute__((always_inline)) { f(r, v); });
     });
   };
-  bool onto_y = t.onto_y;
-  for_blocks(pairs, chain / 2, [&](std::size_t begin, std::size_t end) {
-    Sum sum[rows][vectors];
-    each([&](std::size_t r, std::size_t v)
-             __attribute__((always_inline)) { sum[r][v] = _mm512_setzero_ps(); });
-    for (std::size_t k = end - begin; k > 0; --k) {
-      Pairs w[vectors];
-      repeat<vectors>([&](std::size_t v) __attribute__((always_inline)) {
-        w[v] = _mm512_load_si512(panel + v * lanes);
-      });
-      repeat<rows>([&](std::size_t r) __attribute__((always_inline)) {
-        const Pairs x_rk = _mm512_set1_epi32(static_cast<int>(x[r * x_stride]));
-        repeat<vectors>([&](std::size_t v) __attribute__((always_inline)) {
-          sum[r][v] = _mm512_dpbf16_ps(sum[r][v], reinterpret_cast<__m512bh>(x_rk),
-                                       reinterpret_cast<__m512bh>(w[v]));
-        });
-      });
-      ++x;
-      panel += vectors * lanes;
-    }
-    each([&](std::size_t r, std::size_t v) __attribute__((always_inline)) {
-      float* const to = y + r * y_stride + v * lanes;
-      const __mmask16 mask = v == vectors - 1 ? last : first(lanes);
-      const Sum before = onto_y ? _mm512_maskz_loadu_ps(mask, to) : Sum{};
-      _mm512_mask_storeu_ps(to, mask, onto_y ? before + sum[r][v] : sum[r][v]);
+  Sum sum[rows][vectors];
+  each([&](std::size_t r, std::size_t v)
+           __attribute__((always_inline)) { sum[r][v] = _mm512_setzero_ps(); });
+  const bool onto_y = t.onto_y;
+  for (std::size_t k = t.pairs; k > 0; --k) {
+    Pairs w[vectors];
+    repeat<vectors>([&](std::size_t v) __attribute__((always_inline)) {
+      w[v] = _mm512_load_si512(panel + v * lanes);
     });
-    onto_y = true;
+    repeat<rows>([&](std::size_t r) __attribute__((always_inline)) {
+      const Pairs x_rk = _mm512_set1_epi32(static_cast<int>(x[r * x_stride]));
+      repeat<vectors>([&](std::size_t v) __attribute__((always_inline)) {
+        sum[r][v] = _mm512_dpbf16_ps(sum[r][v], reinterpret_cast<__m512bh>(x_rk),
+                                     reinterpret_cast<__m512bh>(w[v]));
+      });
+    });
+    ++x;
+    panel += vectors * lanes;
+  }
+  if (onto_y)
+    each([&](std::size_t r, std::size_t v) __attribute__((always_inline)) {
+      const float* from = y + r * y_stride + v * lanes;
+      sum[r][v] +=
+          v == vectors - 1 ? _mm512_maskz_loadu_ps(last, from) : _mm512_loadu_ps(from);
+    });
+  each([&](std::size_t r, std::size_t v) __attribute__((always_inline)) {
+    float* to = y + r * y_stride + v * lanes;
+    if (v == vectors - 1)
+      _mm512_mask_storeu_ps(to, last, sum[r][v]);
+    else
+      _mm512_storeu_ps(to, sum[r][v]);
   });
 }
 
@@ -162,8 +167,7 @@ void product(const Bfloat16Product& p) {
     const std::size_t rows = smaller(p.rows - row, MC);
     // Of depth 0 too, which stores the zeros.
     for (std::size_t k = 0; k == 0 || k < all_pairs; k += KC) {
-      t.pairs = smaller(all_pairs - k, KC);
-      t.onto_y = k > 0;
+      const std::size_t pairs = smaller(all_pairs - k, KC);
       convert_rows(p.x + row * p.depth + 2 * k, p.depth, rows,
                    smaller(p.depth - 2 * k, 2 * KC), p.scratch, t.x_stride);
       const Bfloat16Pair* panel = p.panels;
@@ -171,14 +175,19 @@ void product(const Bfloat16Product& p) {
         const std::size_t cols = smaller(p.cols - j, Bfloat16Panels::width);
         const std::size_t vectors = parts(cols, lanes);
         t.last = first(cols - (vectors - 1) * lanes);
-        t.panel = panel + k * vectors * lanes;
-        t.x = p.scratch;
+        const Bfloat16Pair* x = p.scratch;
         t.y = p.y + row * p.y_stride + j;
         const std::size_t tiles = parts(rows, tile_rows);
         for (std::size_t i = 0; i < tiles; ++i) {
           const std::size_t height = rows / tiles + (i < rows % tiles ? 1 : 0);
-          micro_kernels.of[vectors][height](t);
-          t.x += height * t.x_stride;
+          for_blocks(pairs, chain / 2, [&](std::size_t begin, std::size_t end) {
+            t.pairs = end - begin;
+            t.onto_y = k + begin > 0;
+            t.x = x + begin;
+            t.panel = panel + (k + begin) * vectors * lanes;
+            micro_kernels.of[vectors][height](t);
+          });
+          x += height * t.x_stride;
           t.y += height * t.y_stride;
         }
         panel += all_pairs * vectors * lanes;
