@@ -18,7 +18,6 @@ DTYPES: list[Any] = [np.float32, np.float64]
 # each, then numbers of no pattern.
 HALF = {np.float32: 2.0**-16, np.float64: 2.0**-45}
 CHAIN, SPAN = 512, 2**15
-LANES = {np.float32: 16, np.float64: 8}
 
 
 def bound(dtype: Any) -> float:
