@@ -22,7 +22,7 @@ from lamina import _checks, _core, data, interpreter, losses, optimizers
 from lamina._checks import Array
 from lamina.history import History
 from lamina.interpreter import Interpreter
-from lamina.layers import Layer, Standardize
+from lamina.layers import Dense, Layer, Standardize
 from lamina.layers.base import described
 
 __all__ = ["Network", "Snapshot", "Sums"]
