@@ -172,8 +172,14 @@ void Network<T>::backward(const T* x, size_t rows, bool logits, const Draw& draw
       case Kind::noise:
         break;
       case Kind::dense:
+        // In place here: dense_backward, which has to leave dy, would take as much
+        // more.
+        if (choice.by_row() || choice.index != 0)
+          apply_activation<T>(choice, Pass::backward, dy,
+                              choice.saves_output() ? trace.y : trace.saved, dy, rows,
+                              layer.outputs);
         dense_backward(dy, Matrix<T>::contiguous(in, rows, layer.inputs), kernel(layer),
-                       choice.saves_output() ? trace.y : trace.saved, choice, nullptr,
+                       dy, ActivationChoice{}, nullptr,
                        i > lowest_ ? memory.other : nullptr, gradient + layer.kernel,
                        layer.bias == Layer<T>::none ? nullptr : gradient + layer.bias);
         std::swap(memory.gradient, memory.other);
@@ -300,7 +306,7 @@ Scores Network<T>::fill(const Examples<T>& examples, const Goal& goal, const Dra
 template <class T>
 Scores Network<T>::gradients(const Examples<T>& examples, const Goal& goal,
                              const Draw& draw, double weight, bool accumulate) {
-  Arena::Lease arena(arena_);
+  Arena::Lease arena(arena_, true);
   const size_t copy = accumulate ? Arena::rounded(size_ * sizeof(T)) : 0;
   arena.reserve(bytes(examples.rows) + copy);
   const Memory memory = take(arena, examples.rows);
@@ -338,7 +344,7 @@ void Network<T>::train(const Examples<T>& data, const std::int64_t* order, size_
   auto polled = Clock::now();
 
   batch = std::min(batch, count);
-  Arena::Lease arena(arena_);
+  Arena::Lease arena(arena_, true);
   const size_t target_cols = data.targets ? outputs() : 0;
   arena.reserve(bytes(batch) + Arena::rounded(batch * features() * sizeof(T)) +
                 Arena::rounded(batch * target_cols * sizeof(T)) +

@@ -74,6 +74,8 @@ class Network {
   // to what is there.
   Scores gradients(const Examples<T>&, const Goal&, const Draw&, double weight,
                    bool accumulate);
+  // Gives back what steps of large batches took.
+  void release() { arena_.release(); }
   // Second phase: clips, updates, limits norms; false if a norm was not finite, and
   // nothing was updated. `update` counts from 1.
   bool apply(const OptimizerChoice&, double rate, std::uint64_t update, T* state);

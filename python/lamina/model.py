@@ -241,23 +241,26 @@ class Sequential(Phases):
             Arguments or data that cannot be used. The net is then as before, unless it
             is a later batch of an iterable than the first.
         """
-        return training.fit(
-            self,
-            x,
-            y,
-            epochs=epochs,
-            batch_size=batch_size,
-            optimizer=optimizer,
-            loss=loss,
-            sample_weight=sample_weight,
-            class_weight=class_weight,
-            validation_split=validation_split,
-            validation_data=validation_data,
-            shuffle=shuffle,
-            callbacks=callbacks,
-            steps_per_epoch=steps_per_epoch,
-            verbose=verbose,
-        )
+        try:
+            return training.fit(
+                self,
+                x,
+                y,
+                epochs=epochs,
+                batch_size=batch_size,
+                optimizer=optimizer,
+                loss=loss,
+                sample_weight=sample_weight,
+                class_weight=class_weight,
+                validation_split=validation_split,
+                validation_data=validation_data,
+                shuffle=shuffle,
+                callbacks=callbacks,
+                steps_per_epoch=steps_per_epoch,
+                verbose=verbose,
+            )
+        finally:
+            self.release_memory()
 
     def predict(
         self,
