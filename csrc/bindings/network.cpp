@@ -40,8 +40,8 @@ Layer<T> layer_of(const py::tuple& description, std::size_t inputs) {
     layer.activation = activation_choice(item(2));
     layer.kernel = item(3).size();
     layer.bias = item(4).is_none() ? Layer<T>::none : item(4).size();
-    layer.l1 = item(5).number();
-    layer.l2 = item(6).number();
+    layer.l1 = held<T>("l1", item(5).number());
+    layer.l2 = held<T>("l2", item(6).number());
     if (!item(7).is_none()) layer.max_norm = item(7).number();
   } else if (kind == "activation") {
     layer.kind = Kind::activation;
@@ -52,10 +52,11 @@ Layer<T> layer_of(const py::tuple& description, std::size_t inputs) {
     layer.mode = dropout_mode(item(2));
   } else if (kind == "noise") {
     layer.kind = Kind::noise;
-    layer.rate = item(1).number();
+    layer.rate = held<T>("stddev", item(1).number());
   } else {
     throw py::value_error("unknown kind of layer " + kind);
   }
+  require_parameter(layer.activation, std::is_same_v<T, double>);
   return layer;
 }
 
@@ -90,8 +91,10 @@ struct Data {
     examples.x = x.template contiguous<T>();
     if (targets.shape().size() == 1 && loss.kind == LossKind::softmax_cross_entropy) {
       targets.require_shape({n}, "a label for each row");
-      PyObject* converted = PyArray_FROM_OTF(
-          reinterpret_cast<PyObject*>(targets.array()), NPY_INT64, NPY_ARRAY_CARRAY_RO);
+      PyObject* converted = taking_gil([&] {
+        return PyArray_FROM_OTF(reinterpret_cast<PyObject*>(targets.array()), NPY_INT64,
+                                NPY_ARRAY_CARRAY_RO);
+      });
       if (!converted) throw py::error_already_set();
       label_array = py::reinterpret_steal<py::object>(converted);
       examples.labels = static_cast<const std::int64_t*>(
@@ -220,8 +223,10 @@ class PyNetwork {
     return visit([&](auto& net, auto type) {
       using T = decltype(type);
       const Goal goal{loss_(loss), logits};
+      require_option<T>(goal.loss);
       const Data<T> data(net, goal.loss, x, y, weights);
       const OptimizerChoice rule = optimizer_(optimizer);
+      require_numbers<T>(rule);
       std::size_t count = data.examples.rows;
       const std::int64_t* rows = nullptr;
       if (!order.is_none()) {
@@ -235,6 +240,7 @@ class PyNetwork {
       if (batch < 1) throw py::value_error("batch_size must be >= 1, got 0");
       const std::size_t steps = (count + batch - 1) / batch;
       const double* rate = in_place<double>("rates", rates, steps);
+      for (std::size_t i = 0; i < steps; ++i) held<T>("learning_rate", rate[i]);
       T* memory = in_place<T>("state", state, slots(rule) * net.size());
       Scores scores{.loss = loss_before, .correct = correct_before};
       py::object error = py::none();
@@ -261,6 +267,8 @@ class PyNetwork {
     return visit([&](auto& net, auto type) {
       using T = decltype(type);
       const Goal goal{loss_(loss), logits};
+      require_option<T>(goal.loss);
+      held<T>("weight", weight);
       const Data<T> data(net, goal.loss, x, y, weights);
       Scores scores;
       run(data.examples.rows * net.work(), [&] {
@@ -271,11 +279,17 @@ class PyNetwork {
     });
   }
 
+  void release() {
+    visit([](auto& net, auto) { net.release(); });
+  }
+
   bool apply(py::handle optimizer, double rate, py::handle state,
              std::uint64_t update) {
     return visit([&](auto& net, auto type) {
       using T = decltype(type);
       const OptimizerChoice rule = optimizer_(optimizer);
+      require_numbers<T>(rule);
+      held<T>("learning_rate", rate);
       T* memory = in_place<T>("state", state, slots(rule) * net.size());
       bool finite = true;
       run_wholly(net.size(), [&] { finite = net.apply(rule, rate, update, memory); });
@@ -307,6 +321,7 @@ class PyNetwork {
     return visit([&](auto& net, auto type) {
       using T = decltype(type);
       const Goal goal{loss_(loss), logits};
+      require_option<T>(goal.loss);
       const Data<T> data(net, goal.loss, x, y, weights);
       Scores scores;
       run(data.examples.rows * net.work(),
@@ -339,7 +354,7 @@ class PyNetwork {
   template <class Work>
   static void run_to_border(std::size_t amount, const Work& work) {
     if (amount <= work_worth_releasing) return work();
-    const pybind11::gil_scoped_release released;
+    const WithoutGil released;
     const Polling polling;
     work();
   }
@@ -359,6 +374,7 @@ double py_penalty(py::handle w, py::handle dw, double l1, double l2, double weig
     using T = decltype(type);
     const auto n = static_cast<std::size_t>(
         PyArray_SIZE(reinterpret_cast<PyArrayObject*>(w.ptr())));
+    for (const double number : {l1, l2, weight}) held<T>("l1, l2 and weight", number);
     T* const gradient = dw.is_none() ? nullptr : in_place<T>("dw", dw, n);
     return penalty<T>(in_place<T>("w", w, n), gradient, n, l1, l2, weight);
   });
@@ -373,6 +389,7 @@ void register_network(py::module_& m) {
       .def("takes", &PyNetwork::takes)
       .def("train", &PyNetwork::train)
       .def("gradients", &PyNetwork::gradients)
+      .def("release", &PyNetwork::release)
       .def("apply", &PyNetwork::apply)
       .def("predict", &PyNetwork::predict, py::arg("x"), py::arg("out"),
            py::arg("chunk"), py::arg("precision") = py::none())

@@ -118,6 +118,10 @@ void relu_dropout_backward(const T* dy, const T* y, T* dx, std::size_t n, T scal
 template <class T>
 double penalty(const T* w, T* dw, std::size_t n, double l1, double l2, double weight);
 
+void dropout_mask(std::uint8_t* mask, std::size_t n, const DropoutBits&);
+void random_words(std::uint32_t* words, std::size_t n, std::uint64_t seed,
+                  std::uint64_t stream);
+
 // At a stddev of 0 a copy, so that not even a sign changes; y may be x.
 template <class T>
 void gaussian_noise(const Kernels<T>&, const T* x, T* y, std::size_t n,

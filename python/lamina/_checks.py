@@ -26,9 +26,13 @@ def real(
     message = f"{name} must be {expected}, got {value!r}"
     if not isinstance(value, numbers.Real):
         raise TypeError(message)
-    if not valid(float(value)):
+    try:
+        number = float(value)
+    except OverflowError:  # an integer beyond any float
+        number = np.inf if value > 0 else -np.inf
+    if not valid(number):
         raise ValueError(message)
-    return float(value)
+    return number
 
 
 def fraction(name: str, value: object) -> float:
