@@ -653,8 +653,8 @@ def test_a_parameter_has_the_precision_of_dtype(name: str, small: Any) -> None:
             np.testing.assert_array_equal(f(*arrays, **value, **option), expected)
             np.testing.assert_array_equal(f(*arrays, 0.1, **option), expected)
         single = [array.astype(np.float32) for array in arrays]
-        for given in (arrays, single, wide):
-            found = f(*given, **value, dtype=np.float32)
+        for those in (arrays, single, wide):
+            found = f(*those, **value, dtype=np.float32)
             np.testing.assert_array_equal(found, f(*single, **value))
             assert found.dtype == np.float32
 
