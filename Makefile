@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 SOURCES := $(shell find csrc -type f) CMakeLists.txt pyproject.toml \
 	python/lamina/kernels.pyx python/lamina/kernels.pxd
 # An editable install redirects imports to the files it knew: new ones need a new install.
-MODULES := $(sort $(wildcard python/lamina/*.py))
+MODULES := $(shell find python/lamina -name "*.py" | sort)
 
 .PHONY: demo test test-arm64 sanitize accuracy bench bench-full bench-peers bench-check bench-counts lint format generate wheel clean
 

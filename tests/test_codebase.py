@@ -1,5 +1,6 @@
 """What prose cannot hold: the rules of the code base, read from its own files."""
 
+import ast
 import json
 import re
 import shlex
@@ -79,6 +80,98 @@ def test_includes_point_one_way(path: Path) -> None:
         # No standard-library template may be compiled for one instruction set and then
         # linked for all.
         assert set(re.findall(r"#include <([^>]+)>", text)) <= STANDARD_BELOW_OPS
+
+
+# From the ground up; a module imports only from floors below its own and from what
+# stands to its left. A folder is one room: `layers` stands for `layers.dense`.
+FLOORS = [
+    ["_core", "_checks", "config", "kernels", "reference"],
+    ["activations", "functional", "initializers", "schedules", "history"],
+    ["losses", "optimizers", "data"],
+    ["layers"],
+    ["interpreter", "network"],
+    ["callbacks", "training", "exchange"],
+    ["model"],
+    ["noise", "_threadpool"],
+    ["__init__", "__main__"],
+]
+# Within a folder from left to right.
+ROOMS = {
+    "layers": [
+        "base",
+        "dense",
+        "activation",
+        "standardize",
+        "dropout",
+        "noise",
+        "__init__",
+    ],
+    "exchange": ["descriptions", "files", "arrays", "__init__"],
+}
+PYTHON = ROOT / "python" / "lamina"
+
+
+def imported(source: str) -> set[str]:
+    """The modules of Lamina that a module imports, wherever in it: ``layers.dense``."""
+    found = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found |= {each.name for each in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute"
+            found |= {f"{node.module}.{each.name}" for each in node.names}
+    names = {name.removeprefix("lamina.") for name in found if name[:7] == "lamina."}
+    modules = {
+        ".".join(path.relative_to(PYTHON).with_suffix("").parts)
+        for path in PYTHON.rglob("*.py")
+    } | {"_core", "kernels"}
+    return {
+        next(
+            (m for m in (name, name.rpartition(".")[0]) if m in modules),
+            name.partition(".")[0] if name.partition(".")[0] in ROOMS else "__init__",
+        )
+        for name in names
+    } | ({"__init__"} if "lamina" in found else set())
+
+
+def below(module: str) -> set[str]:
+    """What it may import."""
+    room, _, part = module.partition(".")
+    floor = next(i for i, rooms in enumerate(FLOORS) if room in rooms)
+    rooms = [name for each in FLOORS[:floor] for name in each]
+    rooms += FLOORS[floor][: FLOORS[floor].index(room)]
+    inside = ROOMS.get(room, [])
+    inside = inside[: inside.index(part or "__init__")] if inside else []
+    whole = {f"{name}.{part}" for name in rooms for part in ROOMS.get(name, [])}
+    return {*rooms, *whole, *(f"{room}.{name}" for name in inside)}
+
+
+@pytest.mark.parametrize(
+    "module",
+    sorted(
+        ".".join(path.relative_to(PYTHON).with_suffix("").parts)
+        for path in PYTHON.rglob("*.py")
+    ),
+)
+def test_imports_point_down(module: str) -> None:
+    """Those under TYPE_CHECKING and within functions, too."""
+    path = PYTHON.joinpath(*module.split(".")).with_suffix(".py")
+    upwards = imported(path.read_text()) - below(module.removesuffix(".__init__"))
+    assert not upwards, f"{module} imports {', '.join(sorted(upwards))}"
+
+
+def test_an_arrow_that_is_turned_is_found() -> None:
+    turned = "if TYPE_CHECKING:\n    from lamina.model import Sequential\n"
+    assert imported(turned) == {"model"}
+    assert not imported(turned) & below("network")
+    assert imported("def f():\n    from lamina import losses, model\n") == {
+        "losses",
+        "model",
+    }
+    assert imported("from lamina.layers import Dense") == {"layers"}
+    assert imported("from lamina.layers.dense import Dense") == {"layers.dense"}
+    assert "layers.dropout" not in below("layers.dense") >= {"layers.base"}
+    assert imported("import lamina as lm") == {"__init__"}
 
 
 def test_generated_text_is_fresh() -> None:

@@ -17,7 +17,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import lamina as lm
-from lamina import descriptions, files, initializers, losses, optimizers
+from lamina import initializers, losses, optimizers
+from lamina.exchange import descriptions
 from lamina.initializers import Initializer
 
 pytestmark = pytest.mark.filterwarnings("error")
@@ -769,7 +770,6 @@ def test_what_a_file_may_name_is_listed() -> None:
     """A new class joins by itself; a base without arguments does not."""
     assert {"Dense", "SGD", "Adam", "Initializer"} <= set(descriptions.CLASSES)
     assert not {"Layer", "Optimizer", "Loss"} & set(descriptions.CLASSES)
-    assert files.load is lm.load
 
 
 def test_a_converted_net_can_be_saved(tmp_path: Path) -> None:

@@ -278,7 +278,7 @@ def test_optimizer_state_starts_anew_with_another_kind() -> None:
     net, other = classifier(), classifier()
     for each in (net, other):
         each.fit(x, y, verbose=0)
-    other._state[...] = 0
+    other.reset_optimizer()
     for each in (net, other):
         each.fit(x, y, optimizer=lm.SGD(0.1, momentum=0.9), verbose=0)
     np.testing.assert_array_equal(net.parameters, other.parameters)
@@ -286,7 +286,7 @@ def test_optimizer_state_starts_anew_with_another_kind() -> None:
     class Other(lm.SGD):
         """Another kind with as much state."""
 
-    other._state[...] = 0
+    other.reset_optimizer()
     for each in (net, other):
         each.fit(x, y, optimizer=Other(0.1, momentum=0.9), verbose=0)
     np.testing.assert_array_equal(net.parameters, other.parameters)

@@ -310,9 +310,9 @@ def test_no_step_but_the_first_allocates() -> None:
     for _ in range(3):
         net.train_on_batch(ROWS, CLASSES)
     rows = np.arange(23).repeat(100)
-    net._steps(ROWS, CLASSES, None, rows[:46], 23)
+    net._steps(net._goal(None), ROWS, CLASSES, None, rows[:46], 23)
     before = held()
-    net._steps(ROWS, CLASSES, None, rows, 23)
+    net._steps(net._goal(None), ROWS, CLASSES, None, rows, 23)
     # What Python itself keeps of a call: a few objects.
     assert held() - before < 2000
 
@@ -328,7 +328,7 @@ def test_wrong_labels_leave_everything() -> None:
         net.train_on_batch(ROWS, np.full(23, 3))
     with pytest.raises(ValueError, match=r"labels must lie in \[0, 3\), got 7"):
         net.loss, net.optimizer = lm.losses.categorical_crossentropy, lm.SGD(0.1)
-        net._steps(ROWS, np.full(23, 7), None, None, 23)
+        net._steps(net._goal(None), ROWS, np.full(23, 7), None, None, 23)
     np.testing.assert_array_equal(net.parameters, before)
 
 
@@ -420,7 +420,7 @@ def test_a_signal_that_trains_the_same_net() -> None:
     timer.start()
     try:
         while not came:
-            net._steps(x, y, None, None, 32)
+            net._steps(net._goal(None), x, y, None, None, 32)
     finally:
         timer.join()
         signal.signal(signal.SIGUSR1, former)

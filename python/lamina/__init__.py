@@ -25,7 +25,6 @@ from lamina.config import (
     show_config,
     threads,
 )
-from lamina.files import load
 from lamina.functional import (
     dense,
     dense_backward,
@@ -36,9 +35,15 @@ from lamina.functional import (
     pack,
 )
 from lamina.history import History
-from lamina.layers import Activation, Dense, Layer, Standardize
-from lamina.model import Sequential
-from lamina.noise import Dropout, GaussianNoise
+from lamina.layers import (
+    Activation,
+    Dense,
+    Dropout,
+    GaussianNoise,
+    Layer,
+    Standardize,
+)
+from lamina.model import Sequential, load
 from lamina.optimizers import SGD, Adagrad, Adam, AdamW, Lion, RMSprop
 
 with contextlib.suppress(ImportError):  # threadpoolctl is not installed

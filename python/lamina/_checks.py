@@ -161,6 +161,25 @@ def convert(array: Array, dtype: np.dtype[Any]) -> Array:
         return np.ascontiguousarray(array, dtype)
 
 
+def weights(name: str, value: ArrayLike, like: Array) -> Array:
+    """`value` as an array of the shape and dtype of `like`, which holds its numbers."""
+    given = numeric(name, value)
+    if given.shape != like.shape:
+        raise ValueError(f"{name} must have shape {like.shape}, got {given.shape}")
+    made = convert(given, like.dtype).reshape(like.shape)
+    lost = np.isinf(made) & np.isfinite(given)
+    if lost.any():
+        raise ValueError(
+            f"{name} must hold what {like.dtype} can, got {given[lost].flat[0]}"
+        )
+    return made
+
+
+def assign(name: str, value: ArrayLike, array: Array) -> None:
+    """Copy the numbers of `value` into `array`, of the same shape."""
+    array[...] = weights(name, value, array)
+
+
 def output(out: object, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
     """Raise unless `out` is a writable array of that shape and dtype."""
     expected = f"out must be a writable {dtype} array {shape}, got "

@@ -73,6 +73,7 @@ class Network:
         parameters: NDArray[Any],
         gradient: NDArray[Any],
     ) -> None: ...
+    def takes(self, x: Any, y: Any) -> bool: ...
     def train(
         self,
         x: ArrayLike,

@@ -10,16 +10,13 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 
 from lamina import _checks
-from lamina._checks import Array
-
-if TYPE_CHECKING:
-    from lamina.history import History
-    from lamina.model import Sequential
+from lamina.history import History
+from lamina.network import Network, Snapshot
 
 __all__ = [
     "CSVLogger",
@@ -41,7 +38,8 @@ class Callback:
 
     Where a method may return something, True stops the training: all other callbacks
     are still told, and `History.stopped` names the class. An exception goes through to
-    the caller of `fit`; the net keeps what it has learnt.
+    the caller of `fit`; the net keeps what it has learnt. `net` is the one that trains,
+    a `Sequential`.
 
     Examples
     --------
@@ -59,31 +57,35 @@ class Callback:
     ('Enough', True)
     """
 
-    def on_train_begin(self, net: Sequential, epochs: range) -> None:
+    def on_train_begin(self, net: Any, epochs: range) -> None:
         """The numbers of the epochs to come; the first is 1 in the first fit."""
 
-    def on_epoch_begin(self, net: Sequential, epoch: int, rows: int | None) -> None:
+    def on_epoch_begin(self, net: Any, epoch: int, rows: int | None) -> None:
         """The epoch's number, and how many rows it has, if that is known."""
 
-    def on_batch_end(self, net: Sequential, step: int, scores: Scores) -> bool | None:
+    def on_batch_end(self, net: Any, step: int, scores: Scores) -> bool | None:
         """After every step, with its number and its scores.
 
         Where any callback has this method, steps are taken one by one, which costs some
         microseconds each; `on_progress` costs nothing.
         """
 
-    def on_progress(self, net: Sequential, rows: int, scores: Scores) -> bool | None:
+    def on_progress(self, net: Any, rows: int, scores: Scores) -> bool | None:
         """About ten times a second, between steps: the rows of this epoch so far, and
         the means over them."""
 
-    def on_epoch_end(self, net: Sequential, epoch: int, scores: Scores) -> bool | None:
+    def on_epoch_end(self, net: Any, epoch: int, scores: Scores) -> bool | None:
         """After a whole epoch and its validation; `net.epoch` already counts it.
 
         What is added to `scores` later callbacks see, and the history keeps.
         """
 
-    def on_train_end(self, net: Sequential, history: History) -> None:
+    def on_train_end(self, net: Any, history: History) -> None:
         """At the end, also where training was stopped; not after an exception."""
+
+    def on_exception(self, net: Any, history: History, error: BaseException) -> None:
+        """In place of `on_train_end`: something failed, data or a callback or a step
+        whose gradient is not finite, and `fit` is about to raise it."""
 
 
 class _Monitor(Callback):
@@ -132,8 +134,9 @@ class EarlyStopping(_Monitor):
     mode : {"auto", "min", "max"}
         Whether small or large is good; auto: large for accuracies.
     restore_best : bool
-        At the end of the training, whatever ended it, take back the parameters of the
-        best epoch.
+        At the end of the training, whatever ended it, an exception too, take back the
+        parameters of the best epoch, with the optimizer's state and its count of steps:
+        the next training goes on from there.
 
     Attributes
     ----------
@@ -175,22 +178,28 @@ class EarlyStopping(_Monitor):
         self.patience = _checks.count("patience", patience)
         self.restore_best = restore_best
         self.best_epoch = 0
-        self._parameters: Array | None = None
+        self._best: Snapshot | None = None
 
-    def on_train_begin(self, net: Sequential, epochs: range) -> None:
+    def on_train_begin(self, net: Network, epochs: range) -> None:
         self.best, self.best_epoch = None, net.epoch
-        self._parameters = None
+        self._best = None
 
-    def on_epoch_end(self, net: Sequential, epoch: int, scores: Scores) -> bool:
+    def on_epoch_end(self, net: Network, epoch: int, scores: Scores) -> bool:
         if self.improved(scores):
             self.best_epoch = epoch
             if self.restore_best:
-                self._parameters = net.parameters.copy()
+                self._best = net._snapshot()
         return epoch - self.best_epoch >= self.patience
 
-    def on_train_end(self, net: Sequential, history: History) -> None:
-        if self._parameters is not None:
-            net.parameters[...] = self._parameters
+    def on_train_end(self, net: Network, history: History) -> None:
+        if self._best is not None:
+            net._restore(self._best)
+            self._best = None
+
+    def on_exception(
+        self, net: Network, history: History, error: BaseException
+    ) -> None:
+        self.on_train_end(net, history)
 
 
 class ModelCheckpoint(_Monitor):
@@ -225,7 +234,7 @@ class ModelCheckpoint(_Monitor):
         self.path = Path(path)
         self.save_best_only = save_best_only
 
-    def on_epoch_end(self, net: Sequential, epoch: int, scores: Scores) -> None:
+    def on_epoch_end(self, net: Any, epoch: int, scores: Scores) -> None:
         if self.save_best_only and not self.improved(scores):
             return
         net.save(self.path)
@@ -270,10 +279,10 @@ class ReduceOnPlateau(_Monitor):
         self.factor = _checks.below_one("factor", factor)
         self.patience = _checks.count("patience", patience)
 
-    def on_train_begin(self, net: Sequential, epochs: range) -> None:
+    def on_train_begin(self, net: Network, epochs: range) -> None:
         self.best, self._since = None, net.epoch
 
-    def on_epoch_end(self, net: Sequential, epoch: int, scores: Scores) -> None:
+    def on_epoch_end(self, net: Network, epoch: int, scores: Scores) -> None:
         if self.improved(scores):
             self._since = epoch
         elif epoch - self._since >= self.patience:
@@ -284,10 +293,10 @@ class ReduceOnPlateau(_Monitor):
 class TerminateOnNaN(Callback):
     """Stops soon after the loss is no longer finite: within a tenth of a second."""
 
-    def on_progress(self, net: Sequential, rows: int, scores: Scores) -> bool:
+    def on_progress(self, net: Network, rows: int, scores: Scores) -> bool:
         return not np.isfinite(scores["loss"])
 
-    def on_epoch_end(self, net: Sequential, epoch: int, scores: Scores) -> bool:
+    def on_epoch_end(self, net: Network, epoch: int, scores: Scores) -> bool:
         return not np.isfinite(scores["loss"])
 
 
@@ -305,7 +314,7 @@ class CSVLogger(Callback):
         self.path = Path(path)
         self._columns: list[str] = []
 
-    def on_epoch_end(self, net: Sequential, epoch: int, scores: Scores) -> None:
+    def on_epoch_end(self, net: Network, epoch: int, scores: Scores) -> None:
         first = not self._columns
         if first:
             self._columns = ["epoch", *scores]
@@ -360,28 +369,32 @@ class ProgressBar(Callback):
     def __init__(self) -> None:
         self._bar: Any = None
 
-    def on_train_begin(self, net: Sequential, epochs: range) -> None:
-        self._close()  # that of a run which an exception ended
+    def on_train_begin(self, net: Network, epochs: range) -> None:
         self._last = epochs[-1]
 
-    def on_epoch_begin(self, net: Sequential, epoch: int, rows: int | None) -> None:
+    def on_epoch_begin(self, net: Network, epoch: int, rows: int | None) -> None:
         self._started = time.perf_counter()
         self._bar = _bar(f"epoch {epoch}/{self._last}", rows)
 
-    def on_progress(self, net: Sequential, rows: int, scores: Scores) -> None:
+    def on_progress(self, net: Network, rows: int, scores: Scores) -> None:
         if self._bar is not None:
             self._bar.n = rows
             self._bar.set_postfix(loss=f"{scores['loss']:.4f}")
 
-    def on_epoch_end(self, net: Sequential, epoch: int, scores: Scores) -> None:
+    def on_epoch_end(self, net: Network, epoch: int, scores: Scores) -> None:
         self._close()
         seconds = time.perf_counter() - self._started
         print(_line(epoch, self._last, scores, seconds))
 
-    def on_train_end(self, net: Sequential, history: History) -> None:
+    def on_train_end(self, net: Network, history: History) -> None:
         self._close()
         if history.stopped is not None:
             print(f"stopped by {history.stopped}")
+
+    def on_exception(
+        self, net: Network, history: History, error: BaseException
+    ) -> None:
+        self._close()
 
     def _close(self) -> None:
         if self._bar is not None:

@@ -11,7 +11,7 @@ import dataclasses
 import itertools
 import math
 import mmap
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,7 @@ from numpy.typing import ArrayLike
 from lamina import _checks, losses
 from lamina._checks import Array
 
-__all__ = ["Batches", "Rows", "Table", "inputs", "moments", "rows"]
+__all__ = ["Batches", "Rows", "Table", "gives_batches", "inputs", "moments", "rows"]
 
 _WHOLE = 1 << 28  # bytes of a copy
 _BLOCK = 1 << 20  # values looked at together, a few MB
@@ -94,6 +94,28 @@ class Rows:
     def at_once(self, multiple: int) -> int:
         """How many rows to take together, where they must be converted first."""
         return max(1, _BLOCK // self.features // multiple) * multiple
+
+    def weighted(
+        self,
+        class_weight: Mapping[int, float] | str,
+        dtype: np.dtype[Any],
+        rows: Array | None = None,
+    ) -> Rows:
+        """With the weights of their classes, too: all, or `rows` by their numbers."""
+        labels = np.concatenate([_labels(block) for block in self.y.blocks(rows)])
+        factors = losses.class_weights(labels, class_weight).astype(dtype)
+        weights = (
+            np.ones(len(self), dtype) if self.weights is None else self.weights.copy()
+        )
+        weights[slice(None) if rows is None else rows] *= factors
+        return dataclasses.replace(self, weights=weights)
+
+    def weighted_batch(
+        self, class_weight: Mapping[int, float], dtype: np.dtype[Any]
+    ) -> Rows:
+        """The same for a batch, which need not hold every class."""
+        present = dict.fromkeys(np.unique(_labels(self.y.take(slice(None)))), 1.0)
+        return self.weighted({**present, **class_weight}, dtype)
 
 
 class Batches:
@@ -210,6 +232,21 @@ def _weights(name: str, value: Any, n: int, dtype: np.dtype[Any]) -> Array:
             f"{name} must be finite and >= 0, got {array[row]} in row {row}"
         )
     return array
+
+
+def gives_batches(value: Any) -> bool:
+    """Whether it is no table of any kind, but an iterable."""
+    table = any(hasattr(value, each) for each in ("__array__", "to_numpy", "tocsr"))
+    return isinstance(value, Iterable) and not table
+
+
+def _labels(targets: Array) -> Array:
+    """The classes of the rows."""
+    if targets[:1].size == 1:
+        return targets.reshape(-1)
+    losses.class_weights(targets, {})  # raises where a row has not one class
+    labels: Array = targets.argmax(axis=1)
+    return labels
 
 
 def moments(blocks: Iterable[Array]) -> tuple[Array, Array]:

@@ -15,8 +15,8 @@ class History(Mapping[str, list[float]]):
     epochs : list of int
         Numbers of the epochs, counted from 1 over all fits of the net.
     stopped : str or None
-        What ended the training before its time: the class of a callback, or
-        "interrupt" (Ctrl-C).
+        What ended the training before its time: the class of a callback,
+        "interrupt" (Ctrl-C), or the class of an exception.
 
     Examples
     --------

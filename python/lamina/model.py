@@ -1,37 +1,26 @@
-"""`Sequential`: layers in a row, and their training."""
+"""`Sequential`, the class that users meet, and `load`."""
 
 from __future__ import annotations
 
 import copy
-import dataclasses
 import os
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
-import numpy as np
-from numpy.typing import ArrayLike, DTypeLike
+from numpy.typing import ArrayLike
 
-from lamina import (
-    _checks,
-    data,
-    exchange,
-    files,
-    losses,
-    optimizers,
-    sources,
-    training,
-)
+from lamina import losses, optimizers, training
 from lamina._checks import Array
 from lamina.callbacks import Callback
+from lamina.exchange import arrays, files
 from lamina.history import History
-from lamina.layers import Layer, Standardize
-from lamina.noise import convert_dropout
-from lamina.phases import CHUNK, Phases
+from lamina.layers.dropout import convert_dropout
+from lamina.network import Network
 
-__all__ = ["Sequential"]
+__all__ = ["Sequential", "load"]
 
 
-class Sequential(Phases):
+class Sequential(Network):
     """Layers in a row.
 
     Parameters
@@ -51,13 +40,16 @@ class Sequential(Phases):
     seed : int
     parameters, gradient : 1-d arrays
         All parameters one after the other, and the gradient of the last step. The
-        layers hold views into them. Empty before the net is built.
+        layers hold views into them; what is assigned to them is copied in. Empty before
+        the net is built.
     epoch, steps : int
         Numbers of epochs and of steps trained so far.
     rate_factor : float
         By which learning rates are multiplied; 1 at first.
     loss, optimizer : Loss, Optimizer or None
         Those of the last training; not to be assigned.
+    history : History or None
+        Of the last `fit`; where an exception ended it, of the epochs before.
 
     Raises
     ------
@@ -78,88 +70,6 @@ class Sequential(Phases):
     >>> net.predict(x).round().ravel()
     array([0., 1., 1., 0.], dtype=float32)
     """
-
-    def __init__(
-        self,
-        layers: Iterable[Layer],
-        *,
-        seed: int | None = None,
-        dtype: DTypeLike = "float32",
-    ) -> None:
-        if not isinstance(layers, Iterable):
-            raise TypeError(f"layers must be a list of layers, got {layers!r}")
-        self.layers = tuple(layers)
-        if not self.layers:
-            raise ValueError("layers must hold at least one layer, got none")
-        for i, layer in enumerate(self.layers):
-            if not isinstance(layer, Layer):
-                raise TypeError(f"layers[{i}] must be a Layer, got {layer!r}")
-            if not hasattr(layer, "_net"):
-                raise TypeError(
-                    f"layers[{i}] must call super().__init__() in its __init__, got "
-                    f"{type(layer).__name__} without"
-                )
-            if layer._net is not None or layer in self.layers[:i]:
-                raise ValueError(
-                    f"layers[{i}] must not be in a net already, got {layer!r}; "
-                    "use copy.deepcopy(layer)"
-                )
-            if i > 0 and isinstance(layer, Standardize):
-                raise ValueError(f"Standardize must be the first layer, got it as {i}")
-        self.seed = _checks.seed(seed)
-        self.dtype = _checks.float_dtype(dtype)
-        self.features = self.epoch = self.steps = 0
-        self.rate_factor = 1.0
-        self.loss: losses.Loss | None = None
-        self.optimizer: optimizers.Optimizer | None = None
-        self._state = np.empty((0, 0), self.dtype)  # the optimizer's
-        self._updates = 0  # steps that this state has seen
-        self._link()
-
-    def __getstate__(self) -> dict[str, Any]:
-        state = self.__dict__.copy()
-        del state["parameters"], state["gradient"]  # the layers hold them
-        del state["_compiled"]
-        return state
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self._link()
-
-    def __copy__(self) -> Sequential:
-        return copy.deepcopy(self)  # two nets cannot share layers
-
-    def __repr__(self) -> str:
-        inside = ", ".join(map(repr, self.layers))
-        return f"Sequential([{inside}], seed={self.seed}, dtype='{self.dtype}')"
-
-    def build(self, features: int) -> None:
-        """Make the parameters for inputs of that width; `fit` does it by itself.
-
-        Raises
-        ------
-        ValueError
-            features < 1, or the net is already built for another width.
-        """
-        features = _checks.count("features", features)
-        if self.features:
-            if features != self.features:
-                raise ValueError(
-                    f"features must be {self.features}, for which the net is built, "
-                    f"got {features}"
-                )
-            return
-        before = [layer.__dict__.copy() for layer in self.layers]
-        width = features
-        try:
-            for i, layer in enumerate(self.layers):
-                width = layer.build(width, self.dtype, seed=self.seed, index=i)
-        except BaseException:
-            for layer, state in zip(self.layers, before, strict=True):
-                layer.__dict__.update(state)
-            raise
-        self.features = features
-        self._link()
 
     def fit(
         self,
@@ -240,6 +150,15 @@ class Sequential(Phases):
         TypeError, ValueError
             Arguments or data that cannot be used. The net is then as before, unless it
             is a later batch of an iterable than the first.
+        FloatingPointError
+            A norm to clip by is not finite: the training diverged. What was learnt up
+            to the step before stays, or what `callbacks.EarlyStopping` restores.
+        RuntimeError
+            Another `fit` of this net runs, around this one or in another thread.
+        BaseException
+            What an iterable, a callback, or a layer, loss or optimizer of your own
+            raises; KeyboardInterrupt at a second Ctrl-C. The net keeps what it has
+            learnt, and `history` the epochs before.
         """
         try:
             return training.fit(
@@ -261,96 +180,6 @@ class Sequential(Phases):
             )
         finally:
             self.release_memory()
-
-    def predict(
-        self,
-        x: ArrayLike,
-        out: Array | None = None,
-        batch_size: int | None = None,
-        *,
-        samples: int | None = None,
-        seed: int | None = None,
-        precision: Literal["bf16", "auto"] | None = None,
-    ) -> Any:
-        """The outputs for `x`.
-
-        Parameters
-        ----------
-        x : (n, features) array_like
-        out : (n, outputs) array of the net's dtype, optional
-            Receives the result.
-        batch_size : int, optional
-            Rows at a time; by default as many as suit the cache. The result is the
-            same.
-        samples : int, optional
-            Monte-Carlo dropout (Gal & Ghahramani 2016): that many passes with dropout
-            and noise as in training, of which mean and standard deviation are returned.
-        seed : int, optional
-            Of the samples' random bits, in [0, 2**64); by default drawn anew.
-        precision : {"bf16", "auto"}, optional
-            "bf16": products in bfloat16, twice as fast, with the errors that `pack`
-            states; "auto": the same where machine and net can (float32, layers of
-            Lamina's own). Else, and by default, in the net's dtype.
-
-        Returns
-        -------
-        (n, outputs) array of the net's dtype
-            `out`, if given. With `samples` two of them, mean and standard deviation.
-
-        Raises
-        ------
-        RuntimeError
-            The net is not built.
-        TypeError, ValueError
-            `x` or `out` cannot be used.
-        """
-        net = self._compiled[0] if self._compiled else self._compile("predict")
-        options = batch_size, samples, seed, precision
-        own = type(x) is np.ndarray and x.dtype == self.dtype
-        if net is not None and own and options == (None, None, None, None):
-            return net.predict(x, out, CHUNK)
-        if samples is not None:
-            if any(each is not None for each in (out, batch_size, precision)):
-                raise ValueError(
-                    "samples must come without out, batch_size and precision"
-                )
-            return self._sample(x, samples, seed)
-        if seed is not None:
-            raise ValueError(f"seed must come with samples, got {seed!r} without")
-        wanted = self._precision(precision, net is not None)
-        chunk = _checks.count("batch_size", CHUNK if batch_size is None else batch_size)
-        table = data.inputs("x", x, self.dtype, self.features, finite=False)
-        if net is not None and table.whole is not None:
-            return net.predict(table.whole, out, chunk, wanted)
-        shape = len(table), self._outputs(self.features)
-        if out is None:
-            out = np.empty(shape, self.dtype)
-        _checks.output(out, shape, self.dtype)
-        if table.whole is not None and np.may_share_memory(table.whole, out):
-            table = dataclasses.replace(table, whole=table.whole.copy())
-        for start in range(0, len(table), chunk):
-            rows = slice(start, start + chunk)
-            part = table.take(rows)
-            if net is None:
-                out[rows] = self._forward(part)
-            else:
-                out[rows] = net.predict(part, None, chunk, wanted)
-        return out
-
-    def _precision(self, wanted: str | None, compiled: bool) -> str | None:
-        """None: that of the net's dtype."""
-        if wanted not in (None, "bf16", "auto"):
-            raise ValueError(
-                f"precision must be 'bf16', 'auto' or None, got {wanted!r}"
-            )
-        if compiled and self.dtype == np.float32:
-            return wanted
-        if wanted == "bf16":
-            raise ValueError(
-                "precision 'bf16' needs a net of float32 without layers of your own; "
-                "'auto' computes in the net's dtype here"
-            )
-        return None
 
     def evaluate(
         self, x: Any, y: Any = None, *, sample_weight: ArrayLike | None = None
@@ -376,11 +205,7 @@ class Sequential(Phases):
         TypeError, ValueError
             Data that cannot be used.
         """
-        self._require_built("evaluate")
-        goal = self._goal(None)
-        return training.evaluate(
-            self, goal, sources.of_evaluate(self, goal, x, y, sample_weight)
-        )
+        return training.evaluate(self, x, y, sample_weight)
 
     def summary(self) -> None:
         """Print the layers, the width of their outputs and their parameters."""
@@ -448,8 +273,7 @@ class Sequential(Phases):
         self._require_built("convert_dropout")
         net = copy.deepcopy(self)
         convert_dropout(net.layers, mode)
-        net._state[...] = 0
-        net._updates = 0
+        net.reset_optimizer()
         return net
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -551,7 +375,7 @@ class Sequential(Phases):
         array([[6.5, 7.5]], dtype=float32)
         """
         self._require_built("set_weights")
-        exchange.set_weights(self, weights)
+        arrays.set_weights(self, weights)
 
     def state_dict(self) -> dict[str, Array]:
         """The weights of the dense layers as PyTorch names and lays them out.
@@ -578,7 +402,7 @@ class Sequential(Phases):
         {'0.weight': (3, 2), '0.bias': (3,), '3.weight': (1, 3), '3.bias': (1,)}
         """
         self._require_built("state_dict")
-        return exchange.state_dict(self)
+        return arrays.state_dict(self)
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Set the weights of the dense layers from those of PyTorch's linear ones.
@@ -599,4 +423,53 @@ class Sequential(Phases):
             before.
         """
         self._require_built("load_state_dict")
-        exchange.load_state_dict(self, state)
+        arrays.load_state_dict(self, state)
+
+
+def load(
+    path: str | os.PathLike[str], *, custom: Mapping[str, type] | None = None
+) -> Sequential:
+    """Read a net that `Sequential.save` wrote.
+
+    It predicts, and goes on training, with the same bits as the net that was saved. A
+    file from elsewhere can do no harm beyond wrong numbers: nothing in it is run, and
+    memory is taken for what it holds alone. (The classes in `custom` are trusted.)
+
+    Parameters
+    ----------
+    path : str or path
+    custom : mapping of str to class, optional
+        Your own layers, losses and optimizers by the names of their classes. They are
+        made anew from what their method `config` returned, or from their fields if they
+        are dataclasses without one. Sequences come back as tuples.
+
+    Returns
+    -------
+    Sequential
+
+    Raises
+    ------
+    OSError
+        The file cannot be read.
+    ValueError
+        It holds no net, was damaged, comes from a newer Lamina, or names a class that
+        is not in `custom`.
+    TypeError
+        `custom` holds no class, or one of the name of a class of Lamina.
+    ImportError
+        safetensors is not installed: ``pip install lamina[files]``.
+
+    Examples
+    --------
+    >>> import os, tempfile
+    >>> import lamina as lm
+    >>> net = lm.Sequential([lm.Dense(3, "relu"), lm.Dense(1)], seed=0)
+    >>> net.build(features=2)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = os.path.join(folder, "net.safetensors")
+    ...     net.save(path)
+    ...     again = lm.load(path)
+    >>> bool((again.parameters == net.parameters).all())
+    True
+    """
+    return files.load(path, Sequential, custom)

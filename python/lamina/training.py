@@ -1,7 +1,7 @@
 """`Sequential.fit` and `evaluate`: everything around the steps of training.
 
-The steps themselves are `Sequential._steps`, which is called about ten times a second:
-in between callbacks are told, and Ctrl-C is heard.
+The steps themselves are `Network._steps`, which is called about ten times a second: in
+between callbacks are told, and Ctrl-C is heard.
 """
 
 from __future__ import annotations
@@ -10,30 +10,29 @@ import contextlib
 import signal
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
-from lamina import _checks, data, losses, optimizers, sources
+from lamina import _checks, data, losses, optimizers
 from lamina._checks import Array
 from lamina.callbacks import Callback, ProgressBar
 from lamina.history import History
-from lamina.initializers import SHUFFLE, permutation, stream
+from lamina.initializers import SHUFFLE, SPLIT, permutation, stream
+from lamina.network import Network, scores
 
-if TYPE_CHECKING:
-    from lamina.model import Sequential
-
-__all__ = ["evaluate", "fit", "scores"]
+__all__ = ["evaluate", "fit"]
 
 _BETWEEN = 0.1  # seconds of steps between two looks at callbacks and signals
 
+Source = data.Rows | data.Batches
 Sums = tuple[float, float, int]  # over rows: losses, hits, and how many rows
 Piece = tuple[Array, Array, Array | None, Array | None, int]  # what `_steps` takes
 
 
 def fit(
-    net: Sequential,
+    net: Network,
     x: Any,
     y: Any,
     *,
@@ -57,74 +56,71 @@ def fit(
     if steps_per_epoch is not None:
         steps_per_epoch = _checks.count("steps_per_epoch", steps_per_epoch)
     told = _told(callbacks, verbose)
-    rule = optimizers.get(net._rule() if optimizer is None else optimizer)
-    goal = net._goal(loss)
-    source, train, held_out, rest = sources.of_fit(
-        net,
-        goal,
-        x,
-        y,
-        sample_weight=sample_weight,
-        class_weight=class_weight,
-        share=share,
-        validation_data=validation_data,
-        epochs=epochs,
-        length=steps_per_epoch,
-    )
-    learnt = sources.moments(net, source, train)
+    with net._fitting():
+        rule, goal = net._rule(optimizer), net._goal(loss)
+        source, train, held_out, rest = _sources(
+            net,
+            goal,
+            x,
+            y,
+            sample_weight=sample_weight,
+            class_weight=class_weight,
+            share=share,
+            validation_data=validation_data,
+            epochs=epochs,
+            length=steps_per_epoch,
+        )
+        learnt = None
+        if isinstance(source, data.Rows) and net._standardizes_nothing():
+            learnt = data.moments(source.x.blocks(train))
+        else:
+            net._require_moments(source.features)
 
-    net.build(source.features)
-    net.loss = goal
-    net._adopt(rule)
-    if learnt is not None:
-        net.layers[0].adopt(*learnt)  # type: ignore[attr-defined]
+        net.build(source.features)
+        net.loss = goal
+        net._adopt(rule)
+        if learnt is not None:
+            net.layers[0].adopt(*learnt)  # type: ignore[attr-defined]
 
-    history, last = History(), net.epoch + epochs
-    each = any(_overrides(callback, "on_batch_end") for callback in told)
-    pace = _Pace(each)
-    with _interrupts() as interrupted:
-        for callback in told:
-            callback.on_train_begin(net, range(net.epoch + 1, last + 1))
-        while net.epoch < last and history.stopped is None:
-            if isinstance(source, data.Rows):
-                rows = len(source) if train is None else len(train)
-                order = _order(net, rows, train, shuffle)
-                pieces = _of_rows(source, order, batch_size, pace)
-            else:
-                rows, pieces = None, _of_batches(source)
+        history = net.history = History()
+        run = _Run(net, goal, told, history, batch_size)
+        try:
+            with _interrupts() as run.interrupted:
+                last = net.epoch + epochs
+                for callback in told:
+                    callback.on_train_begin(net, range(net.epoch + 1, last + 1))
+                while net.epoch < last and history.stopped is None:
+                    order = _order(net, source, train, shuffle)
+                    means = run.epoch(source, order)
+                    if means is None:
+                        break
+                    if held_out is not None:
+                        measured = _measure(net, goal, held_out, rest)
+                        means |= {f"val_{k}": value for k, value in measured.items()}
+                    run.end_epoch(means)
+                for callback in told:
+                    callback.on_train_end(net, history)
+        except BaseException as error:
+            history.stopped = type(error).__name__
             for callback in told:
-                callback.on_epoch_begin(net, net.epoch + 1, rows)
-            sums = 0.0, 0.0, 0
-            for piece in pieces:
-                batch, sums = pace.steps(net, piece, sums)
-                history.stopped = _tell(net, told, goal, batch, sums, pace)
-                if interrupted:
-                    history.stopped = "interrupt"
-                if history.stopped is not None:
-                    break
-            if history.stopped is not None and sums[2] != rows:
-                break
-            means = scores(goal, *sums)
-            if held_out is not None:
-                measured = evaluate(net, goal, held_out, rest)
-                means |= {f"val_{name}": value for name, value in measured.items()}
-            net.epoch += 1
-            for callback in told:
-                if callback.on_epoch_end(net, net.epoch, means):
-                    history.stopped = history.stopped or type(callback).__name__
-            history.add(net.epoch, means)
-            if interrupted:
-                history.stopped = "interrupt"
-        for callback in told:
-            callback.on_train_end(net, history)
+                callback.on_exception(net, history, error)
+            raise
     return history
 
 
-def evaluate(
-    net: Sequential,
-    goal: losses.Loss,
-    source: data.Rows | data.Batches,
-    rows: Array | None = None,
+def evaluate(net: Network, x: Any, y: Any, sample_weight: Any) -> dict[str, float]:
+    """As `Sequential.evaluate` says."""
+    net._require_built("evaluate")
+    goal = net._goal(None)
+    if y is None and data.gives_batches(x):
+        if sample_weight is not None:
+            raise ValueError("sample_weight must come with arrays, not with batches")
+        return _measure(net, goal, _batches(net, goal, "x", x, 1, None))
+    return _measure(net, goal, net._rows(goal, x, y, sample_weight))
+
+
+def _measure(
+    net: Network, goal: losses.Loss, source: Source, rows: Array | None = None
 ) -> dict[str, float]:
     """Scores of the rows of those numbers, or of all."""
     whole = source.whole if isinstance(source, data.Rows) else None
@@ -140,16 +136,167 @@ def evaluate(
     return scores(goal, *sums.tolist())
 
 
-def scores(
-    goal: losses.Loss, loss: float, correct: float, rows: float
-) -> dict[str, float]:
-    """Means from sums over that many rows."""
-    if goal.classifies:
-        return {"loss": loss / rows, "accuracy": correct / rows}
-    return {"loss": loss / rows}
+# Data ---------------------------------------------------------------------------------
+
+
+def _sources(
+    net: Network,
+    goal: losses.Loss,
+    x: Any,
+    y: Any,
+    *,
+    sample_weight: Any,
+    class_weight: Mapping[int, float] | str | None,
+    share: float,
+    validation_data: Any,
+    epochs: int,
+    length: int | None,
+) -> tuple[Source, Array | None, Source | None, Array | None]:
+    """What to train on and to validate by, each with the numbers of its rows; None: all
+    rows, or no validation."""
+    if share and validation_data is not None:
+        raise ValueError("validation_data must not come together with validation_split")
+    source: Source
+    held_out: Source | None = None
+    train = rest = None
+    if y is None and data.gives_batches(x):
+        if share or sample_weight is not None:
+            name = "validation_split" if share else "sample_weight"
+            raise ValueError(f"{name} must come with arrays, not with batches")
+        if not isinstance(class_weight, Mapping | None):
+            raise ValueError(
+                "class_weight must be a dict where x gives batches, got "
+                f"{class_weight!r}"
+            )
+        source = _batches(net, goal, "x", x, epochs, length, class_weight)
+    else:
+        if length is not None:
+            raise ValueError("steps_per_epoch must come with batches, not with arrays")
+        source = net._rows(goal, x, y, sample_weight)
+        if share:
+            train, rest = _split(net, len(source), share)
+            held_out = source
+    if validation_data is not None:
+        held_out = _validation(net, goal, validation_data, source.features, epochs)
+    if class_weight is not None and isinstance(source, data.Rows):
+        source = source.weighted(class_weight, net.dtype, train)
+    return source, train, held_out, rest
+
+
+def _batches(
+    net: Network,
+    goal: losses.Loss,
+    name: str,
+    x: Iterable[Any],
+    epochs: int,
+    length: int | None,
+    class_weight: Mapping[int, float] | None = None,
+    features: int = 0,
+) -> data.Batches:
+    if isinstance(x, Iterator) and epochs > 1 and length is None:
+        raise ValueError(
+            f"{name} must be an iterable that can be gone through {epochs} times, like "
+            f"a list, or come with steps_per_epoch, got {type(x).__name__}"
+        )
+
+    def check(names: tuple[str, str, str], batch: Any) -> data.Rows:
+        rows = net._rows(goal, *batch, names=names, features=features)
+        if class_weight is None:
+            return rows
+        return rows.weighted_batch(class_weight, net.dtype)
+
+    return data.Batches(name, x, check, length)
+
+
+def _validation(
+    net: Network, goal: losses.Loss, value: Any, features: int, epochs: int
+) -> Source:
+    name = "validation_data"
+    one = isinstance(value, tuple | list) and len(value) in (2, 3)
+    if one and not isinstance(value[0], tuple):
+        names = f"{name}[0]", f"{name}[1]", f"{name}[2]"
+        return net._rows(goal, *value, names=names, features=features)
+    if not data.gives_batches(value):
+        raise TypeError(
+            f"{name} must be (x, y), (x, y, weights) or batches of them, got "
+            f"{type(value)}"
+        )
+    return _batches(net, goal, name, value, epochs, None, features=features)
+
+
+def _split(net: Network, n: int, share: float) -> tuple[Array, Array]:
+    """Numbers of the rows to train on, in order, and of those held out."""
+    held_out = round(n * share)
+    if not 0 < held_out < n:
+        raise ValueError(
+            "validation_split must leave rows to train on and to hold out, got "
+            f"{share} of {n} rows"
+        )
+    order = permutation(n, net.seed, stream(SPLIT))
+    return np.sort(order[held_out:]), np.sort(order[:held_out])
 
 
 # Steps --------------------------------------------------------------------------------
+
+
+class _Run:
+    """A fit that runs: it tells its callbacks, and hears Ctrl-C."""
+
+    interrupted: Sequence[bool] = ()  # filled by Ctrl-C
+
+    def __init__(
+        self,
+        net: Network,
+        goal: losses.Loss,
+        told: list[Callback],
+        history: History,
+        batch_size: int,
+    ) -> None:
+        self.net, self.goal, self.told, self.history = net, goal, told, history
+        self.batch_size = batch_size
+        self.pace = _Pace(any(_overrides(each, "on_batch_end") for each in told))
+
+    def epoch(self, source: Source, order: Array | None) -> dict[str, float] | None:
+        """The scores of an epoch; None where it was broken off."""
+        rows: int | None = None
+        if isinstance(source, data.Rows):
+            rows = len(source) if order is None else len(order)
+            pieces = _of_rows(source, order, self.batch_size, self.pace)
+        else:
+            pieces = _of_batches(source)
+        for callback in self.told:
+            callback.on_epoch_begin(self.net, self.net.epoch + 1, rows)
+        sums = 0.0, 0.0, 0
+        for piece in pieces:
+            batch, sums = self.pace.steps(self.net, self.goal, piece, sums)
+            self.history.stopped = self._tell(batch, sums)
+            if self.interrupted:
+                self.history.stopped = "interrupt"
+            if self.history.stopped is not None:
+                break
+        if self.history.stopped is not None and sums[2] != rows:
+            return None
+        return scores(self.goal, *sums)
+
+    def end_epoch(self, means: dict[str, float]) -> None:
+        self.net.epoch += 1
+        for callback in self.told:
+            if callback.on_epoch_end(self.net, self.net.epoch, means):
+                self.history.stopped = self.history.stopped or type(callback).__name__
+        self.history.add(self.net.epoch, means)
+        if self.interrupted:
+            self.history.stopped = "interrupt"
+
+    def _tell(self, batch: Sums, sums: Sums) -> str | None:
+        """Tell about steps; the name of the first callback that wants to stop."""
+        net, stops = self.net, list[Callback]()
+        if self.pace.each:
+            own = scores(self.goal, *batch)
+            stops += [c for c in self.told if c.on_batch_end(net, net.steps, own)]
+        if self.pace.due():
+            means, rows = scores(self.goal, *sums), sums[2]
+            stops += [c for c in self.told if c.on_progress(net, rows, means)]
+        return type(stops[0]).__name__ if stops else None
 
 
 class _Pace:
@@ -160,17 +307,19 @@ class _Pace:
         self.batches = 1
         self.told = time.perf_counter()
 
-    def steps(self, net: Sequential, piece: Piece, before: Sums) -> tuple[Sums, Sums]:
+    def steps(
+        self, net: Network, goal: losses.Loss, piece: Piece, before: Sums
+    ) -> tuple[Sums, Sums]:
         """Sums over the rows of the piece if it is a batch, and those so far.
 
         Their bits do not depend on the pace: steps are added one by one.
         """
         if self.each:
-            batch = net._steps(*piece)
+            batch = net._steps(goal, *piece)
             loss, correct, rows = batch
             return batch, (before[0] + loss, before[1] + correct, before[2] + rows)
         started = time.perf_counter()
-        sums = net._steps(*piece, before)
+        sums = net._steps(goal, *piece, before)
         seconds = max(time.perf_counter() - started, 1e-9)
         wanted = (sums[2] - before[2]) / piece[4] * _BETWEEN / seconds
         self.batches = max(1, int(min(wanted, 8 * self.batches)))
@@ -210,11 +359,14 @@ def _of_batches(source: data.Batches) -> Iterator[Piece]:
         yield x, y, weights, None, len(x)
 
 
-def _order(net: Sequential, n: int, train: Array | None, shuffle: bool) -> Array | None:
+def _order(
+    net: Network, source: Source, train: Array | None, shuffle: bool
+) -> Array | None:
     """Numbers of the rows of an epoch; None: all as they are."""
-    if not shuffle:
+    if not shuffle or isinstance(source, data.Batches):
         return train
-    order = permutation(n, net.seed, stream(SHUFFLE, step=net.epoch))
+    rows = len(source) if train is None else len(train)
+    order = permutation(rows, net.seed, stream(SHUFFLE, step=net.epoch))
     return order if train is None else train[order]
 
 
@@ -234,25 +386,6 @@ def _told(callbacks: Iterable[Callback], verbose: int) -> list[Callback]:
 def _overrides(callback: Callback, method: str) -> bool:
     own = getattr(callback, method)
     return getattr(own, "__func__", own) is not getattr(Callback, method)
-
-
-def _tell(
-    net: Sequential,
-    told: list[Callback],
-    goal: losses.Loss,
-    batch: Sums,
-    sums: Sums,
-    pace: _Pace,
-) -> str | None:
-    """Tell about steps; the name of the first callback that wants to stop."""
-    stops: list[Callback] = []
-    if pace.each:
-        own = scores(goal, *batch)
-        stops += [c for c in told if c.on_batch_end(net, net.steps, own)]
-    if pace.due():
-        means, rows = scores(goal, *sums), sums[2]
-        stops += [c for c in told if c.on_progress(net, rows, means)]
-    return type(stops[0]).__name__ if stops else None
 
 
 @contextlib.contextmanager

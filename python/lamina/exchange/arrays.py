@@ -8,27 +8,22 @@ from typing import Any
 
 import numpy as np
 
-from lamina import _checks, model
+from lamina import _checks
 from lamina._checks import Array
-from lamina.layers import Activation, Dense, Standardize
-from lamina.noise import Dropout
+from lamina.layers import Activation, Dense, Dropout, Standardize
+from lamina.network import Network
 
-__all__: list[str] = []  # what `Sequential` offers as its methods
+__all__ = ["load_state_dict", "set_weights", "state_dict"]
 
 
 def assign(owned: Mapping[str, Array], given: Mapping[str, Any], source: str) -> None:
     """Copy `given` into the arrays of the same names, once all of them are checked."""
     ready = {}
     for name, array in owned.items():
-        label = f"{source}[{name}]"
-        found = _checks.numeric(label, to_numpy(given[name]))
-        if found.shape != array.shape:
-            raise ValueError(
-                f"{label} must have shape {array.shape}, got {found.shape}"
-            )
-        ready[name] = _checks.convert(found, array.dtype)
+        found = to_numpy(given[name])
+        ready[name] = _checks.weights(f"{source}[{name}]", found, array)
     for name, array in owned.items():
-        array[...] = ready[name].reshape(array.shape)
+        array[...] = ready[name]
 
 
 def to_numpy(value: Any) -> Any:
@@ -38,7 +33,7 @@ def to_numpy(value: Any) -> Any:
     return value
 
 
-def set_weights(net: model.Sequential, weights: Iterable[Any]) -> None:
+def set_weights(net: Network, weights: Iterable[Any]) -> None:
     owned = [array for layer in net.layers for array in layer.parameters.values()]
     given = list(weights)
     if len(given) != len(owned):
@@ -54,7 +49,7 @@ def set_weights(net: model.Sequential, weights: Iterable[Any]) -> None:
     )
 
 
-def state_dict(net: model.Sequential) -> dict[str, Array]:
+def state_dict(net: Network) -> dict[str, Array]:
     return {
         f"{number}.{name}": np.array(array, order="C")
         for number, layer in _numbered(net)
@@ -62,7 +57,7 @@ def state_dict(net: model.Sequential) -> dict[str, Array]:
     }
 
 
-def load_state_dict(net: model.Sequential, state: Mapping[str, Any]) -> None:
+def load_state_dict(net: Network, state: Mapping[str, Any]) -> None:
     groups = _groups(state)
     dense = [layer for _, layer in _numbered(net)]
     if len(groups) != len(dense):
@@ -82,7 +77,7 @@ def load_state_dict(net: model.Sequential, state: Mapping[str, Any]) -> None:
     assign(owned, state, "state")
 
 
-def _numbered(net: model.Sequential) -> list[tuple[int, Dense]]:
+def _numbered(net: Network) -> list[tuple[int, Dense]]:
     """The dense layers with their numbers in the same net as a `torch.nn.Sequential`,
     where an activation is a module of its own."""
     found, number = [], 0

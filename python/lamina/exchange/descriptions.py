@@ -16,25 +16,16 @@ from typing import Any
 
 import numpy as np
 
-from lamina import (
-    activations,
-    initializers,
-    layers,
-    losses,
-    noise,
-    optimizers,
-    schedules,
-)
+from lamina import activations, initializers, layers, losses, optimizers, schedules
 
 __all__ = ["CLASSES", "decode", "encode", "parse"]
 
-_MODULES = layers, noise, initializers, optimizers, schedules
 CLASSES: dict[str, type] = {
     name: found
-    for module in _MODULES
+    for module in (layers, initializers, optimizers, schedules)
     for name, found in vars(module).items()
     if isinstance(found, type)
-    and found.__module__ == module.__name__
+    and found.__module__.startswith(module.__name__)
     and not name.startswith("_")
     and found is not layers.Layer
     and (issubclass(found, layers.Layer) or dataclasses.is_dataclass(found))

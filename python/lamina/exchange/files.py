@@ -17,22 +17,19 @@ import operator
 import os
 import shutil
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
-from lamina import (
-    _checks,
-    descriptions,
-    initializers,
-    layers,
-    losses,
-    model,
-    optimizers,
-)
+from lamina import _checks, initializers, losses, optimizers
 from lamina._checks import Array
+from lamina.exchange import descriptions
+from lamina.layers import Layer
+from lamina.network import Network
 
-__all__ = ["load"]
+__all__ = ["load", "save"]
+
+Net = TypeVar("Net", bound=Network)
 
 _VERSION = 1  # of what the metadata say; a newer one is refused
 # The numbers of a net that training changes, and their attributes.
@@ -44,7 +41,7 @@ _COUNTS = {
 }
 
 
-def save(net: model.Sequential, path: str | os.PathLike[str]) -> None:
+def save(net: Network, path: str | os.PathLike[str]) -> None:
     """What `Sequential.save` does."""
     package = _package()
     described = json.dumps(_describe(net), separators=(",", ":"))
@@ -53,51 +50,9 @@ def save(net: model.Sequential, path: str | os.PathLike[str]) -> None:
 
 
 def load(
-    path: str | os.PathLike[str], *, custom: Mapping[str, type] | None = None
-) -> model.Sequential:
-    """Read a net that `Sequential.save` wrote.
-
-    It predicts, and goes on training, with the same bits as the net that was saved. A
-    file from elsewhere can do no harm beyond wrong numbers: nothing in it is run, and
-    memory is taken for what it holds alone. (The classes in `custom` are trusted.)
-
-    Parameters
-    ----------
-    path : str or path
-    custom : mapping of str to class, optional
-        Your own layers, losses and optimizers by the names of their classes. They are
-        made anew from what their method `config` returned, or from their fields if they
-        are dataclasses without one. Sequences come back as tuples.
-
-    Returns
-    -------
-    Sequential
-
-    Raises
-    ------
-    OSError
-        The file cannot be read.
-    ValueError
-        It holds no net, was damaged, comes from a newer Lamina, or names a class that
-        is not in `custom`.
-    TypeError
-        `custom` holds no class, or one of the name of a class of Lamina.
-    ImportError
-        safetensors is not installed: ``pip install lamina[files]``.
-
-    Examples
-    --------
-    >>> import os, tempfile
-    >>> import lamina as lm
-    >>> net = lm.Sequential([lm.Dense(3, "relu"), lm.Dense(1)], seed=0)
-    >>> net.build(features=2)
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     path = os.path.join(folder, "net.safetensors")
-    ...     net.save(path)
-    ...     again = lm.load(path)
-    >>> bool((again.parameters == net.parameters).all())
-    True
-    """
+    path: str | os.PathLike[str], make: type[Net], custom: Mapping[str, type] | None
+) -> Net:
+    """What `lamina.load` does, for a net of the class `make`."""
     classes = _classes(custom)
     name = os.fsdecode(path)
     _package()
@@ -109,7 +64,7 @@ def load(
             name, framework="np", backend="pread"
         )
         with opened as file:
-            return _read(file, classes)
+            return _read(file, make, classes)
 
 
 def _package() -> Any:
@@ -145,7 +100,7 @@ def _blaming(path: str) -> Iterator[None]:
         ) from None
 
 
-def _describe(net: model.Sequential) -> dict[str, Any]:
+def _describe(net: Network) -> dict[str, Any]:
     kept = [_kept(layer) for layer in net.layers]
     for i, layer in enumerate(net.layers):
         arrays = dict(layer.parameters) | kept[i][0]
@@ -169,18 +124,18 @@ def _describe(net: model.Sequential) -> dict[str, Any]:
     }
 
 
-def _counts(net: model.Sequential) -> dict[str, Any]:
+def _counts(net: Network) -> dict[str, Any]:
     return {k: getattr(net, name) for k, name in _COUNTS.items() if hasattr(net, name)}
 
 
-def _kept(layer: layers.Layer) -> tuple[dict[str, Array], dict[str, Any]]:
+def _kept(layer: Layer) -> tuple[dict[str, Array], dict[str, Any]]:
     """What `Layer.kept` names: arrays, and numbers or flags."""
     found = {k: getattr(layer, k) for k in (layer.kept if layer.features else ())}
     arrays = {k: v for k, v in found.items() if isinstance(v, np.ndarray)}
     return arrays, {k: v for k, v in found.items() if k not in arrays}
 
 
-def _tensors(net: model.Sequential) -> dict[str, Array]:
+def _tensors(net: Network) -> dict[str, Array]:
     """All arrays that belong in a file, by their names there: the net's own."""
     tensors = {}
     for i, layer in enumerate(net.layers if net.features else ()):
@@ -191,7 +146,7 @@ def _tensors(net: model.Sequential) -> dict[str, Array]:
     return tensors
 
 
-def _read(file: Any, classes: Mapping[str, type]) -> model.Sequential:
+def _read(file: Any, make: type[Net], classes: Mapping[str, type]) -> Net:
     described = (file.metadata() or {}).get("lamina")
     if described is None:
         raise ValueError(
@@ -227,7 +182,7 @@ def _read(file: Any, classes: Mapping[str, type]) -> model.Sequential:
 
     if found["dtype"] not in ("float32", "float64"):  # as text has more spellings
         raise ValueError(f"dtype must be float32 or float64, got {found['dtype']!r}")
-    net = model.Sequential(
+    net = make(
         descriptions.decode(found["layers"], classes),
         seed=found["seed"],
         dtype=found["dtype"],
@@ -248,7 +203,7 @@ def _read(file: Any, classes: Mapping[str, type]) -> model.Sequential:
     return net
 
 
-def _build(net: model.Sequential, features: int, file: Any) -> None:
+def _build(net: Network, features: int, file: Any) -> None:
     """Build the net, once its sizes are known to be those of the tensors."""
     present: dict[str, dict[str, tuple[int, ...]]] = {}
     for name in file.keys():  # noqa: SIM118 (no mapping)

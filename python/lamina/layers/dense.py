@@ -1,0 +1,158 @@
+"""The fully connected layer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from numpy.typing import ArrayLike
+
+from lamina import _checks, _core, activations, functional, initializers
+from lamina._checks import Array
+from lamina.layers.base import Layer
+
+__all__ = ["Dense"]
+
+
+class Dense(Layer):
+    """Fully connected: ``activation(x @ kernel + bias)``.
+
+    Parameters
+    ----------
+    units : int
+        Number of outputs.
+    activation : str or activation, optional
+        Name or object (``lm.leaky_relu.using(negative_slope=0.2)``); None: identity.
+    use_bias : bool
+    kernel_initializer : str, Initializer or function (shape, dtype) -> array
+        "auto" is what suits the activation: He normal for the relu family, LeCun
+        normal for selu, Glorot uniform otherwise.
+    bias_initializer : likewise
+    l1, l2 : float
+        Adds ``l1 * sum(abs(kernel)) + l2 / 2 * sum(kernel**2)`` to the loss.
+    max_norm : float, optional
+        The largest norm that the weights of a unit, a column of the kernel, may have:
+        after each update of a net, a column whose norm is larger is scaled down to it,
+        ``w *= max_norm / norm(w)`` (Srivastava et al. 2014, section 5.1, who use 3 to
+        4 with dropout). Neither the initial weights nor the bias are limited.
+
+    Attributes
+    ----------
+    parameters, gradients : dict
+        "kernel" (features, units) and, with a bias, "bias" (units,).
+
+    Raises
+    ------
+    ValueError
+        units < 1, a negative penalty, a max_norm that is not positive, an unknown
+        activation or initializer.
+
+    Examples
+    --------
+    >>> import lamina as lm
+    >>> layer = lm.Dense(3, activation="tanh")
+    >>> y = layer.forward([[1.0, 2.0], [3.0, 4.0]], training=True)
+    >>> dx = layer.backward(y)
+    >>> y.shape, dx.shape, layer.gradients["kernel"].shape
+    ((2, 3), (2, 2), (2, 3))
+    """
+
+    def __init__(
+        self,
+        units: int,
+        activation: str | activations.ActivationFunction | None = None,
+        *,
+        use_bias: bool = True,
+        kernel_initializer: str | Callable[..., Any] = "auto",
+        bias_initializer: str | Callable[..., Any] = "zeros",
+        l1: float = 0.0,
+        l2: float = 0.0,
+        max_norm: float | None = None,
+    ) -> None:
+        super().__init__()
+        self.units = _checks.count("units", units)
+        self.activation = activations.get(activation)
+        self.use_bias = bool(use_bias)
+        if isinstance(kernel_initializer, str) and kernel_initializer == "auto":
+            kernel_initializer = self.activation.initializer
+        self.kernel_initializer = initializers.get(kernel_initializer)
+        self.bias_initializer = initializers.get(bias_initializer)
+        self.l1 = _checks.nonnegative("l1", l1)
+        self.l2 = _checks.nonnegative("l2", l2)
+        self.max_norm = (
+            None if max_norm is None else _checks.positive("max_norm", max_norm)
+        )
+
+    def __repr__(self) -> str:
+        return f"Dense({self.units}, {self.activation.name!r})"
+
+    def config(self) -> dict[str, Any]:
+        return {
+            "units": self.units,
+            "activation": self.activation,
+            "use_bias": self.use_bias,
+            "kernel_initializer": self.kernel_initializer,
+            "bias_initializer": self.bias_initializer,
+            "l1": self.l1,
+            "l2": self.l2,
+            "max_norm": self.max_norm,
+        }
+
+    def shapes(self, features: int) -> dict[str, tuple[int, ...]]:
+        kernel = {"kernel": (features, self.units)}
+        return kernel | ({"bias": (self.units,)} if self.use_bias else {})
+
+    def outputs(self, features: int) -> int:
+        return self.units
+
+    def initial(self) -> dict[str, Array]:
+        shape = self.features, self.units
+        arrays = {"kernel": self.draw(self.kernel_initializer, shape)}
+        if self.use_bias:
+            arrays["bias"] = self.draw(self.bias_initializer, (self.units,), 1)
+        return arrays
+
+    def core(self, start: int) -> tuple[Any, ...]:
+        kernel = self.parameters["kernel"]
+        bias = start + kernel.size if self.use_bias else None
+        l1, l2 = self.l1, self.l2
+        return "dense", self.units, self.activation, start, bias, l1, l2, self.max_norm
+
+    def penalty(self, weight: float = 0.0) -> float:
+        if not (self.l1 or self.l2):
+            return 0.0
+        gradient = self.gradients["kernel"] if weight else None
+        kernel = self.parameters["kernel"]
+        return _core.penalty(kernel, gradient, self.l1, self.l2, weight)
+
+    def forward(
+        self, x: ArrayLike, training: bool = False, *, logits: bool = False
+    ) -> Array:
+        """As `Layer.forward`; `logits` leaves out the activation, which a loss has.
+
+        `backward` then takes the gradient by the logits.
+        """
+        x = self.take(x)
+        activation = None if logits else self.activation
+        kernel, bias = self.parameters["kernel"], self.parameters.get("bias")
+        y: Array
+        if not training:
+            y = functional.dense(x, kernel, bias, activation)
+            return y
+        y, saved = functional.dense(x, kernel, bias, activation, return_saved=True)
+        self.keep(x, training, saved, activation)
+        return y
+
+    def backward(self, dy: ArrayLike, *, input_gradient: bool = True) -> Array | None:
+        dy, x, saved, activation = self.recall(dy)
+        kernel, dkernel = self.parameters["kernel"], self.gradients["kernel"]
+        dx, _, _ = functional.dense_backward(
+            dy,
+            x,
+            kernel,
+            saved,
+            activation,
+            input_gradient=input_gradient,
+            out=(None, dkernel, self.gradients.get("bias")),
+        )
+        return dx

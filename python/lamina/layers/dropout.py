@@ -1,0 +1,132 @@
+"""The layer that drops values while training, and what turns one form into another."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from numpy.typing import ArrayLike
+
+from lamina import _checks, _core, initializers
+from lamina._checks import Array
+from lamina.layers.base import Layer
+from lamina.layers.dense import Dense
+
+__all__ = ["Dropout", "convert_dropout"]
+
+
+class Dropout(Layer):
+    """Sets a random share of the values to zero while training.
+
+    Which ones depends on the seed, the layer's place and the number of the training
+    pass alone: not on threads, instruction set or dtype.
+
+    Parameters
+    ----------
+    rate : float
+        The share that is dropped (not the one that is kept), in [0, 1]; a multiple of
+        1/65536 after rounding.
+    mode : {"inverted", "classic", "alpha"}
+        Inverted: what is kept is divided by the probability of keeping, while training;
+        prediction changes nothing. Classic (Srivastava et al. 2014): training does not
+        scale; prediction multiplies by that probability; `Sequential.convert_dropout`
+        turns a net of either into the other. Alpha: for nets of selu, whose mean and
+        variance it keeps (see `lamina.dropout`); prediction changes nothing.
+
+    Attributes
+    ----------
+    step : int
+        Number of the next training pass. A net uses the number of its step instead.
+    first_row : int
+        Number of the first row of the next pass, where the bits of a batch begin.
+
+    Raises
+    ------
+    ValueError
+        A rate outside [0, 1], an unknown mode.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import lamina as lm
+    >>> layer = lm.Dropout(0.5)
+    >>> x = np.ones((1, 1000))
+    >>> float(layer.forward(x, training=True).max()), layer.forward(x) is x
+    (2.0, True)
+    """
+
+    def __init__(self, rate: float, mode: _checks.Mode = "inverted") -> None:
+        super().__init__()
+        self.rate = _checks.fraction("rate", rate)
+        self.mode = _checks.mode(mode)
+        self.step = self.first_row = 0
+
+    def __repr__(self) -> str:
+        mode = "" if self.mode == "inverted" else f", {self.mode!r}"
+        return f"Dropout({self.rate:g}{mode})"
+
+    def core(self, start: int) -> tuple[Any, ...]:
+        return "dropout", self.rate, self.mode
+
+    def config(self) -> dict[str, Any]:
+        return {"rate": self.rate, "mode": self.mode}
+
+    def shapes(self, features: int) -> dict[str, tuple[int, ...]]:
+        return {}
+
+    def initial(self) -> dict[str, Array]:
+        self.step = self.first_row = 0
+        return {}
+
+    def forward(self, x: ArrayLike, training: bool = False) -> Array:
+        x = self.take(x)
+        if training:
+            bits = initializers.stream(initializers.DROPOUT, self.index, self.step)
+            self.step += 1
+            self.keep(x, training, bits)
+            return self._drop(x, bits)
+        if self.mode == "classic":
+            return x * _kept(self)
+        return x
+
+    def backward(self, dy: ArrayLike, *, input_gradient: bool = True) -> Array | None:
+        dy, _, bits = self.recall(dy)
+        return self._drop(dy, bits, gradient=True)
+
+    def _drop(self, x: Array, bits: int, gradient: bool = False) -> Array:
+        offset = self.first_row * x.shape[1]
+        return _core.dropout(x, self.rate, self.seed, bits, offset, self.mode, gradient)
+
+
+def _kept(layer: Dropout) -> float:
+    """The probability of keeping a value, a multiple of 1/65536."""
+    return 1 - round(layer.rate * 65536) / 65536
+
+
+def convert_dropout(
+    layers: Sequence[Layer], mode: Literal["classic", "inverted"]
+) -> None:
+    """What `Sequential.convert_dropout` does, in place, on built layers."""
+    other = {"classic": "inverted", "inverted": "classic"}.get(mode)
+    if other is None:
+        raise ValueError(f"mode must be 'classic' or 'inverted', got {mode!r}")
+    found = []
+    for i, layer in enumerate(layers):
+        if not isinstance(layer, Dropout) or layer.mode != other:
+            continue
+        after = layers[i + 1] if i + 1 < len(layers) else None
+        if not isinstance(after, Dense) or type(after).forward is not Dense.forward:
+            raise ValueError(
+                f"layers[{i}], {layer!r}, must come right before a Dense layer, whose "
+                f"kernel takes its factor, got {after!r} there"
+            )
+        if _kept(layer) == 0:
+            raise ValueError(f"layers[{i}], {layer!r}, must keep something to convert")
+        found.append((layer, after))
+    for layer, dense in found:
+        kernel, kept = dense.parameters["kernel"], _kept(layer)
+        if mode == "inverted":
+            kernel *= kept
+        else:
+            kernel /= kept
+        layer.mode = mode
