@@ -712,12 +712,13 @@ def test_an_interrupt_while_an_array_is_made_is_not_lost() -> None:
 
 @pytest.mark.parametrize("value", [10**400, -(10**400)])
 def test_integers_beyond_any_float_are_named(value: int) -> None:
-    for call, name in [
+    calls: list[tuple[Any, str]] = [
         (lambda: lm.elu(np.ones(3), alpha=value), "alpha of elu must be a number"),
         (lambda: lm.dropout(np.ones(3), value), "rate must be a number in"),
         (lambda: lm.dropout(np.ones(3), 0.5, seed=value), "seed must be an integer in"),
         (lambda: lm.GaussianNoise(value), "stddev must be a finite number"),
-    ]:
+    ]
+    for call, name in calls:
         with pytest.raises(ValueError, match=name):
             call()
 

@@ -1,10 +1,12 @@
 """The package as a whole: version, configuration, examples, C API, import."""
 
+import copy
 import doctest
 import importlib
 import importlib.metadata
 import importlib.util
 import inspect
+import operator
 import os
 import pickle
 import pkgutil
@@ -13,7 +15,9 @@ import re
 import subprocess
 import sys
 import sysconfig
+import typing
 from pathlib import Path
+from types import FunctionType, ModuleType
 from typing import Any
 
 import numpy as np
@@ -147,6 +151,117 @@ def test_code_in_the_readme_runs(tmp_path: Path) -> None:
 def test_public_names_are_documented() -> None:
     for name in lm.__all__:
         assert getattr(lm, name).__doc__, name
+
+
+def public_objects() -> dict[str, Any]:
+    """What the public modules export, by path, and what activations hold."""
+    found: dict[str, Any] = {}
+
+    def add(module: ModuleType) -> None:
+        for name in getattr(module, "__all__", ()):
+            value = getattr(module, name)
+            if isinstance(value, ModuleType):
+                add(value)
+            elif not isinstance(value, str | list):
+                found[f"{module.__name__}.{name}"] = value
+
+    add(lm)
+    for module in pkgutil.walk_packages(lm.__path__, "lamina."):
+        if not module.name.split(".")[-1].startswith("_"):
+            add(importlib.import_module(module.name))
+    for name in _core.__all__:
+        parts = ["ufunc", "backward", "backward.ufunc"]
+        if "softmax" not in name:
+            parts += ["derivative", "derivative.ufunc"]
+        for part in parts:
+            found[f"lamina.{name}.{part}"] = operator.attrgetter(part)(
+                getattr(lm, name)
+            )
+    found["lamina._core.Function"] = _core.Function
+    found["an activation with a parameter"] = lm.elu.using(alpha=0.5)
+    found["its backward"] = lm.elu.using(alpha=0.5).backward
+    found["a packed kernel"] = lm.pack(np.eye(3, dtype=np.float32), "float32")
+    found["a schedule"] = lm.schedules.Cosine(0.1, 10)
+    found["an optimizer"] = lm.Adam(lm.schedules.Step(0.1, 5, 0.5), clip_norm=1.0)
+    found["a loss"] = lm.losses.huber.using(delta=2.0)
+    found["a callback"] = lm.callbacks.EarlyStopping(patience=2)
+    found["an initializer"] = lm.initializers.constant.using(value=2.0)
+    found["a layer"] = lm.Dense(3, lm.celu.using(alpha=2.0), max_norm=1.0)
+    net = lm.Sequential([lm.Dense(2, "tanh"), lm.Dropout(0.5), lm.Dense(1)], seed=1)
+    found["a history"] = net.fit(np.eye(4), np.ones(4), loss="huber", verbose=0)
+    found["a net"] = net
+    return found
+
+
+PUBLIC = public_objects()
+
+
+@pytest.mark.parametrize("path", PUBLIC)
+def test_everything_public_can_be_pickled_and_copied(path: str) -> None:
+    value = PUBLIC[path]
+    again = [pickle.loads(pickle.dumps(value, n)) for n in (2, pickle.HIGHEST_PROTOCOL)]
+    for other in (*again, copy.copy(value), copy.deepcopy(value)):
+        assert type(other) is type(value)
+        if isinstance(value, type | FunctionType | np.ufunc):
+            assert other is value
+        elif "__eq__" in vars(type(value)):
+            assert other == value
+        else:
+            assert re.sub(" at 0x.*", "", repr(other)) in repr(value)
+
+
+@pytest.mark.parametrize("path", PUBLIC)
+def test_everything_public_has_help_signature_and_type_hints(path: str) -> None:
+    value = PUBLIC[path]
+    assert isinstance(value.__doc__, str) and value.__doc__.strip()
+    assert isinstance(getattr(value, "__module__", ""), str)
+    assert value.__doc__.split("\n")[0] in pydoc.plain(pydoc.render_doc(value))
+    pydoc.HTMLDoc().document(value, path)
+    routines = [value] if callable(value) else []
+    if inspect.isclass(value):
+        held = [inspect.getattr_static(value, name) for name in dir(value)]
+        held = [getattr(one, "__func__", getattr(one, "fget", one)) for one in held]
+        routines += [f for f in held if isinstance(f, FunctionType)]
+    for routine in routines:
+        if not isinstance(routine, np.ufunc):  # those before NumPy 2.4 have none
+            assert isinstance(inspect.signature(routine), inspect.Signature)
+        if inspect.isroutine(routine) or inspect.isclass(routine):
+            typing.get_type_hints(routine)
+
+
+def test_help_of_the_modules() -> None:
+    assert "leaky_relu" in pydoc.plain(pydoc.render_doc(lm.activations))
+
+    def mine(a: lm.activations.ActivationFunction) -> None:
+        """Of an activation."""
+
+    assert "mine(a: " in pydoc.plain(pydoc.render_doc(mine))
+    assert str(inspect.signature(lm.activations.get)).startswith("(activation: ")
+
+
+@pytest.mark.parametrize("name", _core.__all__)
+def test_signatures_of_activations_are_those_of_ufuncs(name: str) -> None:
+    """What they list can be given, and in that way."""
+    act = getattr(lm, name)
+    x = np.ones((2, 3))
+    functions = [(act, ["x"]), (act.backward, ["dy", "saved"])]
+    if "softmax" not in name:
+        functions.append((act.derivative, ["x"]))
+    for function, arrays in functions:
+        signature = inspect.signature(function)
+        own = list(act.parameters)
+        assert list(signature.parameters)[: len(arrays) + len(own) + 1] == [
+            *(*arrays, *own, "out")
+        ]
+        inputs = [x] * len(arrays)
+        keywords = {
+            p.name: p.default
+            for p in signature.parameters.values()
+            if p.default is not p.empty and p.name != "signature"
+        }
+        signature.bind(*inputs, **keywords)
+        np.testing.assert_array_equal(function(*inputs, **keywords), function(*inputs))
+    assert str(inspect.signature(act.using)) == "(**parameter)"
 
 
 def test_a_compiled_function_is_like_its_declaration() -> None:

@@ -28,8 +28,8 @@ def real(
         raise TypeError(message)
     try:
         number = float(value)
-    except OverflowError:  # an integer beyond any float
-        number = np.inf if value > 0 else -np.inf
+    except OverflowError:  # an integer beyond any float, valid nowhere
+        number = np.nan
     if not valid(number):
         raise ValueError(message)
     return number

@@ -63,7 +63,7 @@ def _signature(
     if parameter is not None:
         given.append(kinds(parameter, kinds.POSITIONAL_OR_KEYWORD, default=default))
     given.append(kinds("out", kinds.POSITIONAL_OR_KEYWORD, default=None))
-    options = {"axis": -1} if by_row else {"where": True}
+    options: dict[str, Any] = {"axis": -1} if by_row else {"where": True}
     options |= {"casting": "same_kind", "order": "K", "dtype": None, "subok": True}
     options |= {"signature": None}
     given += [kinds(n, kinds.KEYWORD_ONLY, default=v) for n, v in options.items()]
