@@ -1,7 +1,10 @@
 """The package as a whole: version, configuration, examples, C API, import."""
 
+import contextlib
 import copy
+import ctypes
 import doctest
+import gc
 import importlib
 import importlib.metadata
 import importlib.util
@@ -21,6 +24,7 @@ from types import FunctionType, ModuleType
 from typing import Any
 
 import numpy as np
+import pandas
 import pytest
 
 import lamina as lm
@@ -385,3 +389,220 @@ def test_signatures_of_the_c_api_are_frozen() -> None:
         in text["elu_backward_f64"]
     )
     assert '"void (float const *, float *, size_t, size_t)"' in text["softmax_f32"]
+
+
+# What calls leave ---------------------------------------------------------------------
+
+# Right and wrong arguments of every kind, each the whole of a call.
+CALLS = """
+lm.elu(i8, alpha=0.5)
+lm.elu(i8, 0.5)
+lm.elu(i8, alpha=0.5, dtype=np.float64)
+lm.elu(x, alpha=0.5, dtype="f")
+lm.elu(x, alpha=0.5, signature="ff->f")
+lm.elu([1.0, 2.0], alpha=0.5)
+lm.elu(x, alpha="half")
+lm.elu(x, alpha=1e300)
+lm.celu(x, alpha=1e-300)
+lm.elu(i8, alpha=1e300)
+lm.elu(x, 0.5, alpha=0.5)
+lm.elu(x, beta=0.5)
+lm.elu(x, alpha=0.5, dtype="nonsense")
+lm.elu(x, alpha=0.5, dtype=object)
+lm.elu(x, alpha=0.5, signature=("x", None))
+lm.elu()
+lm.elu(x, alpha=10**400)
+lm.elu(object(), alpha=0.5)
+lm.elu.using(alpha=0.25)
+lm.elu.using(beta=0.25)
+lm.elu.using(0.25)
+lm.elu.using(alpha=None)
+lm.relu.using(alpha=1.0)
+lm.elu.derivative(x, alpha=0.5, out=locked)
+lm.elu.backward(x, x.T[:2], alpha=0.5)
+lm.gelu(x, out=x)
+lm.gelu(x, out=x64)
+lm.gelu(x64, out=x, casting="no")
+lm.gelu(x, out=locked)
+lm.gelu(x, out=x[::-1])
+lm.gelu(texts)
+lm.gelu(objects)
+lm.gelu(masked)
+lm.gelu(x[::2, ::2])
+lm.gelu(x, where=x > 0)
+lm.gelu(x, nonsense=1)
+lm.gelu(x, out=x, out2=x)
+lm.softmax(x, axis=0)
+lm.softmax(frame)
+lm.softmax(frame, axis=9)
+lm.softmax(x, x, x, x)
+lm.softmax.backward(frame, frame)
+lm.softmax(3.0)
+lm.gelu.__doc__, lm.gelu.__signature__, lm.gelu.backward.__name__, repr(lm.elu.backward)
+lm.gelu.parameters, lm.elu.parameters, lm.gelu.promises, lm.gelu.saves, lm.gelu.formula
+lm.softmax.derivative
+pickle.loads(pickle.dumps([lm.elu.using(alpha=2.0), lm.elu.backward, lm.elu.ufunc]))
+lm.activations.get("nonsense")
+lm.activations.get(3)
+hash(lm.elu), lm.elu == lm.celu, lm.elu < lm.celu
+lm.matmul(x, x)
+lm.matmul(x, x64, out=x)
+lm.matmul(x, x, out=x)
+lm.matmul(x, x.T, out=x.T)
+lm.matmul(x, x, out=locked)
+lm.matmul(x, x[:2])
+lm.matmul(x[0], x)
+lm.matmul(texts, x)
+lm.matmul(objects, x)
+lm.matmul(masked, x)
+lm.matmul(half, swapped)
+lm.matmul(x, x, x, x)
+lm.matmul(x, b=x, a=x)
+lm.matmul(x, x, nonsense=1)
+lm.matmul(x, x, out="x")
+lm.dense(x, x, bias, "gelu", return_saved=True)
+lm.dense(x, x, bias, "nonsense")
+lm.dense(x, x, bias, lm.celu.using(alpha=1e-50))
+lm.dense(x, x, x)
+lm.dense(x, x, dropout=2.0)
+lm.dense(x, x, dropout="x")
+lm.dense(x, x, dropout=0.5, return_saved=True)
+lm.dense(x, x, dropout=0.5, seed=-1)
+lm.dense(x, x, dropout=0.5, seed=1.5)
+lm.dense(x, packed, bias, "gelu", out=x)
+lm.dense(x64, packed)
+lm.dense(packed, x)
+lm.dense_backward(x, x, x, x, "tanh", out=(None, x64, None))
+lm.dense_backward(x, x, x, x, "tanh", out=(y, y, None))
+lm.dense_backward(x, x, x, x, "tanh", out=(y, None, None))
+lm.dense_backward(x, x, x, x, "tanh", out=[None])
+lm.dense_backward(x, x, x, x, dropout=0.5)
+lm.pack(x, "float32"), lm.pack(x, "nonsense")
+lm.pack(x64, "float32")
+packed.shape, packed.precision, packed.nbytes, repr(packed), pickle.dumps(packed)
+lm.dropout(x, 0.5)
+lm.dropout(x, 0.5, seed=2**64)
+lm.dropout(x, 0.5, mode="nonsense")
+lm.dropout(x, 0.5, mode=3)
+lm.dropout(x, 0.5, out=locked)
+lm.dropout_backward(x, 0.5, mask=x)
+lm.dropout_backward(x, 0.5, seed=1, mask=mask)
+lm.dropout_backward(x, 0.5, mask=mask[:1])
+lm.dropout_mask(16, 0.5, seed=1, packed=False)
+lm.dropout_mask(-1, 0.5, seed=1)
+_core.gaussian_noise(x, 1e300, 1, 0)
+_core.sorted_order(x)
+_core.random_words(64, 1, 2)
+_core.loss(huber, x, x, 1.0, None, y)
+_core.loss(huber, x, x, 1.0, None, x)
+_core.loss(huber, x, x[:2], 1.0)
+_core.loss((1, 2), x, x, 1.0)
+_core.loss(("huber", "a", 1.0), x, x, 1.0)
+_core.loss(cross, x, labels, 1.0, bias, y)
+_core.loss(cross, x, labels + 9, 1.0, bias, y)
+_core.update(adam, x, y, x64, 0.1, 1)
+_core.update(adam, locked, y, state, 0.1, 1)
+_core.update((1,), x, y, state, 0.1, 1)
+_core.update(("nonsense", *adam[1:]), x, y, state, 0.1, 1)
+_core.update(tiny, y.copy(), y, state, 0.1, 1)
+_core.clip(adam, y, [3])
+_core.limit_norms(bias, 1.0)
+_core.penalty(x, y, 1e300, 0.0, 1.0)
+net.predict(x, out=y)
+net.predict(x[:, :2])
+net.predict(x, out=locked)
+net.evaluate(x, x)
+net.evaluate(x, labels)
+net.gradients(x, x, sample_weight=bias)
+net.gradients(x, x, sample_weight=bias[:2])
+net.train_on_batch(x, x)
+net.train_on_batch(x, x, optimizer=lm.Adam(epsilon=1e-50))
+net.train_on_batch(objects, x)
+bad.predict(x)
+lm.set_num_threads(lm.get_num_threads())
+lm.set_target("nonsense")
+""".strip().splitlines()
+
+
+def allocated_bytes() -> int:
+    """Of the heap of C, which Python's does not count; 0 where it cannot be asked."""
+    libc = ctypes.CDLL(None)
+    if not hasattr(libc, "mallinfo2"):
+        return 0
+    fields = (
+        "arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblks keepcost"
+    )
+    members = {"_fields_": [(name, ctypes.c_size_t) for name in fields.split()]}
+    libc.mallinfo2.restype = type("mallinfo2", (ctypes.Structure,), members)
+    found = libc.mallinfo2()
+    return int(found.uordblks + found.hblkhd)
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_a_call_leaves_no_reference_behind(call: str) -> None:
+    """Neither to its arguments nor to what all share, whether it works or fails."""
+    x = np.random.default_rng(0).normal(size=(4, 4)).astype(np.float32)
+    locked = x.copy()
+    locked.flags.writeable = False
+    values: dict[str, Any] = {
+        "x": x,
+        "y": x.copy(),
+        "x64": x.astype(np.float64),
+        "i8": x.astype(np.int8),
+        "half": x.astype(np.float16),
+        "swapped": x.astype(">f4"),
+        "texts": x.astype(str),
+        "objects": x.astype(object),
+        "masked": np.ma.masked_less(x, 0),
+        "locked": locked,
+        "frame": pandas.DataFrame(x),
+        "bias": x[0].copy(),
+        "labels": np.arange(4),
+        "mask": lm.dropout_mask(16, 0.5, seed=1),
+        "packed": lm.pack(x, "float32"),
+        "huber": lm.losses.huber.core,
+        "cross": lm.losses.categorical_crossentropy.core,
+        "adam": lm.Adam().core,
+        "tiny": lm.Adam(epsilon=1e-50).core,
+        "state": np.zeros(32, np.float32),
+        "net": lm.Sequential([lm.Dense(4, lm.elu.using(alpha=0.5))], seed=0),
+        "bad": lm.Sequential([lm.Dense(4, lm.celu.using(alpha=1e-50))], seed=0),
+    }
+    for net in (values["net"], values["bad"]):
+        net.build(4)
+    values["net"].train_on_batch(x, x, loss="huber", optimizer="sgd")
+    shared = [
+        *values.values(),
+        *map(np.dtype, (np.float32, np.int8, np.float16, object)),
+    ]
+    if not call.startswith("net."):  # np.zeros(3) itself leaves one, with NumPy 2.4
+        shared.append(np.dtype(np.float64))
+    shared += [lm.elu, lm.gelu, lm.celu, lm.softmax, lm.elu.ufunc, lm.elu.backward]
+    shared += [lm.activations.ActivationFunction, _core.Function, lm.PackedKernel]
+    shared += ["alpha", "axis", "out", lm.dense, lm.matmul, lm.dropout]
+    if sys.version_info < (3, 12):  # later they are immortal
+        shared += [None, True, False, (), 0, 1, -1, ""]
+    code = compile(call, "call", "eval")
+    scope = {"np": np, "lm": lm, "_core": _core, "pickle": pickle, **values}
+
+    def kept() -> tuple[list[int], int, int]:
+        gc.collect()
+        counts = [sys.getrefcount(value) for value in shared]
+        return counts, sys.getallocatedblocks(), allocated_bytes()
+
+    def repeat(count: int) -> None:
+        for _ in range(count):
+            with contextlib.suppress(Exception):
+                eval(code, scope)
+
+    count = 1000
+    repeat(count)  # whatever is made once
+    counts, blocks, size = kept()
+    repeat(count)
+    counts_after, blocks_after, size_after = kept()
+    grown = [after - before for before, after in zip(counts, counts_after, strict=True)]
+    assert [
+        (repr(v)[:60], n) for v, n in zip(shared, grown, strict=True) if n > 99
+    ] == []
+    assert blocks_after - blocks < count / 2
+    assert size_after - size < count * 16  # half of the smallest block of the heap
