@@ -374,7 +374,9 @@ double py_penalty(py::handle w, py::handle dw, double l1, double l2, double weig
     using T = decltype(type);
     const auto n = static_cast<std::size_t>(
         PyArray_SIZE(reinterpret_cast<PyArrayObject*>(w.ptr())));
-    for (const double number : {l1, l2, weight}) held<T>("l1, l2 and weight", number);
+    held<T>("l1", l1);
+    held<T>("l2", l2);
+    held<T>("weight", weight);
     T* const gradient = dw.is_none() ? nullptr : in_place<T>("dw", dw, n);
     return penalty<T>(in_place<T>("w", w, n), gradient, n, l1, l2, weight);
   });

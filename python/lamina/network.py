@@ -432,7 +432,7 @@ class Network:
         >>> net.release_memory()
         """
         for net in self._compiled:
-            if net is not None:
+            if isinstance(net, _core.Network):
                 net.release()
 
     def _link(self, features: int) -> None:
