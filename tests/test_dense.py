@@ -411,14 +411,15 @@ def test_dropout_that_cannot_be_differentiated_is_refused() -> None:
 def test_parameters_that_float32_cannot_hold(activation: Any, right: float) -> None:
     """The right value or an error, as of the activation itself; never NaN."""
     x, one = np.zeros((1, 1), np.float32), np.ones((1, 1), np.float32)
-    for call in (
+    calls: list[Any] = [
         lambda: activation(x),
         lambda: lm.dense(x, one, activation=activation),
         lambda: lm.dense(x.astype(np.float16), one, activation=activation),
         lambda: lm.dense(x, one, activation=activation, return_saved=True),
         lambda: lm.dense(x, lm.pack(one, "float32"), activation=activation),
         lambda: lm.dense_backward(one, x, one, x, activation),
-    ):
+    ]
+    for call in calls:
         with pytest.raises(ValueError, match=r"in float32, got -?1e"):
             call()
     wide = lm.dense(x.astype(np.float64), one, activation=activation)

@@ -669,4 +669,4 @@ def test_an_option_that_float32_cannot_hold_is_refused_there() -> None:
             with pytest.raises(
                 ValueError, match="pos_weight must be finite in float32"
             ):
-                call(z, t, loss=loss)  # type: ignore[operator]
+                call(z, t, loss=loss)

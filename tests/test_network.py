@@ -541,7 +541,7 @@ def test_numbers_of_layers_that_float32_cannot_hold(
     for dtype in ("float64", "float32"):
         layers = [lm.Dense(1), copy.deepcopy(layer), *([] if known else [Own()])]
         net = lm.Sequential(layers, seed=0, dtype=dtype)
-        options = {"loss": "mean_squared_error", "optimizer": lm.SGD(1e-60)}
+        options: Any = {"loss": "mean_squared_error", "optimizer": lm.SGD(1e-60)}
         if dtype == "float64":
             net.train_on_batch(x, x, **options)
             assert np.isfinite(net.predict(x)).all()
