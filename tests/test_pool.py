@@ -400,6 +400,31 @@ for call in {INTERRUPTED!r}:
     assert script(text).splitlines() == INTERRUPTED
 
 
+def test_a_handler_may_compute_in_the_middle_of_a_call() -> None:
+    """By any way into the kernels, long enough to look for signals itself."""
+    text = """
+import signal
+lm.set_target(lm.show_config()["targets_available"][0])
+long, flat = np.ones((2000, 2000), np.float32), np.ones(24_000_000, np.float32)
+seen, ready = [], []
+def compute(*_):
+    if ready and ready.pop():
+        signal.setitimer(signal.ITIMER_REAL, 0.01)
+        seen.append(lm.gelu.ufunc(flat)[-1] == lm.gelu(flat[::2])[-1])
+        seen.append((lm.matmul(long[:999], long) == 2000).all())
+signal.signal(signal.SIGALRM, compute)
+for call in (lambda: lm.matmul(long, long), lambda: lm.elu(flat[::2], alpha=0.5)):
+    signal.setitimer(signal.ITIMER_REAL, 0.05)
+    seen.clear()
+    ready[:] = [0, 1]  # the second signal finds the first one's handler
+    print(call().min() in (1, 2000), seen)
+"""
+    for threads in "12":
+        found = script(text, LAMINA_NUM_THREADS=threads).splitlines()
+        assert [line.split()[0] for line in found] == ["True", "True"]
+        assert "False" not in "".join(found)
+
+
 def test_a_long_call_through_the_ufunc_is_left_early() -> None:
     """By the handler's exception, with most of the result not written."""
     text = """

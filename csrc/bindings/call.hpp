@@ -41,9 +41,11 @@ class Polling {
 
  private:
   static bool signals_raise() {
+    const Poll own = set_poll(nullptr);  // not for what a handler calls
     WithoutGil::come_back();
     const int raised = taking_gil(PyErr_CheckSignals);
     WithoutGil::leave();
+    set_poll(own);
     return raised != 0;
   }
   Poll former_;

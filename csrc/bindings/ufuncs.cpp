@@ -68,7 +68,8 @@ bool Listening::stopped(std::size_t elements) {
 }
 
 bool Listening::signals_raise() {
-  Listening& here = *listening;
+  Listening& here = *std::exchange(listening, nullptr);  // not for what a handler calls
+  const Poll own = set_poll(nullptr);
   const bool has_gil = PyGILState_Check();  // NumPy keeps it around short loops
   const int raised = taking_gil([&] {
     if (!has_gil) PyEval_RestoreThread(here.state_);
@@ -76,6 +77,8 @@ bool Listening::signals_raise() {
   });
   if (raised) here.raised_ = py::error_already_set().value();
   if (!has_gil) PyEval_SaveThread();
+  listening = &here;
+  set_poll(own);
   return raised != 0;
 }
 
