@@ -227,9 +227,10 @@ struct KernelTable {
   // bit i of byte i / 8 is 1 where element i is kept; the last byte is padded with
   // zeros
   void (*dropout_mask)(std::uint8_t* mask, std::size_t n, const DropoutBits&);
-  // Philox4x32-10: word e is output (e / 16) % 4 of counter 16 (e / 64) + e % 16
-  void (*random_words)(std::uint32_t* words, std::size_t n, std::uint64_t seed,
-                       std::uint64_t stream);
+  // Philox4x32-10: word e is output (e / 16) % 4 of counter 16 (e / 64) + e % 16; n of
+  // them, from word `first` on, a multiple of 64
+  void (*random_words)(std::uint32_t* words, std::size_t first, std::size_t n,
+                       std::uint64_t seed, std::uint64_t stream);
 };
 
 }  // namespace lamina

@@ -26,9 +26,13 @@ def real(
     message = f"{name} must be {expected}, got {value!r}"
     if not isinstance(value, numbers.Real):
         raise TypeError(message)
-    if not valid(float(value)):
+    try:
+        number = float(value)
+    except OverflowError:  # an integer beyond any float, valid nowhere
+        number = np.nan
+    if not valid(number):
         raise ValueError(message)
-    return float(value)
+    return number
 
 
 def scores(values: Mapping[Any, object], giver: str = "") -> dict[str, float]:

@@ -11,17 +11,14 @@ any float64 or wider integer among the arguments makes it float64, as NumPy prom
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from lamina import _checks, _core
-
-if TYPE_CHECKING:
-    from numpy.typing import ArrayLike, NDArray
-
-    from lamina._checks import Mode
-    from lamina._core import ActivationFunction, PackedKernel
+from lamina._checks import Mode
+from lamina._core import ActivationFunction, PackedKernel
 
 
 @_core.compiled
