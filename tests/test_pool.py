@@ -417,7 +417,9 @@ for call in (lambda: lm.matmul(long, long), lambda: lm.elu(flat[::2], alpha=0.5)
     signal.setitimer(signal.ITIMER_REAL, 0.05)
     seen.clear()
     ready[:] = [0, 1]  # the second signal finds the first one's handler
-    print(call().min() in (1, 2000), seen)
+    right = call().min() in (1, 2000)
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    print(right, seen)
 """
     for threads in "12":
         found = script(text, LAMINA_NUM_THREADS=threads).splitlines()
