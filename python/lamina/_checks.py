@@ -26,9 +26,13 @@ def real(
     message = f"{name} must be {expected}, got {value!r}"
     if not isinstance(value, numbers.Real):
         raise TypeError(message)
-    if not valid(float(value)):
+    try:
+        number = float(value)
+    except OverflowError:  # an int
+        number = math.copysign(math.inf, value)
+    if not valid(number):
         raise ValueError(message)
-    return float(value)
+    return number
 
 
 def fraction(name: str, value: object) -> float:
@@ -48,14 +52,14 @@ def positive(name: str, value: object) -> float:
 
 
 def count(name: str, value: Any) -> int:
-    """`value` as an int, if it is a whole number of at least 1."""
+    """`value` as an int, if it is a whole number of at least 1 that int64 can hold."""
     message = f"{name} must be an integer >= 1, got {value!r}"
     try:
         number = operator.index(value)
     except TypeError:
         raise TypeError(message) from None
-    if number < 1:
-        raise ValueError(message)
+    if not 1 <= number < 2**63:
+        raise ValueError(message.replace(">= 1", ">= 1" if number < 1 else "< 2**63"))
     return number
 
 
@@ -125,14 +129,35 @@ def choice(kind: str, value: object, known: Mapping[str, T], wanted: type[T]) ->
     raise error(f"unknown {kind} {value!r}; known are {', '.join(sorted(known))}")
 
 
-def numeric(name: str, value: ArrayLike) -> Array:
-    """`value` as an array of bools, integers or real numbers."""
-    array = np.asarray(value)
+def numeric(name: str, value: ArrayLike, hint: str = "") -> Array:
+    """`value` as an array of bools, integers or real numbers; `hint` is for strings."""
+    try:
+        array = np.asarray(value)
+    except ValueError as error:
+        if "inhomogeneous" not in str(error):
+            raise
+        raise ValueError(
+            f"{name} must have rows of one length, got some of several"
+        ) from None
+    if array.dtype == object:
+        array = _of_objects(name, array, hint)
     if array.dtype.kind not in "biuf":
-        raise TypeError(f"{name} must hold real numbers, got dtype {array.dtype}")
+        hint = hint if array.dtype.kind in "TUS" else ""
+        raise TypeError(f"{name} must hold real numbers, got dtype {array.dtype}{hint}")
     if isinstance(value, np.ma.MaskedArray):
         raise TypeError(f"{name} must not be masked; fill or drop the missing values")
     return array
+
+
+def _of_objects(name: str, array: Array, hint: str) -> Array:
+    """Python's numbers in the type that they have in a list."""
+    for value in array.flat:
+        if not isinstance(value, numbers.Real | np.bool_):
+            what = type(value).__name__ if np.ndim(value) or array.ndim == 0 else value
+            hint = hint if isinstance(value, str) else ""
+            raise TypeError(f"{name} must hold real numbers, got {what!r}{hint}")
+    made = np.asarray(array.tolist())
+    return array.astype(np.float64) if made.dtype == object else made
 
 
 def rows(name: str, value: ArrayLike, dtype: np.dtype[Any], features: int = 0) -> Array:

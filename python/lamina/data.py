@@ -20,10 +20,21 @@ from numpy.typing import ArrayLike
 from lamina import _checks, losses
 from lamina._checks import Array
 
-__all__ = ["Batches", "Rows", "Table", "gives_batches", "inputs", "moments", "rows"]
+__all__ = [
+    "Batches",
+    "Rows",
+    "Table",
+    "gives_batches",
+    "gives_pair",
+    "inputs",
+    "moments",
+    "rows",
+]
 
 _WHOLE = 1 << 28  # bytes of a copy
+_ENDLESS = 100_000  # batches that nobody validates by
 _BLOCK = 1 << 20  # values looked at together, a few MB
+_NAMES = "; for names of classes, labels = np.unique(y, return_inverse=True)[1]"
 Batch = tuple[Array, Array, Array | None]  # x, y and the weights of the rows
 
 
@@ -122,7 +133,9 @@ class Batches:
     """Batches (x, y) or (x, y, weights) of an iterable, checked as they come.
 
     The first one is taken at once, since it tells the number of features; the first
-    epoch begins with it.
+    epoch begins with it. An epoch has `length` of them; where that is None, all, but
+    where `endless` names the argument that gives a length, no more than 100 000 of an
+    iterable that does not know how many they are.
     """
 
     def __init__(
@@ -131,8 +144,10 @@ class Batches:
         batches: Iterable[Any],
         check: Callable[[tuple[str, str, str], Any], Rows],
         length: int | None = None,
+        endless: str = "",
     ) -> None:
         self.name, self.check, self.length = name, check, length
+        self.endless = "" if hasattr(batches, "__len__") else endless
         self.iterable, self.begun = batches, iter(batches)
         try:
             self.first: Any = next(self.begun)
@@ -149,6 +164,11 @@ class Batches:
             begun = iter(self.iterable)
         number = 0
         for number, batch in enumerate(itertools.islice(begun, self.length), 1):
+            if self.length is None and self.endless and number > _ENDLESS:
+                raise ValueError(
+                    f"{self.name} must end, or come with {self.endless}, got more than "
+                    f"{_ENDLESS} batches"
+                )
             yield self._rows(batch, number - 1).take(slice(None))
         if number < (self.length or 1):
             raise ValueError(
@@ -208,7 +228,7 @@ def rows(
     def convert(name: str, block: Array) -> Array:
         return goal.targets(block, outputs, dtype, name)
 
-    targets = _table(names[1], held(names[1], y), convert, dtype.itemsize)
+    targets = _table(names[1], held(names[1], y, _NAMES), convert, dtype.itemsize)
     if len(table) != len(targets):
         raise ValueError(
             f"{names[1]} must have as many rows as {names[0]}, {len(table)}, "
@@ -236,8 +256,30 @@ def _weights(name: str, value: Any, n: int, dtype: np.dtype[Any]) -> Array:
 
 def gives_batches(value: Any) -> bool:
     """Whether it is no table of any kind, but an iterable."""
-    table = any(hasattr(value, each) for each in ("__array__", "to_numpy", "tocsr"))
-    return isinstance(value, Iterable) and not table
+    return isinstance(value, Iterable) and not _is_table(value)
+
+
+def gives_pair(value: Any) -> bool:
+    """Whether it is (x, y) or (x, y, weights), and no batches of these.
+
+    Their number does not tell, but the dimensions do: `x` has two of them.
+    """
+    if not isinstance(value, tuple | list) or len(value) not in (2, 3):
+        return False
+    first = value[0]
+    batch = isinstance(first, tuple | list) and len(first) in (2, 3)
+    return not (batch and _dimensions(first[0]) >= 2)
+
+
+def _dimensions(value: Any) -> int:
+    if not isinstance(value, tuple | list):
+        return len(value.shape) if hasattr(value, "shape") else np.ndim(value)
+    return 1 + max(map(_dimensions, value[:1]), default=0)
+
+
+def _is_table(value: Any) -> bool:
+    kinds = "__array__", "__array_interface__", "to_numpy", "tocsr"
+    return any(hasattr(value, each) for each in kinds)
 
 
 def _labels(targets: Array) -> Array:
@@ -281,7 +323,7 @@ def moments(blocks: Iterable[Array]) -> tuple[Array, Array]:
     return np.where(constant, low, mean), np.where(constant, 1, scale)
 
 
-def held(name: str, value: Any) -> Any:
+def held(name: str, value: Any, hint: str = "") -> Any:
     """`value` as an array of real numbers or a sparse matrix with rows; no copy."""
     if hasattr(value, "tocsr") and hasattr(value, "toarray"):
         if value.ndim != 2 or value.dtype.kind not in "biuf":
@@ -292,23 +334,39 @@ def held(name: str, value: Any) -> Any:
         return value.tocsr()
     if hasattr(value, "to_numpy"):
         value = _frame(name, value)
-    return _checks.numeric(name, value)
+    return _checks.numeric(name, value, hint)
 
 
 def _frame(name: str, frame: Any) -> Array:
-    """A table of pandas or the like as an array; missing values become NaN."""
-    array = np.asarray(frame.to_numpy())
-    if array.dtype != object:
-        return array
+    """A table or a column of pandas, polars or the like as an array; missing values
+    become NaN."""
     dtypes: Any = getattr(frame, "dtypes", None)
-    columns = dict(dtypes) if hasattr(dtypes, "items") else {name: dtypes}
-    others = [c for c, d in columns.items() if getattr(d, "kind", "O") not in "biuf"]
+    if hasattr(dtypes, "items"):  # pandas: names may come twice
+        columns = list(dtypes.items())
+    elif isinstance(dtypes, list):  # polars
+        columns = list(zip(frame.columns, dtypes, strict=True))
+    else:
+        columns = []
+    others = [f"{c!r} ({dtype})" for c, dtype in columns if not _real(dtype)]
     if others:
+        more = f" and {len(others) - 8} more" if len(others) > 8 else ""
         raise TypeError(
             f"{name} must hold real numbers, got others in columns "
-            f"{', '.join(map(repr, others))}"
+            f"{', '.join(others[:8])}{more}"
         )
-    return np.asarray(frame.to_numpy(dtype=np.float64, na_value=np.nan))
+    array = np.asarray(frame.to_numpy())
+    if array.dtype != object or not (columns or _real(frame.dtype)):
+        return array
+    if hasattr(frame, "iloc"):  # pandas, whose missing value is an object
+        return np.asarray(frame.to_numpy(dtype=np.float64, na_value=np.nan))
+    return array.astype(np.float64)
+
+
+def _real(dtype: Any) -> bool:
+    """Whether a column of that type of pandas or polars holds real numbers."""
+    if hasattr(dtype, "kind"):
+        return dtype.kind in tuple("biuf")
+    return bool(dtype.is_numeric()) or str(dtype) == "Boolean"
 
 
 def _table(

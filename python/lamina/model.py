@@ -85,6 +85,7 @@ class Sequential(Network):
         shuffle: bool = True,
         callbacks: Iterable[Callback] = (),
         steps_per_epoch: int | None = None,
+        validation_steps: int | None = None,
         verbose: int = 1,
     ) -> History:
         """Train. A second call goes on from where the first stopped.
@@ -132,6 +133,9 @@ class Sequential(Network):
         steps_per_epoch : int, optional
             The number of batches that an epoch takes from an iterable. An iterator,
             such as a generator, then goes on from epoch to epoch.
+        validation_steps : int, optional
+            The same for `validation_data` that are an iterable. Without it, one that
+            knows no length may give 100 000 batches at most.
         verbose : {0, 1}
             1 prints a line for each epoch.
 
@@ -164,11 +168,17 @@ class Sequential(Network):
             shuffle=shuffle,
             callbacks=callbacks,
             steps_per_epoch=steps_per_epoch,
+            validation_steps=validation_steps,
             verbose=verbose,
         )
 
     def evaluate(
-        self, x: Any, y: Any = None, *, sample_weight: ArrayLike | None = None
+        self,
+        x: Any,
+        y: Any = None,
+        *,
+        sample_weight: ArrayLike | None = None,
+        steps: int | None = None,
     ) -> dict[str, float]:
         """Loss (with penalties) and, for classifiers, accuracy.
 
@@ -176,6 +186,9 @@ class Sequential(Network):
         ----------
         x, y, sample_weight
             As in `fit`.
+        steps : int, optional
+            The number of batches to take from an iterable. Without it, one that knows
+            no length may give 100 000 at most.
 
         Returns
         -------
@@ -191,7 +204,7 @@ class Sequential(Network):
         TypeError, ValueError
             Data that cannot be used.
         """
-        return training.evaluate(self, x, y, sample_weight)
+        return training.evaluate(self, x, y, sample_weight, steps)
 
     def summary(self) -> None:
         """Print the layers, the width of their outputs and their parameters."""
