@@ -129,12 +129,12 @@ def test_a_curve_may_be_asked_for_at_any_number(schedule: Any) -> None:
     assert schedule([2, 2.5, 2.999]).tolist() == [second] * 3
     assert schedule(np.arange(4)).tolist() == [first, first, second, third]
     last = schedule(2**62)
-    for huge in (2**63 - 1, 2**63, 2**64 - 1, 2**70, 1e300, np.inf, np.uint64(2**63)):
+    for huge in (2**63 - 1, 2**63, 2**64 - 1, 1e300, np.inf, np.uint64(2**63)):
         assert schedule([huge]).tolist() == [last]
 
 
 @each_schedule
-@pytest.mark.parametrize("dtype", ["b", "B", "u4", "u8", ">i8", "e", "f", "g", "O"])
+@pytest.mark.parametrize("dtype", ["b", "B", "u4", "u8", ">i8", "e", "f", "g"])
 def test_steps_of_any_type(schedule: Any, dtype: str) -> None:
     steps = np.arange(1, 7).reshape(2, 3)
     found = schedule(steps.astype(dtype))
@@ -153,7 +153,8 @@ def test_steps_of_any_type(schedule: Any, dtype: str) -> None:
         ("3", TypeError, "steps must hold real numbers, got dtype <U1"),
         (["1", "2"], TypeError, "steps must hold real numbers"),
         ([1j], TypeError, "steps must hold real numbers, got dtype complex128"),
-        (None, TypeError, "steps must hold real numbers, got 'NoneType'"),
+        (2**64, TypeError, "real numbers, got dtype object with int; use astype"),
+        (None, TypeError, "steps must hold real numbers, got dtype object with NoneT"),
         ([[1], [2, 3]], ValueError, "steps must have rows of one length"),
     ],
 )

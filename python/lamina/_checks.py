@@ -139,25 +139,20 @@ def numeric(name: str, value: ArrayLike, hint: str = "") -> Array:
         raise ValueError(
             f"{name} must have rows of one length, got some of several"
         ) from None
-    if array.dtype == object:
-        array = _of_objects(name, array, hint)
     if array.dtype.kind not in "biuf":
-        hint = hint if array.dtype.kind in "TUS" else ""
-        raise TypeError(f"{name} must hold real numbers, got dtype {array.dtype}{hint}")
+        what, found = str(array.dtype), array.flat[0] if array.size else None
+        if array.dtype == object:
+            others = (v for v in array.flat if not isinstance(v, numbers.Real))
+            found = next(others, 0)  # 0: there are only numbers
+            what += f" with {type(found).__name__}"
+        if isinstance(found, str):
+            what += hint
+        elif isinstance(found, numbers.Real):
+            what += "; use astype(float)"
+        raise TypeError(f"{name} must hold real numbers, got dtype {what}")
     if isinstance(value, np.ma.MaskedArray):
         raise TypeError(f"{name} must not be masked; fill or drop the missing values")
     return array
-
-
-def _of_objects(name: str, array: Array, hint: str) -> Array:
-    """Python's numbers in the type that they have in a list."""
-    for value in array.flat:
-        if not isinstance(value, numbers.Real | np.bool_):
-            what = type(value).__name__ if np.ndim(value) or array.ndim == 0 else value
-            hint = hint if isinstance(value, str) else ""
-            raise TypeError(f"{name} must hold real numbers, got {what!r}{hint}")
-    made = np.asarray(array.tolist())
-    return array.astype(np.float64) if made.dtype == object else made
 
 
 def rows(name: str, value: ArrayLike, dtype: np.dtype[Any], features: int = 0) -> Array:

@@ -333,11 +333,11 @@ def held(name: str, value: Any, hint: str = "") -> Any:
             )
         return value.tocsr()
     if hasattr(value, "to_numpy"):
-        value = _frame(name, value)
+        value = _frame(name, value, hint)
     return _checks.numeric(name, value, hint)
 
 
-def _frame(name: str, frame: Any) -> Array:
+def _frame(name: str, frame: Any, hint: str) -> Array:
     """A table or a column of pandas, polars or the like as an array; missing values
     become NaN."""
     dtypes: Any = getattr(frame, "dtypes", None)
@@ -352,7 +352,7 @@ def _frame(name: str, frame: Any) -> Array:
         more = f" and {len(others) - 8} more" if len(others) > 8 else ""
         raise TypeError(
             f"{name} must hold real numbers, got others in columns "
-            f"{', '.join(others[:8])}{more}"
+            f"{', '.join(others[:8])}{more}{hint}"
         )
     array = np.asarray(frame.to_numpy())
     if array.dtype != object or not (columns or _real(frame.dtype)):

@@ -287,18 +287,30 @@ class _Categorical(_Compiled):
                 f"{name} must be labels (n,) or one-hot (n, {outputs}), got shape "
                 f"{array.shape}"
             )
+        array = array.reshape(-1)
         if array.dtype.kind == "f":
+            missing = np.isnan(array)
+            if missing.any():
+                raise ValueError(
+                    f"{name} must hold a label in each row, got {missing.sum()} "
+                    f"missing, the first in row {missing.argmax()}"
+                )
             raise TypeError(
                 f"{name} must hold integer labels, got dtype {array.dtype}; "
                 "use astype(int)"
             )
         bad = (array < 0) | (array >= outputs)
         if bad.any():
+            hint = ""
+            if array.min() == 1 and array.max() == outputs:
+                hint = f"; where they begin with 1, {name} - 1"
+            elif array.min() >= 0:
+                hint = "; as many outputs as classes are needed"
             raise ValueError(
                 f"{name} must hold labels from 0 to {outputs - 1} for {outputs} "
-                f"outputs, got {array[bad][0]}"
+                f"outputs, got {array[bad][0]} in row {bad.argmax()}{hint}"
             )
-        return np.ascontiguousarray(array, np.int64).reshape(-1)
+        return np.ascontiguousarray(array, np.int64)
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -334,7 +346,15 @@ class _Binary(_Compiled):
         table = _columns(name, y, outputs, dtype)
         bad = ~((table >= 0) & (table <= 1))
         if bad.any():
-            raise ValueError(f"{name} must hold 0 and 1, got {table[bad][0]}")
+            row = int(bad.any(axis=1).argmax())
+            hint = ""
+            if np.isin(table, (-1, 1)).all():
+                hint = f"; for -1 and 1, ({name} + 1) // 2"
+            elif np.isin(table, (1, 2)).all():
+                hint = f"; for 1 and 2, {name} - 1"
+            raise ValueError(
+                f"{name} must hold 0 and 1, got {table[bad][0]} in row {row}{hint}"
+            )
         return table
 
 
