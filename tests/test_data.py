@@ -1,5 +1,7 @@
 """Kinds of data: the same net from each, and nothing whole in memory."""
 
+import copy
+import pickle
 import subprocess
 import sys
 import tracemalloc
@@ -160,6 +162,133 @@ def test_scipy_and_pandas_are_not_imported() -> None:
         "assert not {'scipy', 'pandas'} & set(sys.modules)\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+# Far from zero ------------------------------------------------------------------------
+
+
+def far(rows: int = 1000) -> np.ndarray:
+    """Columns that float32 would round to few values, and one that it would not."""
+    rng = np.random.default_rng(0)
+    order = [rng.permutation(rows) for _ in range(4)]
+    return np.stack(
+        [
+            1.7e9 + order[0] * 0.1,  # points in time within 100 s: 2 values
+            1.7e9 + order[1] * 86.4,  # within a day: 525
+            1e8 - rows // 2 + order[2],  # identifiers: 125
+            order[3] / 128,
+        ],
+        axis=1,
+    )
+
+
+FAR = far()
+LABELS = (FAR[:, 0] > FAR[:, 0].mean()).astype(int)
+
+
+class Same(lm.Layer):
+    """Known to Python alone: such nets are interpreted."""
+
+    def forward(self, x: Any, training: bool = False) -> np.ndarray:
+        return self.take(x)
+
+    def backward(self, dy: Any, *, input_gradient: bool = True) -> np.ndarray:
+        return np.asarray(dy)
+
+
+def standardizing(*more: lm.Layer) -> lm.Sequential:
+    return lm.Sequential([lm.Standardize(), *more, lm.Dense(2, "softmax")], seed=0)
+
+
+def test_what_is_far_from_zero_stays_apart() -> None:
+    expected = (FAR - FAR.mean(axis=0)) / FAR.std(axis=0)
+    net = standardizing()
+    net.fit(FAR, LABELS, verbose=0)
+    layer: Any = net.layers[0]
+    alone = lm.Standardize()
+    alone.build(4)
+    alone.learn(FAR)
+    for each in (layer, alone):
+        found = each.forward(FAR)
+        assert found.dtype == np.float32
+        assert [len(np.unique(column)) for column in found.T] == [1000] * 4
+        # Rounded once after centring and twice in scaling, near zero by float64's mean.
+        np.testing.assert_allclose(found, expected, 3e-7, atol=2e-9)
+    outputs = lm.Sequential([copy.deepcopy(alone), lm.Activation("identity")])
+    outputs.build(4)
+    np.testing.assert_array_equal(outputs.predict(FAR), alone.forward(FAR))
+    # The classes lie 1e-8 apart, relatively.
+    net.fit(FAR, LABELS, epochs=30, optimizer=lm.Adam(0.05), verbose=0)
+    assert net.evaluate(FAR, LABELS)["accuracy"] > 0.98
+
+
+FAR_KINDS: dict[str, Any] = {
+    "integers": lambda a: a.astype(np.int64),
+    "strided": lambda a: np.repeat(a, 2, axis=1)[:, ::2],
+    "fortran": np.asfortranarray,
+    "list": lambda a: a.tolist(),
+    "frame": pandas.DataFrame,
+    "nullable frame": lambda a: pandas.DataFrame(a).astype("Float64"),
+    "csr": scipy.sparse.csr_array,
+    "longdouble": lambda a: a.astype(np.longdouble),
+}
+
+
+@pytest.mark.parametrize("own", [False, True], ids=["compiled", "interpreted"])
+@pytest.mark.parametrize("kind", [*FAR_KINDS, "mapped", "blocks"])
+def test_far_from_zero_by_every_way(
+    kind: str, own: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same bits from each container, in one piece, in blocks and in batches."""
+    plain = np.floor(FAR) if kind == "integers" else FAR
+    x = mapped(tmp_path / "x", plain) if kind == "mapped" else plain
+    x = FAR_KINDS[kind](plain) if kind in FAR_KINDS else x
+    more = [Same()] if own else []
+    net, other = standardizing(*more), standardizing(*copy.deepcopy(more))
+    whole: dict[str, Any] = {"validation_data": (plain, LABELS), "verbose": 0}
+    other_history = other.fit(plain, LABELS, **whole)
+    other.fit(plain, LABELS, validation_split=0.5, verbose=0)
+    if kind == "blocks":
+        monkeypatch.setattr(data, "_WHOLE", 1000)
+    history = net.fit(x, LABELS, validation_data=(x, LABELS), verbose=0)
+    assert history["val_loss"] == pytest.approx(other_history["val_loss"], rel=1e-9)
+    net.fit(x, LABELS, validation_split=0.5, verbose=0)
+    np.testing.assert_array_equal(net.parameters, other.parameters)
+    np.testing.assert_array_equal(net.predict(x), other.predict(plain))
+    by_batches = [
+        (plain[i : i + 100], LABELS[i : i + 100]) for i in range(0, 1000, 100)
+    ]
+    assert other.evaluate(by_batches) == pytest.approx(net.evaluate(x, LABELS))
+    net.fit(by_batches, verbose=0)
+    for rows, labels in by_batches:
+        other.train_on_batch(rows, labels)
+    np.testing.assert_array_equal(net.parameters, other.parameters)
+    net.gradients(plain, LABELS)
+    other.gradients(plain[:500], LABELS[:500], weight=0.5)
+    other.gradients(plain[500:], LABELS[500:], weight=0.5, accumulate=True)
+    np.testing.assert_allclose(net.gradient, other.gradient, 1e-4, 1e-6)
+    mean = net.predict(plain, samples=2)[0]
+    np.testing.assert_allclose(mean, net.predict(plain), 1e-6)
+
+
+def test_far_from_zero_is_kept(tmp_path: Path) -> None:
+    net = standardizing()
+    net.fit(FAR, LABELS, verbose=0)
+    net.save(tmp_path / "net")
+    for again in (
+        lm.load(tmp_path / "net"),
+        pickle.loads(pickle.dumps(net)),
+        copy.deepcopy(net),
+    ):
+        np.testing.assert_array_equal(again.predict(FAR), net.predict(FAR))
+
+
+def test_columns_near_zero_keep_their_bits() -> None:
+    """Of version 0.1.0: float64 is rounded first where that changes nothing to see."""
+    x = np.random.default_rng(1).normal(5, 2, size=(90, 4))
+    net, other = trained(x, Y), trained(x.astype(np.float32), Y)
+    np.testing.assert_array_equal(net.parameters, other.parameters)
+    assert net.layers[0].mean.dtype == np.float32  # type: ignore[attr-defined]
 
 
 # Batches ------------------------------------------------------------------------------

@@ -137,7 +137,7 @@ def numeric(name: str, value: ArrayLike, hint: str = "") -> Array:
         if "inhomogeneous" not in str(error):
             raise
         raise ValueError(
-            f"{name} must have rows of one length, got some of several"
+            f"{name} must have rows of one length, got an inhomogeneous sequence"
         ) from None
     if array.dtype.kind not in "biuf":
         what, found = str(array.dtype), array.flat[0] if array.size else None

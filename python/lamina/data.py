@@ -22,6 +22,7 @@ from lamina._checks import Array
 
 __all__ = [
     "Batches",
+    "Centred",
     "Rows",
     "Table",
     "gives_batches",
@@ -29,6 +30,7 @@ __all__ = [
     "inputs",
     "moments",
     "rows",
+    "standardization",
 ]
 
 _WHOLE = 1 << 28  # bytes of a copy
@@ -38,6 +40,12 @@ _NAMES = "; for names of classes, labels = np.unique(y, return_inverse=True)[1]"
 Batch = tuple[Array, Array, Array | None]  # x, y and the weights of the rows
 
 
+class Centred(np.ndarray):
+    """Rows less the mean of a `Standardize` layer, which then subtracts nothing: done
+    before they were rounded to the net's dtype. Parts of such an array are such, too.
+    """
+
+
 @dataclasses.dataclass(frozen=True)
 class Table:
     """Rows that become C-contiguous arrays when they are asked for.
@@ -45,6 +53,8 @@ class Table:
     Attributes
     ----------
     held : array or sparse matrix
+    dtype : dtype
+        Of those arrays.
     convert : function (name, rows of `held`) -> array
         Raises an error that begins with the name where rows cannot be used.
     whole : array or None
@@ -52,6 +62,7 @@ class Table:
     """
 
     held: Any
+    dtype: np.dtype[Any]
     convert: Callable[[str, Array], Array]
     whole: Array | None = None
 
@@ -62,6 +73,16 @@ class Table:
         if self.whole is not None:
             return self.whole[rows]
         return self.convert(name, _dense(self.held[rows]))
+
+    def exact(self) -> Table:
+        """The same rows of real numbers, in float64 where `dtype` would round them."""
+        if np.can_cast(self.held.dtype, self.dtype):
+            return self
+        return inputs("x", self.held, np.dtype(np.float64))
+
+    def centred(self, mean: Array) -> Table:
+        """The same rows for a net whose first layer has that mean."""
+        return inputs("x", self.held, self.dtype, mean=mean)
 
     def blocks(self, rows: Array | None = None) -> Iterator[Array]:
         """The rows of those numbers, or all of them, some at a time."""
@@ -187,22 +208,42 @@ class Batches:
 
 
 def inputs(
-    name: str, value: Any, dtype: np.dtype[Any], features: int = 0, finite: bool = True
+    name: str,
+    value: Any,
+    dtype: np.dtype[Any],
+    features: int = 0,
+    finite: bool = True,
+    mean: Array | None = None,
 ) -> Table:
-    """The rows of `value`, real numbers (rows, features), all of them checked."""
+    """The rows of `value`, real numbers (rows, features), all of them checked.
+
+    A `mean` is subtracted from what `dtype` would round; it is `Centred` then.
+    """
     rows = held(name, value)
     empty = np.empty([min(n, 1) for n in rows.shape], rows.dtype)
     if rows.ndim != 2 or features not in (0, rows.shape[1]):
         _checks.rows(name, np.broadcast_to(empty, rows.shape), dtype, features)
     integers = rows.dtype.kind in "biu"  # finite in either dtype
+    rounded = not np.can_cast(rows.dtype, dtype)
 
     def convert(name: str, block: Array) -> Array:
-        block = _checks.convert(block, dtype)
+        if mean is not None and rounded:
+            block = _centre(block, mean, dtype)
+        else:
+            block = _checks.convert(block, dtype)
         if finite and not integers:
             _checks.finite(name, block)
         return block
 
-    return _table(name, rows, convert, dtype.itemsize)
+    return _table(name, rows, dtype, convert)
+
+
+def _centre(array: Array, mean: Array, dtype: np.dtype[Any]) -> Centred:
+    made = np.empty(array.shape, dtype)
+    wide = np.result_type(array, mean, np.float64)
+    with np.errstate(over="ignore"):  # as `_checks.convert`
+        np.subtract(array, mean, out=made, dtype=wide, casting="unsafe")
+    return made.view(Centred)
 
 
 def rows(
@@ -214,11 +255,12 @@ def rows(
     width: Callable[[int], int],
     features: int,
     names: Sequence[str],
+    mean: Array | None = None,
 ) -> Rows:
     """Inputs, targets and weights, all checked; `width` is that of the outputs."""
     if y is None:
         raise TypeError(f"{names[1]} must be given, unless {names[0]} gives batches")
-    table = inputs(names[0], x, dtype, features)
+    table = inputs(names[0], x, dtype, features, mean=mean)
     if 0 in table.held.shape:
         raise ValueError(
             f"{names[0]} must have a row and a feature at least, got {table.held.shape}"
@@ -228,7 +270,7 @@ def rows(
     def convert(name: str, block: Array) -> Array:
         return goal.targets(block, outputs, dtype, name)
 
-    targets = _table(names[1], held(names[1], y, _NAMES), convert, dtype.itemsize)
+    targets = _table(names[1], held(names[1], y, _NAMES), dtype, convert)
     if len(table) != len(targets):
         raise ValueError(
             f"{names[1]} must have as many rows as {names[0]}, {len(table)}, "
@@ -289,6 +331,20 @@ def _labels(targets: Array) -> Array:
     losses.class_weights(targets, {})  # raises where a row has not one class
     labels: Array = targets.argmax(axis=1)
     return labels
+
+
+def standardization(table: Table, rows: Array | None = None) -> tuple[Array, Array]:
+    """Mean and scale of the columns of these rows, or of all.
+
+    The mean has the table's dtype, but float64 where a column lies so far from zero
+    that rounding it to this dtype could move what is standardized by 2**-20 or more.
+    """
+    mean, scale = moments(table.blocks(rows))
+    exact = table.exact()
+    far = np.abs(mean) * np.finfo(table.dtype).eps >= 2.0**-19 * scale
+    if exact is table or not far.any():
+        return mean.astype(table.dtype), scale
+    return moments(exact.blocks(rows))
 
 
 def moments(blocks: Iterable[Array]) -> tuple[Array, Array]:
@@ -370,18 +426,22 @@ def _real(dtype: Any) -> bool:
 
 
 def _table(
-    name: str, held: Any, convert: Callable[[str, Array], Array], itemsize: int
+    name: str,
+    held: Any,
+    dtype: np.dtype[Any],
+    convert: Callable[[str, Array], Array],
 ) -> Table:
     """All rows checked, and converted if they may be."""
     column = math.prod(held.shape[1:]) <= 1  # no larger than the order of the rows
     ready = isinstance(held, np.ndarray)
-    if ready and (column or not (_mapped(held) or itemsize * held.size > _WHOLE)):
-        return Table(held, convert, convert(name, held))
+    large = dtype.itemsize * held.size > _WHOLE
+    if ready and (column or not (large or _mapped(held))):
+        return Table(held, dtype, convert, convert(name, held))
     for part in _parts(held.shape):
         block = _dense(held[part])
         made = convert(f"{name}[{part.start}:{part.stop}]", block)
         ready = ready and np.may_share_memory(made, block)
-    return Table(held, convert, np.asarray(held) if ready else None)
+    return Table(held, dtype, convert, np.asarray(held) if ready else None)
 
 
 def _dense(rows: Any) -> Array:

@@ -331,7 +331,7 @@ class Network:
         TypeError, ValueError
             `x` or `out` cannot be used.
         """
-        net = self._compiled[0] if self._compiled else self._compile("predict")
+        net = self._compiled[0] if self._compiled else self._net("predict", None)
         options = batch_size, samples, seed, precision
         if (
             type(x) is np.ndarray
@@ -345,24 +345,26 @@ class Network:
                     "samples must come without out, batch_size and precision"
                 )
             samples, seed = _checks.count("samples", samples), _checks.seed(seed)
-            table = data.inputs("x", x, self.dtype, self.features, finite=False)
-            return net.sample(table.take(slice(None)), samples, seed, _CHUNK)
+            rows = self._inputs(x).take(slice(None))
+            return self._net("predict", rows).sample(rows, samples, seed, _CHUNK)
         if seed is not None:
             raise ValueError(f"seed must come with samples, got {seed!r} without")
         wanted = self._precision(precision, net)
         chunk = _checks.count(
             "batch_size", _CHUNK if batch_size is None else batch_size
         )
-        table = data.inputs("x", x, self.dtype, self.features, finite=False)
+        table = self._inputs(x)
         if table.whole is not None:
+            net = self._net("predict", table.whole)
             return net.predict(table.whole, out, chunk, wanted)
         shape = len(table), self._outputs(self.features)
         if out is None:
             out = np.empty(shape, self.dtype)
         _checks.output(out, shape, self.dtype)
         for start in range(0, len(table), chunk):
-            rows = slice(start, start + chunk)
-            out[rows] = net.predict(table.take(rows), None, chunk, wanted)
+            part = slice(start, start + chunk)
+            rows = table.take(part)
+            out[part] = self._net("predict", rows).predict(rows, None, chunk, wanted)
         return out
 
     def _precision(self, wanted: str | None, net: _core.Network | Interpreter) -> Any:
@@ -406,7 +408,7 @@ class Network:
                 start = stop
         return flat
 
-    def _compile(self, method: str) -> _core.Network | Interpreter:
+    def _compile(self, method: str) -> None:
         """What computes: the core, unless there is a layer that it does not know."""
         self._require_built(method)
         start = 0
@@ -416,20 +418,33 @@ class Network:
                 made.append(layer.core(start))
             start += sum(array.size for array in layer.parameters.values())
         net: _core.Network | Interpreter = self._interpreter()
+        of_centred = net
         if len(made) == len(self.layers):
-            buffers = self.parameters, self.gradient
-            net = _core.Network(made, self.features, self.seed, *buffers)
-        self._compiled[:] = [net]
-        return net
+            width, buffers = self.features, (self.parameters, self.gradient)
+            net = of_centred = _core.Network(made, width, self.seed, *buffers)
+            if self._mean() is not None:
+                made[0] = self.layers[0].core_of_centred()  # type: ignore[attr-defined]
+                of_centred = _core.Network(made, width, self.seed, *buffers)
+        self._compiled[:] = [net, of_centred]
+
+    def _net(self, method: str, x: Array | None) -> Any:
+        """What computes with these rows."""
+        if not self._compiled:
+            self._compile(method)
+        return self._compiled[isinstance(x, data.Centred)]
 
     def _interpreter(self) -> Interpreter:
         return Interpreter(self.layers, self.parameters, self.gradient)
 
     def _runner(
-        self, method: str, goal: losses.Loss, rule: optimizers.Optimizer | None = None
+        self,
+        method: str,
+        goal: losses.Loss,
+        rule: optimizers.Optimizer | None = None,
+        x: Array | None = None,
     ) -> tuple[Any, Any, Any]:
-        """What computes, and how it calls the loss and the optimizer."""
-        net = self._compiled[0] if self._compiled else self._compile(method)
+        """What computes with `x`, and how it calls the loss and the optimizer."""
+        net = self._net(method, x)
         known = goal.core is not None and (rule is None or rule.core is not None)
         if known and type(net) is _core.Network:
             return net, goal.core, None if rule is None else rule.core
@@ -489,10 +504,20 @@ class Network:
         names: Sequence[str] = ("x", "y", "sample_weight"),
     ) -> data.Rows:
         """Inputs, targets and weights of rows, all of them checked."""
-        features = features or self.features
-        return data.rows(
-            goal, x, y, sample_weight, self.dtype, self._outputs, features, names
-        )
+        features, width = features or self.features, self._outputs
+        mean, dtype = self._mean(), self.dtype
+        return data.rows(goal, x, y, sample_weight, dtype, width, features, names, mean)
+
+    def _inputs(self, x: Any) -> data.Table:
+        """The rows to predict for."""
+        return data.inputs("x", x, self.dtype, self.features, False, self._mean())
+
+    def _mean(self) -> Array | None:
+        """What is subtracted from inputs that the net's dtype would round."""
+        first = self.layers[0]
+        if type(first) is not Standardize or not first.features:
+            return None
+        return first.exact_mean()
 
     def _rule(self) -> str | optimizers.Optimizer:
         return "adam" if self.optimizer is None else self.optimizer
@@ -526,7 +551,7 @@ class Network:
         """
         assert self.loss is not None and self.optimizer is not None
         goal, rule = self.loss, self.optimizer
-        net, loss_core, rule_core = self._runner("fit", goal, rule)
+        net, loss_core, rule_core = self._runner("fit", goal, rule, x)
         count = len(x) if rows is None else len(rows)
         batch_size = min(batch_size, count)
         rates = self._rates(rule, -(-count // batch_size))
@@ -565,7 +590,7 @@ class Network:
         accumulate: bool = False,
     ) -> tuple[float, float]:
         """Sums over the rows of loss with penalties, and of hits; fills `gradient`."""
-        net, core, _ = self._runner("gradients", goal)
+        net, core, _ = self._runner("gradients", goal, x=x)
         logits, at = bool(goal.activations), (self.steps, first_row)
         sums: tuple[float, float] = net.gradients(
             x, y, weights, core, logits, weight, *at, accumulate
@@ -591,7 +616,7 @@ class Network:
         self, goal: losses.Loss, x: Array, y: Array, weights: Array | None
     ) -> tuple[float, float]:
         """Sums over the rows of loss with penalties, and of hits."""
-        net, core, _ = self._runner("evaluate", goal)
+        net, core, _ = self._runner("evaluate", goal, x=x)
         logits = bool(goal.activations)
         sums: tuple[float, float] = net.evaluate(x, y, weights, core, logits, _CHUNK)
         return sums

@@ -7,6 +7,7 @@ between callbacks are told, and Ctrl-C is heard.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import signal
 import threading
 import time
@@ -76,7 +77,7 @@ def fit(
     )
     learnt = None
     if isinstance(source, data.Rows) and net._standardizes_nothing():
-        learnt = data.moments(source.x.blocks(train))
+        learnt = data.standardization(source.x, train)
     else:
         net._require_moments(source.features)
 
@@ -85,6 +86,7 @@ def fit(
     net._adopt(rule)
     if learnt is not None:
         net.layers[0].adopt(*learnt)  # type: ignore[attr-defined]
+        source, held_out = _centred(net, source, held_out)
 
     history, last = History(), net.epoch + epochs
     each = any(_overrides(callback, "on_batch_end") for callback in told)
@@ -267,6 +269,20 @@ def _validation(
     return _batches(
         net, goal, name, value, epochs, length, steps, None, features, bounded=True
     )
+
+
+def _centred(
+    net: Network, source: Source, held_out: Source | None
+) -> tuple[Source, Source | None]:
+    """The same with the mean that the net has learnt since."""
+    mean = net._mean()
+    if mean is None or not isinstance(source, data.Rows):
+        return source, held_out
+    x = source.x.centred(mean)
+    if isinstance(held_out, data.Rows):
+        own = x if held_out.x is source.x else held_out.x.centred(mean)
+        held_out = dataclasses.replace(held_out, x=own)
+    return dataclasses.replace(source, x=x), held_out
 
 
 def _split(net: Network, n: int, share: float) -> tuple[Array, Array]:

@@ -199,6 +199,7 @@ def _read(file: Any, make: type[Net], classes: Mapping[str, type]) -> Net:
     numbers = _counts(net)
     present = {k: (_COUNTS[k], v) for k, v in numbers.items()}
     _set(net, present, found["counts"], counts=True)
+    _widen(net, file)
     _fill(_tensors(net), file)
     return net
 
@@ -254,6 +255,15 @@ def _set(
             value = _checks.real(name, values[name], "a number", lambda v: v == v)
             value = operator.index(values[name]) if isinstance(now, int) else value
         setattr(holder, attribute, value)
+
+
+def _widen(net: Network, file: Any) -> None:
+    """Layers may keep in float64 what is too fine for the net's dtype."""
+    wide = {name for name in file.keys() if file.get_slice(name).get_dtype() == "F64"}  # noqa: SIM118
+    for i, layer in enumerate(net.layers):
+        for name, array in _kept(layer)[0].items():
+            if f"{i}.{name}" in wide:
+                setattr(layer, name, array.astype(np.float64))
 
 
 def _fill(tensors: Mapping[str, Array], file: Any) -> None:
