@@ -534,3 +534,18 @@ def test_a_build_that_fails_leaves_nothing_built() -> None:
 def test_standardize_of_huge_values() -> None:
     with pytest.raises(ValueError, match="x must have a finite spread, got column=1"):
         lm.Standardize().learn(np.array([[1.0, 1e200], [2.0, -1e200]]))
+
+
+def test_activations_by_names_of_other_libraries() -> None:
+    for name, known in (
+        ("ReLU", "relu"),
+        ("LeakyReLU", "leaky_relu"),
+        ("Softmax", "softmax"),
+        ("LogSoftmax", "log_softmax"),
+        ("swish", "silu"),
+        ("linear", "identity"),
+        ("hard-swish", "hard_swish"),
+    ):
+        assert lm.Dense(1, name).activation is lm.activations.get(known)
+    with pytest.raises(ValueError, match=r"'prelu'; .*nearest is 'leaky_relu'"):
+        lm.Activation("prelu")

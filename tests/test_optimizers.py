@@ -636,3 +636,17 @@ def test_core_checks_its_arguments() -> None:
         ValueError, match=r"kernel must have 2 dimensions .* got shape \(4,\)"
     ):
         _core.limit_norms(a, 1.0)
+
+
+def test_names_in_any_case_and_what_is_nearest() -> None:
+    for name in ("Adam", "ADAM", "RMSProp", "AdaGrad", "AdamW", "SGD", "Lion"):
+        assert optimizers.get(name) is optimizers.get(name.lower())
+    for name, hint in (
+        ("nadam", "nearest is 'adam'"),
+        ("momentum", r"nearest is SGD\(momentum=0.9\)"),
+        ("addam", "nearest is 'adam'"),
+    ):
+        with pytest.raises(ValueError, match=f"unknown optimizer '{name}'.*{hint}"):
+            optimizers.get(name)
+    with pytest.raises(TypeError, match=r"unknown optimizer <.*; use Adam\(\)"):
+        optimizers.get(lm.Adam)  # type: ignore[arg-type]

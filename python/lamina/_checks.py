@@ -6,7 +6,9 @@ from __future__ import annotations
 import math
 import numbers
 import operator
-from collections.abc import Callable, Mapping
+import os
+import stat
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, TypeVar, cast
 
 import numpy as np
@@ -92,14 +94,14 @@ def flag(name: str, value: Any) -> bool:
     return bool(value)
 
 
-def unsigned(name: str, value: Any) -> int:
-    """`value` as an int of 64 bits."""
-    message = f"{name} must be an integer in [0, 2**64), got {value!r}"
+def unsigned(name: str, value: Any, bits: int = 64) -> int:
+    """`value` as an int of that many bits."""
+    message = f"{name} must be an integer in [0, 2**{bits}), got {value!r}"
     try:
         number = operator.index(value)
     except TypeError:
         raise TypeError(message) from None
-    if not 0 <= number < 2**64:
+    if not 0 <= number < 2**bits:
         raise ValueError(message)
     return number
 
@@ -119,14 +121,55 @@ def float_dtype(value: Any) -> np.dtype[Any]:
     return dtype
 
 
-def choice(kind: str, value: object, known: Mapping[str, T], wanted: type[T]) -> T:
+def choice(
+    kind: str,
+    value: object,
+    known: Mapping[str, T],
+    wanted: type[T],
+    meant: Mapping[str, str],
+    nearest: Mapping[str, str],
+) -> T:
     """The object itself, or the known one of that name."""
     if isinstance(value, wanted):
         return value
-    if isinstance(value, str) and value in known:
-        return known[value]
-    error = ValueError if isinstance(value, str) else TypeError
-    raise error(f"unknown {kind} {value!r}; known are {', '.join(sorted(known))}")
+    if isinstance(value, str):
+        return known[named(kind, value, sorted(known), meant, nearest)]
+    own = isinstance(value, type) and issubclass(value, wanted)
+    hint = f"; use {value.__name__}()" if own else ""  # type: ignore[attr-defined]
+    raise TypeError(
+        f"unknown {kind} {value!r}; known are {', '.join(sorted(known))}{hint}"
+    )
+
+
+def named(
+    kind: str,
+    value: str,
+    known: Sequence[str],
+    meant: Mapping[str, str],
+    nearest: Mapping[str, str],
+) -> str:
+    """The one of the known names that `value` means, in any case and with any marks.
+
+    Names that other libraries have for the same are in `meant`, those for something
+    else in `nearest`: as `_plain` writes them, with the known name or what to say.
+    """
+    if value in known:
+        return value
+    plain = {_plain(name): name for name in known} | dict(meant)
+    if _plain(value) in plain:
+        return plain[_plain(value)]
+    hint = nearest.get(_plain(value))
+    if hint is None:
+        import difflib  # takes a millisecond
+
+        close = difflib.get_close_matches(_plain(value), plain, n=1, cutoff=0.75)
+        hint = f"{plain[close[0]]!r}" if close else None
+    said = "" if hint is None else f"; nearest is {hint}"
+    raise ValueError(f"unknown {kind} {value!r}; known are {', '.join(known)}{said}")
+
+
+def _plain(name: str) -> str:
+    return "".join(filter(str.isalnum, name)).lower()
 
 
 def numeric(name: str, value: ArrayLike, hint: str = "") -> Array:
@@ -194,6 +237,19 @@ def weights(name: str, value: ArrayLike, like: Array) -> Array:
 def assign(name: str, value: ArrayLike, array: Array) -> None:
     """Copy the numbers of `value` into `array`, of the same shape."""
     array[...] = weights(name, value, array)
+
+
+def file(name: str, path: str) -> None:
+    """Raise OSError where there is something that is no file: a pipe could block."""
+    try:
+        mode = os.stat(path).st_mode
+    except FileNotFoundError:
+        return
+    if not stat.S_ISREG(mode):
+        folder = stat.S_ISDIR(mode)
+        kind = IsADirectoryError if folder else OSError
+        found = "folder" if folder else "pipe or device"
+        raise kind(f"{name} must be that of a file, got the {found} {path!r}")
 
 
 def output(out: object, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:

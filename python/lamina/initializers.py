@@ -166,6 +166,8 @@ class Initializer:
         -------
         ndarray of `shape` and `dtype`
         """
+        shape = _checks.extents("shape", shape)
+        stream = _checks.unsigned("stream", stream)
         weights = np.empty(shape, _checks.float_dtype(dtype))
         self._fill(weights, _checks.seed(seed), stream)
         return weights
@@ -410,6 +412,25 @@ _KNOWN: dict[str, Initializer] = {
         ones,
     )
 }
+# What other libraries call the same, and what they have besides.
+_MEANT = {
+    "kaimingnormal": "he_normal",
+    "kaiminguniform": "he_uniform",
+    "one": "ones",
+    "randomnormal": "normal",
+    "randomuniform": "uniform",
+    "xaviernormal": "glorot_normal",
+    "xavieruniform": "glorot_uniform",
+    "zero": "zeros",
+}
+_NEAREST = {
+    **dict.fromkeys(["glorot", "xavier"], "'glorot_uniform'"),
+    **dict.fromkeys(["he", "kaiming"], "'he_normal'"),
+    **dict.fromkeys(["eye", "identity"], "'orthogonal'"),
+    "lecun": "'lecun_normal'",
+    "truncnormal": "'truncated_normal'",
+    "variancescaling": "he_normal.using(...)",
+}
 
 
 def get(
@@ -418,7 +439,9 @@ def get(
     """The initializer of that name; a function (shape, dtype) -> array as it is."""
     if callable(initializer):
         return initializer
-    return _checks.choice("initializer", initializer, _KNOWN, Initializer)
+    return _checks.choice(
+        "initializer", initializer, _KNOWN, Initializer, _MEANT, _NEAREST
+    )
 
 
 def draw(

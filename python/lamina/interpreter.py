@@ -151,14 +151,20 @@ class Interpreter:
         return mean.astype(x.dtype), deviation.astype(x.dtype)
 
     def forward(self, x: Array, training: bool = False, logits: bool = False) -> Array:
-        for layer in self.layers[:-1]:
-            x = layer.forward(x, training)
         last = self.layers[-1]
-        if logits and gives_logits(last):
-            y = last.forward(x, training, logits=True)
-        else:
-            y = last.forward(x, training)
-        return np.ascontiguousarray(y)
+        for layer in self.layers:
+            if layer is last and logits and gives_logits(last):
+                y = last.forward(x, training, logits=True)
+            else:
+                y = layer.forward(x, training)
+            shape = len(x), layer.outputs(layer.features)
+            if np.shape(y) != shape:
+                raise ValueError(
+                    f"forward of {layer!r} must return shape {shape}, the width being "
+                    f"that of its outputs(features), got {np.shape(y)}"
+                )
+            x = y
+        return np.ascontiguousarray(x)
 
     def backward(self, gradient: Array) -> None:
         """Fill the layers' gradients from the gradient by the outputs."""

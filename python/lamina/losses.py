@@ -536,11 +536,58 @@ def known() -> str:
     return ", ".join(sorted(_KNOWN))
 
 
+# What other libraries call the same, and what they have besides; also with "loss" at
+# the end.
+_MEANT = {
+    "absoluteerror": "mean_absolute_error",
+    "bce": "binary_crossentropy",
+    "bcewithlogits": "binary_crossentropy",
+    "binarycrossentropywithlogits": "binary_crossentropy",
+    "crossentropy": "categorical_crossentropy",
+    "huber": "huber",
+    "l1": "mean_absolute_error",
+    "mae": "mean_absolute_error",
+    "mse": "mean_squared_error",
+    "nll": "categorical_crossentropy",
+    "poissonnll": "poisson",
+    "sigmoidcrossentropy": "binary_crossentropy",
+    "smoothl1": "huber",
+    "softmaxcrossentropy": "categorical_crossentropy",
+    "sparsecategoricalcrossentropy": "categorical_crossentropy",
+    "squarederror": "mean_squared_error",
+}
+_NEAREST = {
+    "binaryfocalcrossentropy": "'binary_crossentropy'",
+    "categoricalfocalcrossentropy": "'categorical_crossentropy'",
+    "categoricalhinge": "'categorical_crossentropy'",
+    "hinge": "'binary_crossentropy'",
+    "kldiv": "'categorical_crossentropy'",
+    "kldivergence": "'categorical_crossentropy'",
+    "kullbackleiblerdivergence": "'categorical_crossentropy'",
+    "l2": "'mean_squared_error'",
+    "log": "'categorical_crossentropy' after softmax, 'binary_crossentropy' after "
+    "sigmoid",
+    "logcosh": "'huber'",
+    "mape": "'mean_absolute_error'",
+    "meanabsolutepercentageerror": "'mean_absolute_error'",
+    "meansquaredlogarithmicerror": "'mean_squared_error' of np.log1p(y)",
+    "msle": "'mean_squared_error' of np.log1p(y)",
+    "rmse": "'mean_squared_error'",
+    "rootmeansquarederror": "'mean_squared_error'",
+    "squaredhinge": "'binary_crossentropy'",
+}
+_MEANT |= {f"{name}loss": loss for name, loss in _MEANT.items()}
+_NEAREST |= {f"{name}loss": hint for name, hint in _NEAREST.items()}
+
+
 def get(loss: str | Loss) -> Loss:
-    """The loss of that name, or the object itself."""
-    if loss == "sparse_categorical_crossentropy":
-        raise ValueError(
-            f"unknown loss {loss!r}; 'categorical_crossentropy' takes integer labels "
-            "as well as one-hot rows"
-        )
-    return _checks.choice("loss", loss, _KNOWN, Loss)
+    """The loss of that name, or of one that other libraries have for it; or the object
+    itself.
+
+    Examples
+    --------
+    >>> import lamina as lm
+    >>> lm.losses.get("mse"), lm.losses.get("BCEWithLogitsLoss")
+    (mean_squared_error, binary_crossentropy)
+    """
+    return _checks.choice("loss", loss, _KNOWN, Loss, _MEANT, _NEAREST)

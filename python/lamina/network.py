@@ -111,6 +111,14 @@ class Network:
         _checks.assign("parameters", values, self._parameters)
 
     @property
+    def rate_factor(self) -> float:
+        return self.__dict__["rate_factor"]  # type: ignore[no-any-return]
+
+    @rate_factor.setter
+    def rate_factor(self, value: float) -> None:
+        self.__dict__["rate_factor"] = _checks.nonnegative("rate_factor", value)
+
+    @property
     def gradient(self) -> Array:
         return self._gradient
 
@@ -199,11 +207,8 @@ class Network:
         """
         goal = self._goal(loss)
         x, y, weights = self._rows(goal, x, y, sample_weight).take(slice(None))
-        if not np.isfinite(weight):
-            raise ValueError(f"weight must be finite, got {weight!r}")
-        first_row = _checks.unsigned("first_row", first_row)
-        if first_row >= 2**32:
-            raise ValueError(f"first_row must be below 2**32, got {first_row}")
+        weight = _checks.real("weight", weight, "a finite number", np.isfinite)
+        first_row = _checks.unsigned("first_row", first_row, 32)
         self._require_moments(x.shape[1])
         self.build(x.shape[1])
         self.loss = goal

@@ -52,7 +52,9 @@ class Optimizer:
     @property
     def slots(self) -> int:
         """How many numbers of state it needs for each parameter."""
-        raise NotImplementedError
+        raise NotImplementedError(
+            f"{type(self).__name__} must define slots, its numbers for each parameter"
+        )
 
     @property
     def core(self) -> OptimizerCore | None:
@@ -77,7 +79,9 @@ class Optimizer:
         step : int
             Number of this step, from 1.
         """
-        raise NotImplementedError
+        raise NotImplementedError(
+            f"{type(self).__name__} must define update(weights, gradients, state, step)"
+        )
 
 
 _LIMITS = "clip_value", "clip_norm", "global_clip_norm"
@@ -456,8 +460,16 @@ _KNOWN: dict[str, Optimizer] = {
     "rmsprop": RMSprop(),
     "sgd": SGD(),
 }
+# What other libraries have.
+_NEAREST = {
+    **dict.fromkeys(["adamax", "adafactor", "amsgrad", "nadam", "radam"], "'adam'"),
+    **dict.fromkeys(["bfgs", "lbfgs"], "'adam'"),
+    **dict.fromkeys(["adadelta", "rprop"], "'rmsprop'"),
+    **dict.fromkeys(["momentum", "sgdmomentum"], "SGD(momentum=0.9)"),
+    **dict.fromkeys(["nag", "nesterov"], "SGD(momentum=0.9, nesterov=True)"),
+}
 
 
 def get(optimizer: str | Optimizer) -> Optimizer:
-    """The optimizer of that name with its defaults, or the object itself."""
-    return _checks.choice("optimizer", optimizer, _KNOWN, Optimizer)
+    """The optimizer of that name, in any case, with its defaults; or the object."""
+    return _checks.choice("optimizer", optimizer, _KNOWN, Optimizer, {}, _NEAREST)

@@ -12,7 +12,9 @@ from numpy.typing import ArrayLike, DTypeLike
 from lamina import _checks, initializers
 from lamina._checks import Array
 
-__all__ = ["Layer"]
+__all__ = ["Layer", "Settings"]
+
+Settings = Mapping[str, Callable[[str, Any], Any]]  # (name, value) -> checked value
 
 
 class Layer:
@@ -89,6 +91,9 @@ class Layer:
     """
 
     kept: ClassVar[tuple[str, ...]] = ()
+    # Checks of settings, whenever they are set; and what a built layer cannot change.
+    _settings: ClassVar[Settings] = {}
+    _fixed: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self) -> None:
         self.features = 0
@@ -100,6 +105,14 @@ class Layer:
         self._net: list[Any] | None = None
 
     def __setattr__(self, name: str, value: Any) -> None:
+        if name in self._settings:
+            value = self._settings[name](name, value)
+        if name in self._fixed and self.__dict__.get("features"):
+            now = getattr(self, name)
+            if value != now:
+                raise ValueError(
+                    f"{name} must stay {now!r} in a layer that is built, got {value!r}"
+                )
         super().__setattr__(name, value)
         compiled = self.__dict__.get("_net")
         if compiled and name not in ("seed", "step", "first_row", "_saved"):
@@ -245,7 +258,9 @@ class Layer:
         TypeError
             `x` holds no real numbers.
         """
-        raise NotImplementedError
+        raise NotImplementedError(
+            f"{type(self).__name__} must define forward(x, training=False)"
+        )
 
     def backward(self, dy: ArrayLike, *, input_gradient: bool = True) -> Array | None:
         """Fill `gradients`, and return the gradient by the input.
@@ -264,7 +279,10 @@ class Layer:
         ValueError
             `dy` has another shape than that output.
         """
-        raise NotImplementedError
+        raise NotImplementedError(
+            f"{type(self).__name__} must define backward(dy, *, input_gradient=True) "
+            "to be trained"
+        )
 
     def take(self, x: ArrayLike) -> Array:
         """`x` checked and converted; builds the layer if it is not built yet."""

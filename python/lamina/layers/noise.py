@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from numpy.typing import ArrayLike
 
 from lamina import _checks, _core, initializers
 from lamina._checks import Array
-from lamina.layers.base import Layer
+from lamina.layers.base import Layer, Settings
 
 __all__ = ["GaussianNoise"]
 
@@ -48,9 +48,11 @@ class GaussianNoise(Layer):
     (0.1, True)
     """
 
+    _settings: ClassVar[Settings] = {"stddev": _checks.nonnegative}
+
     def __init__(self, stddev: float) -> None:
         super().__init__()
-        self.stddev = _checks.nonnegative("stddev", stddev)
+        self.stddev = stddev
         self.step = self.first_row = 0
 
     def __repr__(self) -> str:
