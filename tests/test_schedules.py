@@ -153,7 +153,7 @@ def test_steps_of_any_type(schedule: Any, dtype: str) -> None:
         ("3", TypeError, "steps must hold real numbers, got dtype <U1"),
         (["1", "2"], TypeError, "steps must hold real numbers"),
         ([1j], TypeError, "steps must hold real numbers, got dtype complex128"),
-        (2**64, TypeError, "real numbers, got dtype object with int; use astype"),
+        (2**64, TypeError, "real numbers, got dtype object; use astype"),
         (None, TypeError, "steps must hold real numbers, got dtype object with NoneT"),
         ([[1], [2, 3]], ValueError, "steps must have rows of one length"),
     ],

@@ -183,19 +183,22 @@ def numeric(name: str, value: ArrayLike, hint: str = "") -> Array:
             f"{name} must have rows of one length, got an inhomogeneous sequence"
         ) from None
     if array.dtype.kind not in "biuf":
-        what, found = str(array.dtype), array.flat[0] if array.size else None
-        if array.dtype == object:
-            others = (v for v in array.flat if not isinstance(v, numbers.Real))
-            found = next(others, 0)  # 0: there are only numbers
-            what += f" with {type(found).__name__}"
-        if isinstance(found, str):
-            what += hint
-        elif isinstance(found, numbers.Real):
-            what += "; use astype(float)"
-        raise TypeError(f"{name} must hold real numbers, got dtype {what}")
+        found = _instead(array, hint)
+        raise TypeError(f"{name} must hold real numbers, got dtype {found}")
     if isinstance(value, np.ma.MaskedArray):
         raise TypeError(f"{name} must not be masked; fill or drop the missing values")
     return array
+
+
+def _instead(array: Array, hint: str) -> str:
+    """What there is in place of real numbers."""
+    if array.dtype != object:
+        return f"{array.dtype}{hint if array.dtype.kind in 'TU' else ''}"
+    for value in array.flat:
+        if not isinstance(value, numbers.Real):
+            kind = type(value).__name__
+            return f"object with {kind}{hint if isinstance(value, str) else ''}"
+    return "object; use astype(float)"
 
 
 def rows(name: str, value: ArrayLike, dtype: np.dtype[Any], features: int = 0) -> Array:

@@ -160,8 +160,8 @@ class Interpreter:
             shape = len(x), layer.outputs(layer.features)
             if np.shape(y) != shape:
                 raise ValueError(
-                    f"forward of {layer!r} must return shape {shape}, the width being "
-                    f"that of its outputs(features), got {np.shape(y)}"
+                    f"{type(layer).__name__}.forward must return shape {shape}, as "
+                    f"outputs(features) says, got {np.shape(y)}"
                 )
             x = y
         return np.ascontiguousarray(x)

@@ -86,12 +86,14 @@ class Standardize(Layer):
             `x` cannot be used, or has a spread that is not finite.
         """
         held = data.held("x", x)
-        if not self.features and held.ndim == 2 and 0 not in held.shape:
+        if held.ndim == 2 and 0 in held.shape:
+            raise ValueError(
+                f"x must have a row and a feature at least, got {held.shape}"
+            )
+        if not self.features and held.ndim == 2:
             double = held.dtype == np.float64
             self.build(held.shape[1], np.float64 if double else np.float32)
         rows = data.inputs("x", held, self.dtype, self.features)
-        if len(rows) == 0:
-            raise ValueError(f"x must have a row at least, got shape {held.shape}")
         self.adopt(*data.standardization(rows))
 
     def adopt(self, mean: Array, scale: Array) -> None:
