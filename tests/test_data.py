@@ -236,6 +236,33 @@ def test_missing_values_are_found(kind: str) -> None:
         classifier().fit(frame, [0, 1], verbose=0)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int64"])
+def test_arrays_that_cannot_be_written_to(dtype: str) -> None:
+    def locked(array: Any) -> np.ndarray:
+        copied = np.array(array)
+        copied.setflags(write=False)
+        return copied
+
+    net, other = classifier(), classifier()
+    x, weights, hot = INTEGERS.astype(dtype), np.linspace(0, 2, len(X)), np.eye(3)[Y]
+    for each, lock in ((net, locked), (other, np.array)):
+        a, y, w = lock(x), lock(Y), lock(weights)
+        options: dict[str, Any] = {"class_weight": {0: 2.0}, "verbose": 0}
+        each.fit(a, y, sample_weight=w, validation_data=(a, y, w), **options)
+        each.fit(a, lock(hot), sample_weight=w, validation_split=0.3, **options)
+        each.fit([(a, y, w)], validation_data=[(a, y, w)], **options)
+        each.train_on_batch(a, y, sample_weight=w)
+        each.train_on_batch(a, y)
+        each.gradients(a, y, sample_weight=w)
+        each.set_weights([lock(array) for array in each.get_weights()])
+        each.evaluate(a, y, sample_weight=w)
+        each.predict(a, samples=2)
+        with pytest.raises(ValueError, match=r"out .*read-only"):
+            each.predict(a, out=locked(np.empty((len(X), 3), np.float32)))
+    np.testing.assert_array_equal(net.parameters, other.parameters)
+    np.testing.assert_array_equal(net.gradient, other.gradient)
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
 def test_memory_of_memory_maps(dtype: str, tmp_path: Path) -> None:
     """Autoencoding, so that targets are as large as the inputs."""

@@ -392,9 +392,6 @@ class Network:
         self._compiled: list[Any] = []  # what computes, if known; layers share the list
         for layer in self.layers:
             layer._net = self._compiled
-            for name in layer.kept:  # of a file mapped into memory, say
-                if isinstance(value := getattr(layer, name, None), np.ndarray):
-                    setattr(layer, name, np.require(value, requirements=["C", "W"]))
         self._state = np.require(self._state, requirements=["C", "W"])
         built = self.layers if self.features else ()
         self._parameters = self._flat([layer._parameters for layer in built])

@@ -315,3 +315,15 @@ class Layer:
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_net": None, "_saved": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(_writable(state))
+
+
+def _writable(value: Any) -> Any:
+    """A copy of an array that lies in a file or in another's buffer."""
+    if isinstance(value, np.ndarray):
+        return np.require(value, requirements=["C", "W"])
+    if type(value) is dict:
+        return {name: _writable(each) for name, each in value.items()}
+    return value
