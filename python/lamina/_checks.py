@@ -31,7 +31,7 @@ def real(
     try:
         number = float(value)
     except OverflowError:  # an int
-        number = math.copysign(math.inf, value)
+        number = math.inf if value >= 1 else -math.inf  # type: ignore[operator]
     if not valid(number):
         raise ValueError(message)
     return number
@@ -43,6 +43,10 @@ def fraction(name: str, value: object) -> float:
 
 def nonnegative(name: str, value: object) -> float:
     return real(name, value, "a finite number >= 0", lambda v: 0 <= v < np.inf)
+
+
+def finite_number(name: str, value: object) -> float:
+    return real(name, value, "a finite number", math.isfinite)
 
 
 def below_one(name: str, value: object) -> float:
@@ -63,6 +67,12 @@ def count(name: str, value: Any) -> int:
     if not 1 <= number < 2**63:
         raise ValueError(message.replace(">= 1", ">= 1" if number < 1 else "< 2**63"))
     return number
+
+
+def fields(instance: object, **checks: Callable[[str, Any], Any]) -> None:
+    """Check these fields of a frozen dataclass, and keep what the checks return."""
+    for name, check in checks.items():
+        object.__setattr__(instance, name, check(name, getattr(instance, name)))
 
 
 def extents(name: str, shape: Any) -> tuple[int, ...]:

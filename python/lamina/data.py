@@ -135,7 +135,11 @@ class Rows:
     ) -> Rows:
         """With the weights of their classes, too: all, or `rows` by their numbers."""
         labels = np.concatenate([_labels(block) for block in self.y.blocks(rows)])
-        factors = losses.class_weights(labels, class_weight).astype(dtype)
+        factors = _checks.weights(
+            "class_weight",
+            losses.class_weights(labels, class_weight),
+            np.empty(len(labels), dtype),
+        )
         weights = (
             np.ones(len(self), dtype) if self.weights is None else self.weights.copy()
         )

@@ -207,7 +207,7 @@ class Network:
         """
         goal = self._goal(loss)
         x, y, weights = self._rows(goal, x, y, sample_weight).take(slice(None))
-        weight = _checks.real("weight", weight, "a finite number", np.isfinite)
+        weight = _checks.finite_number("weight", weight)
         first_row = _checks.unsigned("first_row", first_row, 32)
         self._require_moments(x.shape[1])
         self.build(x.shape[1])

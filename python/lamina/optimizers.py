@@ -128,6 +128,8 @@ class _Rule(Optimizer):
         return kind, *numbers, bool(variant), float(weight_decay), value, norm, total
 
     def rates(self, first_step: int, count: int) -> Array:
+        first_step = _checks.count("first_step", first_step)
+        count = _checks.count("count", count)
         if not isinstance(self.learning_rate, Schedule):
             return np.full(count, self.learning_rate, np.float64)
         rates = self.learning_rate(np.arange(first_step, first_step + count))

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -88,7 +86,9 @@ class Step(Schedule):
     factor: float = 0.1
 
     def __post_init__(self) -> None:
-        _set(self, rate=_checks.positive, every=_checks.count, factor=_checks.positive)
+        _checks.fields(
+            self, rate=_checks.positive, every=_checks.count, factor=_checks.positive
+        )
 
     def __call__(self, steps: ArrayLike) -> Array:
         return self.rate * _power(self.factor, (_whole(steps) - 1) // self.every)
@@ -116,7 +116,7 @@ class Exponential(Schedule):
     factor: float
 
     def __post_init__(self) -> None:
-        _set(self, rate=_checks.positive, factor=_checks.positive)
+        _checks.fields(self, rate=_checks.positive, factor=_checks.positive)
 
     def __call__(self, steps: ArrayLike) -> Array:
         return self.rate * _power(self.factor, _whole(steps) - 1)
@@ -158,8 +158,8 @@ class Cosine(Schedule):
     end: float = 0.0
 
     def __post_init__(self) -> None:
-        _set(self, rate=_checks.positive, steps=_checks.count)
-        _set(self, warm_up=_checks.unsigned, end=_checks.nonnegative)
+        _checks.fields(self, rate=_checks.positive, steps=_checks.count)
+        _checks.fields(self, warm_up=_checks.unsigned, end=_checks.nonnegative)
         if self.warm_up >= self.steps:
             raise ValueError(
                 f"warm_up must be below steps, {self.steps}, got {self.warm_up}"
@@ -211,9 +211,15 @@ class OneCycle(Schedule):
     final_div_factor: float = 1e4
 
     def __post_init__(self) -> None:
-        _set(self, rate=_checks.positive, steps=_checks.count)
-        _set(self, pct_start=_checks.below_one)
-        _set(self, div_factor=_checks.positive, final_div_factor=_checks.positive)
+        _checks.fields(self, rate=_checks.positive, steps=_checks.count)
+        _checks.fields(self, pct_start=_checks.below_one)
+        _checks.fields(
+            self, div_factor=_checks.positive, final_div_factor=_checks.positive
+        )
+        first = _checks.nonnegative("rate / div_factor", self.rate / self.div_factor)
+        _checks.nonnegative(
+            "rate / div_factor / final_div_factor", first / self.final_div_factor
+        )
 
     def __call__(self, steps: ArrayLike) -> Array:
         start = self.rate / self.div_factor
@@ -224,12 +230,6 @@ class OneCycle(Schedule):
         if top <= 0:
             return falling
         return np.where(done < top, _between(start, self.rate, done / top), falling)
-
-
-def _set(schedule: Schedule, **checks: Callable[[str, Any], Any]) -> None:
-    """Check these fields of a frozen dataclass, and keep them as Python's numbers."""
-    for name, check in checks.items():
-        object.__setattr__(schedule, name, check(name, getattr(schedule, name)))
 
 
 def _whole(steps: ArrayLike) -> Array:

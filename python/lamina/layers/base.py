@@ -226,7 +226,7 @@ class Layer:
                 f"{self!r} is built for {self.features} features in {self.dtype}, "
                 f"got {features} in {dtype}"
             )
-        self.seed, self.index = _checks.seed(seed), index
+        self.seed, self.index = _checks.seed(seed), _checks.unsigned("index", index)
         self._saved = None
         if not self.features:
             self.features, self.dtype = features, dtype
