@@ -14,8 +14,6 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
-import pytest
-
 import lamina as lm
 
 NUMBERS: list[Any] = [
@@ -248,7 +246,8 @@ def complaint(name: str, parameter: str, value: Any) -> str | None:
 
 
 if __name__ == "__main__":
-    resource = pytest.importorskip("resource")
+    import resource
+
     resource.setrlimit(resource.RLIMIT_AS, (4 << 30, 4 << 30))
     wrong = [
         f"{name}({parameter}={value!r:.40}): {found}"

@@ -415,7 +415,7 @@ def _frame(name: str, frame: Any, hint: str) -> Array:
             f"{', '.join(others[:8])}{more}{hint}"
         )
     array = np.asarray(frame.to_numpy())
-    if array.dtype != object or not (columns or _real(frame.dtype)):
+    if array.dtype != object or not (columns or _real(getattr(frame, "dtype", None))):
         return array
     if hasattr(frame, "iloc"):  # pandas, whose missing value is an object
         return np.asarray(frame.to_numpy(dtype=np.float64, na_value=np.nan))
@@ -426,7 +426,8 @@ def _real(dtype: Any) -> bool:
     """Whether a column of that type of pandas or polars holds real numbers."""
     if hasattr(dtype, "kind"):
         return dtype.kind in tuple("biuf")
-    return bool(dtype.is_numeric()) or str(dtype) == "Boolean"
+    numeric = getattr(dtype, "is_numeric", lambda: False)
+    return bool(numeric()) or str(dtype) == "Boolean"
 
 
 def _table(

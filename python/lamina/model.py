@@ -98,8 +98,9 @@ class Sequential(Network):
         Parameters
         ----------
         x : (n, features) array_like, or iterable of batches
-            Any real dtype; finite. Also tables of pandas, sparse matrices of SciPy and
-            memory maps; these two are converted, and made dense, block by block.
+            Any real dtype; finite. Also tables of pandas and polars, sparse matrices of
+            SciPy and memory maps; these two are converted, and made dense, block by
+            block.
             Without `y` an iterable of batches ``(x, y)`` or ``(x, y, weights)``, each a
             step: it is gone through in every epoch.
         y : array_like
@@ -114,7 +115,8 @@ class Sequential(Network):
         loss : str or Loss, optional
             By default that of the last fit, at first what the last activation implies:
             categorical cross-entropy for softmax, binary cross-entropy for sigmoid,
-            mean squared error for none.
+            mean squared error for none. Names of other libraries for the same, such as
+            "mse", do as well.
         sample_weight : (n,) array_like, optional
             Factors, >= 0, of the losses of the rows, whose mean is still that over the
             number of rows; also of rows that `validation_split` holds out.
