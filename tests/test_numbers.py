@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
+
 import lamina as lm
 
 NUMBERS: list[Any] = [

@@ -64,8 +64,10 @@ def count(name: str, value: Any) -> int:
         number = operator.index(value)
     except TypeError:
         raise TypeError(message) from None
-    if not 1 <= number < 2**63:
-        raise ValueError(message.replace(">= 1", ">= 1" if number < 1 else "< 2**63"))
+    if number < 1:
+        raise ValueError(message)
+    if number >= 2**63:
+        raise ValueError(f"{name} must be an integer < 2**63, got {value!r}")
     return number
 
 
@@ -205,7 +207,7 @@ def _instead(array: Array, hint: str) -> str:
     if array.dtype != object:
         return f"{array.dtype}{hint if array.dtype.kind in 'TU' else ''}"
     for value in array.flat:
-        if not isinstance(value, numbers.Real):
+        if not isinstance(value, numbers.Real | np.bool_):
             kind = type(value).__name__
             return f"object with {kind}{hint if isinstance(value, str) else ''}"
     return "object; use astype(float)"

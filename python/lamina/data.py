@@ -74,12 +74,6 @@ class Table:
             return self.whole[rows]
         return self.convert(name, _dense(self.held[rows]))
 
-    def exact(self) -> Table:
-        """The same rows of real numbers, in float64 where `dtype` would round them."""
-        if np.can_cast(self.held.dtype, self.dtype):
-            return self
-        return inputs("x", self.held, np.dtype(np.float64))
-
     def centred(self, mean: Array) -> Table:
         """The same rows for a net whose first layer has that mean."""
         return inputs("x", self.held, self.dtype, mean=mean)
@@ -344,11 +338,10 @@ def standardization(table: Table, rows: Array | None = None) -> tuple[Array, Arr
     that rounding it to this dtype could move what is standardized by 2**-20 or more.
     """
     mean, scale = moments(table.blocks(rows))
-    exact = table.exact()
     far = np.abs(mean) * np.finfo(table.dtype).eps >= 2.0**-19 * scale
-    if exact is table or not far.any():
+    if not far.any() or np.can_cast(table.held.dtype, table.dtype):
         return mean.astype(table.dtype), scale
-    return moments(exact.blocks(rows))
+    return moments(inputs("x", table.held, np.dtype(np.float64)).blocks(rows))
 
 
 def moments(blocks: Iterable[Array]) -> tuple[Array, Array]:

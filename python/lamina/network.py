@@ -410,8 +410,9 @@ class Network:
                 start = stop
         return flat
 
-    def _compile(self, method: str) -> None:
-        """What computes: the core, unless there is a layer that it does not know."""
+    def _compile(self, method: str) -> list[Any]:
+        """What computes, with rows and with those that are `Centred`: the core, unless
+        there is a layer that it does not know."""
         self._require_built(method)
         start = 0
         made: list[Any] = []
@@ -427,13 +428,13 @@ class Network:
             if self._mean() is not None:
                 made[0] = self.layers[0].core_of_centred()  # type: ignore[attr-defined]
                 of_centred = _core.Network(made, width, self.seed, *buffers)
-        self._compiled[:] = [net, of_centred]
+        self._compiled[:] = nets = [net, of_centred]
+        return nets
 
     def _net(self, method: str, x: Array | None) -> Any:
         """What computes with these rows."""
-        if not self._compiled:
-            self._compile(method)
-        return self._compiled[isinstance(x, data.Centred)]
+        nets = self._compiled[:] or self._compile(method)
+        return nets[isinstance(x, data.Centred)]
 
     def _interpreter(self) -> Interpreter:
         return Interpreter(self.layers, self.parameters, self.gradient)
