@@ -26,7 +26,8 @@ NUMBERS: list[Any] = [
 LONG = {2**31, 2**63 - 1}
 SIZES = {"shape", "count", "features", "epochs", "samples", "outputs"}
 # What nets ask of layers, optimizers and callbacks; scores may be any number.
-PROTOCOL = r"\.(core|outputs|shapes|update|targets|on_\w+|improved|add|draw)$|Optimizer\.rates$"
+PROTOCOL = r"\.(core|draw|outputs|shapes|update|targets|on_\w+|improved|add)$"
+OTHERS = {"PackedKernel", "initializers.get", "optimizers.Optimizer.rates"}
 X, Y = np.ones((6, 3), np.float32), np.arange(6) % 2
 
 
@@ -201,7 +202,7 @@ def numeric_parameters() -> dict[str, list[str]]:
                         public[f"{full}.{method}"] = function
     parameters = {}
     for name, value in public.items():
-        if re.search(PROTOCOL, name) or name in ("PackedKernel", "initializers.get"):
+        if re.search(PROTOCOL, name) or name in OTHERS:
             continue
         found = [
             p.name
