@@ -30,8 +30,10 @@ def real(
         raise TypeError(message)
     try:
         number = float(value)
-    except OverflowError:  # an int
-        number = math.inf if value >= 1 else -math.inf  # type: ignore[operator]
+    except OverflowError:
+        raise ValueError(
+            f"{name} must be {expected}, got an integer too large for a float"
+        ) from None
     if not valid(number):
         raise ValueError(message)
     return number
