@@ -2,7 +2,9 @@
 
 Ratios are NumPy's time / Lamina's by paired rounds, comparable with those of the same
 processor, target and NumPy. Counts are instructions of one call on AVX2, comparable
-with those of the same compiler. What cannot be compared is printed and fails nothing.
+with those of the same compiler; for steps, Python's and NumPy's too, as a multiple of
+the step with labels and a constant rate. What cannot be compared is printed and fails
+nothing.
 """
 
 import argparse
@@ -35,6 +37,7 @@ CASES = [
     "dense matmul NN-32-64-64",
     "dense matmul NN-256-512-512",
 ]
+STEPS = ["step, labels", "step, schedule", "step, one-hot", "step, regression"]
 RUNS = 5  # a baseline is their median; a loss must show in each
 
 # All that a counted process sees: addresses, and look-ups by address, depend on it.
@@ -59,9 +62,9 @@ def main() -> int:
     stored = json.loads(BASELINE.read_text()) if BASELINE.exists() else {}
     baseline = {kind: Results(**results) for kind, results in stored.items()}
 
-    new = {}
+    new: dict[str, Results] = {}
     if valgrind := shutil.which("valgrind"):
-        new["counts"] = count(valgrind)
+        new |= count(valgrind)
     else:
         print("valgrind is not installed: instructions were not counted")
         if options.update:
@@ -80,8 +83,9 @@ def main() -> int:
     return int(any(slower))
 
 
-def count(valgrind: str) -> Results:
-    """Instructions in Lamina itself and in what it may call of libm, by callgrind."""
+def count(valgrind: str) -> dict[str, Results]:
+    """Instructions in Lamina itself and in what it may call of libm, by callgrind; for
+    steps in all."""
     with TemporaryDirectory() as folder:
         callgrind = [
             *(valgrind, "-q", "--tool=callgrind", "--dump-before=getppid"),
@@ -91,23 +95,31 @@ def count(valgrind: str) -> Results:
         output = run([*callgrind, sys.executable, "bench/counted.py"], COUNTED)
         counted = json.loads(output)
         values = {
-            name: instructions(Path(folder, f"profile.{2 * number}"))
+            name: instructions(
+                Path(folder, f"profile.{2 * number}"), everything=name in STEPS
+            )
             for number, name in enumerate(counted["names"], 1)
         }
-    return Results({"compiler": counted["compiler"]}, values)
+    steps = {name: values.pop(name) for name in STEPS}
+    multiples = {name: round(steps[name] / steps[STEPS[0]], 3) for name in STEPS}
+    return {
+        "counts": Results({"compiler": counted["compiler"]}, values),
+        "steps": Results({}, multiples),
+    }
 
 
-def instructions(profile: Path) -> float:
-    """Not those of Python and NumPy, nor of libc, whose malloc varies.
+def instructions(profile: Path, everything: bool) -> float:
+    """Else not those of Python and NumPy, nor of libc, whose malloc varies.
 
     Lines of a profile are "ob=" and a binary, then "line instructions" of its own code;
     the one after "calls=" is of the function called, which has lines of its own.
     """
-    total, counts = 0, False
+    total, counts = 0, everything
     lines = iter(profile.read_text().splitlines())
     for line in lines:
         if line.startswith("ob="):
-            counts = Path(line[3:]).name.startswith(("_core.", "libm.", "libm-"))
+            own = Path(line[3:]).name.startswith(("_core.", "libm.", "libm-"))
+            counts = own or everything
         elif line.startswith("calls="):
             next(lines)
         elif counts and line[:1].isdigit():
@@ -178,7 +190,11 @@ def costs(kind: str, baseline: Results, results: Results) -> dict[str, float]:
 
 def report(kind: str, baseline: Results, results: Results) -> bool:
     """Print a table; is anything in it worse?"""
-    title = {"counts": "instructions of a call", "ratios": "time of numpy / of lamina"}
+    title = {
+        "counts": "instructions of a call",
+        "steps": "instructions / by labels",
+        "ratios": "time of numpy / of lamina",
+    }
     print(f"\n{title[kind]:36}{'baseline':>10}{'now':>10}{'cost':>10}")
     found = costs(kind, baseline, results)
     for name, now in results.values.items():

@@ -1,11 +1,13 @@
-"""Kernels whose instructions `check.py` counts: callgrind runs this program.
+"""Kernels and steps whose instructions `check.py` counts: callgrind runs this program.
 
 It dumps a profile at every call of getppid, which nothing else calls: each second one
-is of a single call of a kernel. Printed are the names of kernels in that order, and the
+is of a single call. Printed are the names of the calls in that order, and the
 compiler, which decides how many instructions there are.
 """
 
+import functools
 import gc
+import itertools
 import json
 import os
 from collections.abc import Iterator
@@ -54,6 +56,21 @@ def kernels() -> Iterator[tuple[str, Call]]:
     )
 
 
+def steps() -> Iterator[tuple[str, Call]]:
+    """Of 64-64-10 on one row, by what makes them differ outside the kernels."""
+    x, label, cosine = normal(1, 64), np.array([3]), lm.schedules.Cosine(1e-3, 10**6)
+    one_hot, numbers = np.eye(10)[label], normal(1, 10).astype(np.float64)
+    for name, last, loss, rate, y in (
+        ("labels", "softmax", None, 1e-3, label),
+        ("schedule", "softmax", None, cosine, label),
+        ("one-hot", "softmax", None, 1e-3, one_hot),
+        ("regression", None, "mean_squared_error", 1e-3, numbers),
+    ):
+        net = lm.Sequential([lm.Dense(64, "relu"), lm.Dense(10, last)], seed=0)
+        net.train_on_batch(x, y, loss=loss, optimizer=lm.Adam(rate))
+        yield f"step, {name}", functools.partial(net.train_on_batch, x, y)
+
+
 def normal(*shape: int, seed: int = 0) -> Array:
     return np.random.default_rng(seed).standard_normal(shape, np.float32)
 
@@ -61,8 +78,9 @@ def normal(*shape: int, seed: int = 0) -> Array:
 def main() -> None:
     gc.disable()
     names = []
-    for name, call in kernels():
-        call()  # for what only a first call does
+    for name, call in itertools.chain(kernels(), steps()):
+        for _ in range(20):  # for what only first calls do
+            call()
         os.getppid()
         call()
         os.getppid()

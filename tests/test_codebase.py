@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import lamina as lm
-from lamina import _core, reference
+from lamina import _core, losses, optimizers, reference
 
 ROOT = Path(__file__).resolve().parent.parent
 CSRC = ROOT / "csrc"
@@ -28,6 +28,11 @@ def test_every_activation_has_its_reference() -> None:
         parameters = getattr(_core, name).parameters
         expected = {entry.parameter: entry.default} if entry.parameter else {}
         assert parameters == expected, name
+
+
+def test_every_loss_and_optimizer_has_its_reference() -> None:
+    for name in losses.known().split(", ") + optimizers.known():
+        assert callable(getattr(reference, name)), name
 
 
 def test_promises_are_at_most_four_ulp() -> None:
@@ -71,12 +76,12 @@ STANDARD_BELOW_OPS = {"cstddef", "cstdint", "immintrin.h", "arm_neon.h"}
     "path", sorted(CSRC.rglob("*.[ch]pp")), ids=lambda path: path.name
 )
 def test_includes_point_one_way(path: Path) -> None:
-    layer = path.parent.name
+    layer = path.relative_to(CSRC).parts[0]
     below = LAYERS[LAYERS.index(layer) :] if layer in LAYERS else []
     text = path.read_text()
     for included in re.findall(r'#include "([^"]+)"', text):
         assert included in OPEN or included.split("/")[0] in below, included
-    if layer in ("kernels", "simd") or layer == "csrc":
+    if layer in ("kernels", "simd") or path.parent == CSRC:
         # No standard-library template may be compiled for one instruction set and then
         # linked for all.
         assert set(re.findall(r"#include <([^>]+)>", text)) <= STANDARD_BELOW_OPS
@@ -87,7 +92,7 @@ def test_includes_point_one_way(path: Path) -> None:
 FLOORS = [
     ["_core", "_checks", "config", "kernels", "reference"],
     ["activations", "functional", "initializers", "schedules", "history"],
-    ["losses", "optimizers", "data"],
+    ["losses", "optimizers", "data", "metrics"],
     ["layers"],
     ["interpreter", "network"],
     ["callbacks", "training", "exchange"],
@@ -95,20 +100,15 @@ FLOORS = [
     ["noise", "_threadpool"],
     ["__init__", "__main__"],
 ]
+PYTHON = ROOT / "python" / "lamina"
+FIRST = ["base", "dense"]  # of the layers, which others may build on
+OTHERS = {path.stem for path in (PYTHON / "layers").glob("*.py")}
 # Within a folder from left to right.
 ROOMS = {
-    "layers": [
-        "base",
-        "dense",
-        "activation",
-        "standardize",
-        "dropout",
-        "noise",
-        "__init__",
-    ],
+    "layers": [*FIRST, *sorted(OTHERS - {*FIRST, "__init__"}), "__init__"],
+    "callbacks": ["base", "monitors", "files", "progress", "__init__"],
     "exchange": ["descriptions", "files", "arrays", "__init__"],
 }
-PYTHON = ROOT / "python" / "lamina"
 
 
 def imported(source: str) -> set[str]:

@@ -285,7 +285,7 @@ def test_any_number_of_threads_gives_the_same_bits(
 @pytest.mark.parametrize("cols", [1, 2, 10, 32, 33, 150])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_correct_is_counted_as_numpy_does(cols: int, dtype: Any, target: str) -> None:
-    """With ties, infinities and NaN, for labels and probabilities."""
+    """With ties and infinities, for labels and probabilities; NaN is never right."""
     rng = np.random.default_rng(6)
     z = rng.integers(-3, 4, (203, cols)).astype(dtype)
     rare = rng.random(z.shape) < 0.3 / cols
@@ -295,19 +295,50 @@ def test_correct_is_counted_as_numpy_does(cols: int, dtype: Any, target: str) ->
     t = rng.integers(0, 3, z.shape).astype(dtype)
     labels = rng.integers(0, cols, len(z))
     labels[::2] = z.argmax(axis=1)[::2]
-    t[::4] = z[::4]
+    t[::4] = np.nan_to_num(z[::4], posinf=9, neginf=-9)
+    told = ~np.isnan(lm.softmax(z)).any(axis=1)  # the others have no output
     for gradient in (None, np.empty_like(z)):
         found = CATEGORICAL(z, labels, None, gradient)[1]
-        assert found == np.count_nonzero(z.argmax(axis=1) == labels)
+        assert found == np.count_nonzero(told & (z.argmax(axis=1) == labels))
         found = CATEGORICAL(z, t, None, gradient)[1]
-        assert found == np.count_nonzero(z.argmax(axis=1) == t.argmax(axis=1))
-        right = np.count_nonzero((z > 0) == (t > 0.5))
+        right = told & (z.argmax(axis=1) == t.argmax(axis=1))
+        assert found == np.count_nonzero(right)
+        right = np.count_nonzero(((z > 0) == (t > 0.5)) & ~np.isnan(z))
         assert BINARY(z, t, None, gradient)[1] == right / cols
         for loss in (losses.mean_squared_error, losses.huber, losses.poisson):
             assert loss(z, t, None, gradient)[1] == 0
     place = z.copy()
     found = CATEGORICAL(place, labels, None, place)[1]
-    assert found == np.count_nonzero(z.argmax(axis=1) == labels)
+    assert found == np.count_nonzero(told & (z.argmax(axis=1) == labels))
+
+
+@pytest.mark.parametrize("name", losses.known().split(", "))
+def test_every_loss_by_its_name_is_the_references(name: str) -> None:
+    """Any that is added, with its options as they come."""
+    rng = np.random.default_rng(8)
+    z, t = rng.normal(size=(9, 4)), np.eye(4)[rng.integers(0, 4, 9)]
+    gradient = np.empty_like(z)
+    value, _ = losses.get(name)(z, t, None, gradient)
+    expected, slopes = getattr(reference, name)(z, t)
+    # A few roundings in sums of nine numbers of size 1.
+    np.testing.assert_allclose(value / 9, expected, rtol=1e-14)
+    np.testing.assert_allclose(gradient, slopes, rtol=1e-13, atol=1e-15)
+
+
+@pytest.mark.parametrize("cols", [1, 3, 40])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_net_that_gives_nan_has_an_accuracy_of_nothing(
+    cols: int, dtype: Any, target: str
+) -> None:
+    """Whatever the target: class 0, where NaN's place would be, or a 0 of sigmoid."""
+    z, first = np.full((5, cols), NAN, dtype), np.zeros(5, np.int64)
+    for t in (first, np.eye(cols, dtype=dtype)[first]):
+        assert CATEGORICAL(z, t)[1] == 0
+    for t in (np.zeros_like(z), np.ones_like(z)):
+        assert BINARY(z, t)[1] == 0
+    z[1:, 1:] = 0  # one NaN in a row is enough for softmax, and counts for itself
+    assert CATEGORICAL(z, first)[1] == 0
+    assert BINARY(z, np.zeros_like(z))[1] == pytest.approx(4 * (cols - 1) / cols)
 
 
 def test_accuracy() -> None:

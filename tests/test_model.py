@@ -230,7 +230,7 @@ def test_learns_a_regression() -> None:
     net = lm.Sequential([lm.Dense(32, "tanh"), lm.Dense(1)], seed=0)
     history = net.fit(x, y, epochs=60, optimizer=lm.Adam(0.01), verbose=0)
     assert history["loss"][-1] < 0.01 * y.var()
-    assert list(history) == ["loss"]
+    assert list(history) == ["loss", "learning_rate"]
     assert list(net.evaluate(x, y)) == ["loss"]
     residual = net.predict(x)[:, 0] - y
     assert net.evaluate(x, y)["loss"] == pytest.approx(np.mean(residual**2), rel=1e-5)
@@ -278,7 +278,7 @@ def test_optimizer_state_starts_anew_with_another_kind() -> None:
     net, other = classifier(), classifier()
     for each in (net, other):
         each.fit(x, y, verbose=0)
-    other._state[...] = 0
+    other.reset_optimizer()
     for each in (net, other):
         each.fit(x, y, optimizer=lm.SGD(0.1, momentum=0.9), verbose=0)
     np.testing.assert_array_equal(net.parameters, other.parameters)
@@ -286,7 +286,7 @@ def test_optimizer_state_starts_anew_with_another_kind() -> None:
     class Other(lm.SGD):
         """Another kind with as much state."""
 
-    other._state[...] = 0
+    other.reset_optimizer()
     for each in (net, other):
         each.fit(x, y, optimizer=Other(0.1, momentum=0.9), verbose=0)
     np.testing.assert_array_equal(net.parameters, other.parameters)
@@ -408,7 +408,8 @@ def test_validation_data() -> None:
     other = blobs(100, seed=1)
     net = classifier()
     history = net.fit(x, y, epochs=2, validation_data=other, verbose=0)
-    assert list(history) == ["loss", "accuracy", "val_loss", "val_accuracy"]
+    measured = ["loss", "accuracy", "val_loss", "val_accuracy"]
+    assert list(history) == [*measured, "learning_rate"]
     scores = net.evaluate(*other)
     assert history["val_loss"][-1] == scores["loss"]
     assert history["val_accuracy"][-1] == scores["accuracy"]

@@ -82,7 +82,7 @@ def test_import_changes_no_state_and_starts_nothing() -> None:
 
 MODULES = [
     name
-    for _, name, _ in pkgutil.iter_modules(lm.__path__, "lamina.")
+    for _, name, _ in pkgutil.walk_packages(lm.__path__, "lamina.")
     if name not in ("lamina._core", "lamina.kernels", "lamina.__main__")
 ]
 

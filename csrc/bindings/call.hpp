@@ -53,6 +53,14 @@ auto in_precision(bool is_double, Function f) {
   return is_double ? f(double{}) : f(float{});
 }
 
+// The names of a list of the core's.
+template <std::size_t n>
+pybind11::tuple names_of(const char* const (&names)[n]) {
+  pybind11::tuple made(n);
+  for (std::size_t i = 0; i < n; ++i) made[i] = names[i];
+  return made;
+}
+
 // "inverted", "classic" or "alpha", else ValueError.
 DropoutMode dropout_mode(pybind11::handle mode);
 

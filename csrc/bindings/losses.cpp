@@ -1,5 +1,6 @@
 #include "bindings/losses.hpp"
 
+#include <iterator>
 #include <memory>
 #include <string>
 
@@ -10,13 +11,11 @@ namespace lamina {
 
 namespace {
 
-// In the order of LossKind.
-constexpr const char* kind_names[loss_kinds] = {"softmax_cross_entropy",
-                                                "sigmoid_cross_entropy",
-                                                "squared_error",
-                                                "absolute_error",
-                                                "huber",
-                                                "poisson"};
+constexpr const char* names[] = {
+#define LAMINA_NAME(name, cycles) #name,
+    LAMINA_LOSSES(LAMINA_NAME)
+#undef LAMINA_NAME
+};
 
 // A copy of labels: what was checked must be what the kernel reads.
 py::object checked_labels(const Argument& targets, std::size_t rows, std::size_t cols) {
@@ -87,8 +86,8 @@ LossChoice loss_choice(py::handle core) {
     numbers[i] = PyFloat_AsDouble(PyTuple_GET_ITEM(core.ptr(), i + 1));
     if (numbers[i] == -1 && PyErr_Occurred()) throw py::error_already_set();
   }
-  for (std::size_t kind = 0; PyUnicode_Check(name) && kind < loss_kinds; ++kind)
-    if (PyUnicode_CompareWithASCIIString(name, kind_names[kind]) == 0)
+  for (std::size_t kind = 0; PyUnicode_Check(name) && kind < std::size(names); ++kind)
+    if (PyUnicode_CompareWithASCIIString(name, names[kind]) == 0)
       return {.kind = static_cast<LossKind>(kind),
               .label_smoothing = numbers[0],
               .parameter = numbers[1]};
@@ -96,6 +95,7 @@ LossChoice loss_choice(py::handle core) {
 }
 
 void register_losses(py::module_& m) {
+  m.attr("LOSSES") = names_of(names);
   m.def("loss", py_loss, py::arg("core"), py::arg("outputs"), py::arg("targets"),
         py::arg("scale"), py::arg("weights") = py::none(),
         py::arg("gradient") = py::none());

@@ -1,7 +1,10 @@
 // Network as Python sees it: a net's layers, bound to its two flat buffers.
 #include <algorithm>
-#include <bit>
+#include <cmath>
+#include <limits>
 #include <string>
+#include <type_traits>
+#include <utility>
 #include <variant>
 
 #include "bindings/activation_function.hpp"
@@ -16,47 +19,45 @@ namespace lamina {
 
 namespace {
 
-// An item of the tuples that lamina.layers make: a kind, then what it is made of.
-struct Item : py::object {
-  Item(const py::tuple& layer, std::size_t i) : py::object(layer[i]) {}
-  double number() const { return cast<double>(); }
-  std::size_t size() const { return cast<std::size_t>(); }
+// What `Layer.core` returns: a name of a kind, and its settings by name.
+template <class T>
+class Described final : public Settings<T> {
+ public:
+  explicit Described(const py::dict& settings) : settings_(settings) {}
+
+  double number(const char* name) const override { return py::float_(at(name)); }
+  std::size_t count(const char* name) const override {
+    return py::cast<std::size_t>(at(name));
+  }
+  bool flag(const char* name) const override { return py::cast<bool>(at(name)); }
+  ActivationChoice activation(const char* name) const override {
+    return activation_choice(at(name));
+  }
+  DropoutMode mode(const char* name) const override { return dropout_mode(at(name)); }
+  T* array(const char* name, std::size_t size) const override {
+    return in_place<T>(name, at(name), size);
+  }
+
+ private:
+  py::object at(const char* name) const { return settings_[name]; }
+  py::dict settings_;
 };
 
 template <class T>
-Layer<T> layer_of(const py::tuple& description, std::size_t inputs) {
-  using Kind = typename Layer<T>::Kind;
-  const std::string kind = py::str(description[0]);
-  const auto item = [&](std::size_t i) -> Item { return {description, i}; };
-  Layer<T> layer{};
-  layer.inputs = layer.outputs = inputs;
-  if (kind == "standardize") {
-    layer.kind = Kind::standardize;
-    layer.mean = in_place<T>("mean", item(1), inputs);
-    layer.scale = in_place<T>("scale", item(2), inputs);
-  } else if (kind == "dense") {
-    layer.kind = Kind::dense;
-    layer.outputs = item(1).size();
-    layer.activation = activation_choice(item(2));
-    layer.kernel = item(3).size();
-    layer.bias = item(4).is_none() ? Layer<T>::none : item(4).size();
-    layer.l1 = item(5).number();
-    layer.l2 = item(6).number();
-    if (!item(7).is_none()) layer.max_norm = item(7).number();
-  } else if (kind == "activation") {
-    layer.kind = Kind::activation;
-    layer.activation = activation_choice(item(1));
-  } else if (kind == "dropout") {
-    layer.kind = Kind::dropout;
-    layer.rate = item(1).number();
-    layer.mode = dropout_mode(item(2));
-  } else if (kind == "noise") {
-    layer.kind = Kind::noise;
-    layer.rate = item(1).number();
-  } else {
-    throw py::value_error("unknown kind of layer " + kind);
+std::unique_ptr<Layer<T>> layer_of(py::handle description, std::size_t inputs) {
+  const auto [name, settings] = py::cast<std::pair<std::string, py::dict>>(description);
+  for (const Kind& kind : Kind::all()) {
+    if (name != kind.name) continue;
+    const Described<T> described(settings);
+    std::unique_ptr<Layer<T>> layer;
+    if constexpr (std::is_same_v<T, float>)
+      layer = kind.make_float(described, inputs);
+    else
+      layer = kind.make_double(described, inputs);
+    layer->trainable = described.flag("trainable");
+    return layer;
   }
-  return layer;
+  throw py::value_error("unknown kind of layer " + name);
 }
 
 // The number of the rows of x; ValueError unless they are inputs of the net.
@@ -97,7 +98,10 @@ struct Data {
       examples.labels = static_cast<const std::int64_t*>(
           PyArray_DATA(reinterpret_cast<PyArrayObject*>(converted)));
     } else {
-      targets.require_shape({n, net.outputs()}, "that of the outputs");
+      if (targets.shape().size() != 1 || net.outputs() != 1)
+        targets.require_shape({n, net.outputs()}, "that of the outputs");
+      else
+        targets.require_shape({n}, "that of the outputs");
       examples.targets = targets.template contiguous<T>();
     }
     if (weights.is_none()) return;
@@ -109,22 +113,59 @@ struct Data {
   }
 };
 
-template <class T>
-bool all_finite(const T* x, std::size_t n) {
-  using Bits =
-      std::conditional_t<std::is_same_v<T, float>, std::uint32_t, std::uint64_t>;
-  constexpr Bits exponent =
-      std::is_same_v<T, float> ? Bits{0x7f800000u} : static_cast<Bits>(0x7ffull << 52);
-  const auto is_bad = [x](std::size_t i) {
-    return static_cast<Bits>(-((std::bit_cast<Bits>(x[i]) & exponent) == exponent));
+// Calls f(numbers, null pointer of their type) for an array that needs no other check,
+// but of its shape and its numbers, before train(); false if it is none.
+template <class Function>
+bool of_plain(py::handle value, const Function& f) {
+  auto* array = reinterpret_cast<PyArrayObject*>(value.ptr());
+  if (!PyArray_CheckExact(value.ptr()) || !PyArray_ISCARRAY_RO(array)) return false;
+  const void* data = PyArray_DATA(array);
+  switch (PyArray_TYPE(array)) {
+    case NPY_FLOAT:
+      return f(array, static_cast<const float*>(data));
+    case NPY_DOUBLE:
+      return f(array, static_cast<const double*>(data));
+    case NPY_INT64:
+      return f(array, static_cast<const std::int64_t*>(data));
+    case NPY_INT32:
+      return f(array, static_cast<const std::int32_t*>(data));
+    case NPY_UINT8:
+      return f(array, static_cast<const std::uint8_t*>(data));
+    default:
+      return false;
+  }
+}
+
+// Whether all numbers, in T, are finite and within the bounds.
+template <class T, class U>
+bool all_within(const U* x, std::size_t n, double low, double high) {
+  constexpr double limit = std::numeric_limits<T>::max();
+  const auto least = static_cast<T>(std::max(low, -limit));
+  const auto most = static_cast<T>(std::min(high, limit));
+  const auto is_good = [=](U given) {
+    const auto value = static_cast<T>(given);
+    return static_cast<int>(value >= least) & static_cast<int>(value <= most);
   };
   constexpr std::size_t turn = 16;  // which the compiler makes a vector of
-  Bits bad[turn] = {};
+  int good[turn];
+  std::fill_n(good, turn, 1);
   std::size_t i = 0;
   for (; i + turn <= n; i += turn)
-    for (std::size_t k = 0; k < turn; ++k) bad[k] |= is_bad(i + k);
-  for (; i < n; ++i) bad[0] |= is_bad(i);
-  return std::none_of(bad, bad + turn, [](Bits b) { return b != 0; });
+    for (std::size_t k = 0; k < turn; ++k) good[k] &= is_good(x[i + k]);
+  for (; i < n; ++i) good[0] &= is_good(x[i]);
+  return std::all_of(good, good + turn, [](int each) { return each != 0; });
+}
+
+// Whether every row adds up to 1, beyond doubt: losses.py allows a little more.
+template <class T, class U>
+bool add_up(const U* x, std::size_t rows, std::size_t cols) {
+  for (; rows > 0; --rows, x += cols) {
+    double sum = 0;
+    for (std::size_t c = 0; c < cols; ++c)
+      sum += static_cast<double>(static_cast<T>(x[c]));
+    if (!(std::abs(sum - 1) < 0.9e-3)) return false;
+  }
+  return true;
 }
 
 // The loss and optimizer of the last call, which are mostly those of the next: their
@@ -151,21 +192,21 @@ class PyNetwork {
       std::variant<std::unique_ptr<Network<float>>, std::unique_ptr<Network<double>>>;
 
   static Networks make(const py::sequence& layers, std::size_t features,
-                       py::handle parameters, py::handle gradient) {
+                       py::handle parameters, py::handle gradient, std::size_t first) {
     return in_precision(
         is_double_array("parameters", parameters), [&](auto type) -> Networks {
           using T = decltype(type);
-          std::vector<Layer<T>> made;
+          typename Network<T>::Layers made;
           std::size_t width = features;
           for (py::handle layer : layers) {
-            made.push_back(layer_of<T>(py::cast<py::tuple>(layer), width));
-            width = made.back().outputs;
+            made.push_back(layer_of<T>(layer, width));
+            width = made.back()->outputs;
           }
           const auto size = static_cast<std::size_t>(
               PyArray_SIZE(reinterpret_cast<PyArrayObject*>(parameters.ptr())));
           auto network = std::make_unique<Network<T>>(
               std::move(made), in_place<T>("parameters", parameters, size),
-              in_place<T>("gradient", gradient, size));
+              in_place<T>("gradient", gradient, size), first);
           if (network->size() != size)
             throw py::value_error("parameters must be those of the layers");
           return network;
@@ -180,43 +221,65 @@ class PyNetwork {
 
  public:
   PyNetwork(const py::sequence& layers, std::size_t features, std::uint64_t seed,
-            py::object parameters, py::object gradient)
+            py::object parameters, py::object gradient, std::size_t first)
       : seed_(seed),
         parameters_(parameters),
-        network_(make(layers, features, parameters, gradient)) {
+        network_(make(layers, features, parameters, gradient, first)) {
     for (py::handle layer : layers) kept_.append(layer);
     kept_.append(gradient);
   }
 
-  // Whether x and y are finite inputs and labels as they lie in memory, so that train()
-  // needs no other check of them.
-  bool takes(py::handle x, py::handle y) {
+  // Whether inputs, targets and weights are such, as they lie in memory, that train()
+  // needs no other check of them. False says nothing: Python looks again, and tells.
+  bool takes(py::handle x, py::handle y, py::handle weights, py::handle loss,
+             py::handle bounds) {
     return visit([&](auto& net, auto type) {
       using T = decltype(type);
-      const auto is_plain = [](py::handle value, int number, int dimensions) {
-        auto* array = reinterpret_cast<PyArrayObject*>(value.ptr());
-        return PyArray_CheckExact(value.ptr()) && PyArray_TYPE(array) == number &&
-               PyArray_NDIM(array) == dimensions && PyArray_ISCARRAY_RO(array);
+      constexpr double infinity = std::numeric_limits<double>::infinity();
+      const auto extent = [](PyArrayObject* array, int i) {
+        return static_cast<std::size_t>(PyArray_DIM(array, i));
       };
-      if (!is_plain(x, std::is_same_v<T, float> ? NPY_FLOAT : NPY_DOUBLE, 2) ||
-          !is_plain(y, NPY_INT64, 1))
-        return false;
-      auto* rows = reinterpret_cast<PyArrayObject*>(x.ptr());
-      auto* labels = reinterpret_cast<PyArrayObject*>(y.ptr());
-      const auto size = static_cast<std::size_t>(PyArray_SIZE(rows));
-      return PyArray_DIM(rows, 0) == PyArray_DIM(labels, 0) && size > 0 &&
-             static_cast<std::size_t>(PyArray_DIM(rows, 1)) == net.features() &&
-             all_finite(static_cast<const T*>(PyArray_DATA(rows)), size);
+      std::size_t n = 0;
+      const auto are_inputs = [&](PyArrayObject* rows, const auto* values) {
+        if (PyArray_NDIM(rows) != 2 || extent(rows, 1) != net.features()) return false;
+        n = extent(rows, 0);
+        return n > 0 && all_within<T>(values, n * net.features(), -infinity, infinity);
+      };
+      const auto are_targets = [&](PyArrayObject* targets, const auto* values) {
+        constexpr bool whole = std::is_integral_v<std::decay_t<decltype(*values)>>;
+        const int dimensions = PyArray_NDIM(targets);
+        const std::size_t outputs = net.outputs(), size = n * outputs;
+        if (dimensions < 1 || extent(targets, 0) != n) return false;
+        const bool categorical = loss_(loss).kind == LossKind::softmax_cross_entropy;
+        if (categorical && dimensions == 1)
+          return whole &&
+                 all_within<double>(values, n, 0, static_cast<double>(outputs) - 1);
+        const bool column = dimensions == 1 && outputs == 1;
+        if (!column && (dimensions != 2 || extent(targets, 1) != outputs)) return false;
+        if (categorical)
+          return outputs > 1 && all_within<T>(values, size, 0, infinity) &&
+                 add_up<T>(values, n, outputs);
+        const auto [low, high] = py::cast<std::pair<double, double>>(bounds);
+        return all_within<T>(values, size, low, high);
+      };
+      const auto are_weights = [&](PyArrayObject* array, const auto* values) {
+        return PyArray_NDIM(array) == 1 && extent(array, 0) == n &&
+               all_within<T>(values, n, -infinity, infinity);
+      };
+      return of_plain(x, are_inputs) && of_plain(y, are_targets) &&
+             (weights.is_none() || of_plain(weights, are_weights));
     });
   }
 
-  // (loss, correct, rows, steps, finite, error): sums over the rows of the steps taken
-  // and what was before, whether norms to clip by were finite, and the exception that
-  // ended it early, or None: what a signal's handler raised, labels changed meanwhile.
+  // (loss, correct, penalty, rows, steps, finite, error): sums over the rows of the
+  // steps taken and what was before, whether norms to clip by were finite, and the
+  // exception that ended it early, or None: what a signal's handler raised, labels
+  // changed meanwhile.
   py::tuple train(py::handle x, py::handle y, py::handle weights, py::handle order,
                   std::size_t batch, py::handle loss, bool logits, py::handle optimizer,
                   py::handle rates, py::handle state, std::uint64_t step,
-                  std::uint64_t update, double loss_before, double correct_before) {
+                  std::uint64_t update, double loss_before, double correct_before,
+                  double penalty_before) {
     return visit([&](auto& net, auto type) {
       using T = decltype(type);
       const Goal goal{loss_(loss), logits};
@@ -236,7 +299,8 @@ class PyNetwork {
       const std::size_t steps = (count + batch - 1) / batch;
       const double* rate = in_place<double>("rates", rates, steps);
       T* memory = in_place<T>("state", state, slots(rule) * net.size());
-      Scores scores{.loss = loss_before, .correct = correct_before};
+      Scores scores{
+          .loss = loss_before, .correct = correct_before, .penalty = penalty_before};
       py::object error = py::none();
       const auto work = [&] {
         net.train(data.examples, rows, count, batch, goal, {seed_, step, 0}, rule, rate,
@@ -250,8 +314,8 @@ class PyNetwork {
         PyErr_SetString(PyExc_ValueError, wrong.what());
       }
       if (PyErr_Occurred()) error = py::error_already_set().value();
-      return py::make_tuple(scores.loss, scores.correct, scores.rows, scores.steps,
-                            scores.finite, error);
+      return py::make_tuple(scores.loss, scores.correct, scores.penalty, scores.rows,
+                            scores.steps, scores.finite, error);
     });
   }
 
@@ -267,7 +331,62 @@ class PyNetwork {
         scores = net.gradients(data.examples, goal, {seed_, step, first_row}, weight,
                                accumulate);
       });
-      return py::make_tuple(scores.loss, scores.correct);
+      return py::make_tuple(scores.loss, scores.correct, scores.penalty);
+    });
+  }
+
+  // The gradient by x, or None if `down` does not ask for it.
+  py::object backward(py::handle x, py::handle dy, bool training, std::uint64_t step,
+                      std::uint64_t first_row, bool fill, bool accumulate, bool down) {
+    return visit([&](auto& net, auto type) -> py::object {
+      using T = decltype(type);
+      Argument rows("x", x), slopes("output_gradient", dy);
+      const std::size_t n = rows_of(net, rows);
+      slopes.require_shape({n, net.outputs()}, "that of the outputs");
+      const T* data = rows.template contiguous<T>();
+      const T* given = slopes.template contiguous<T>();
+      const bool is_double = std::is_same_v<T, double>;
+      Output dx("dx", py::none(), is_double, {down ? n : 0, net.features()}, {});
+      run(n * net.work(), [&] {
+        net.backward(data, n, given, {seed_, step, first_row}, training, fill,
+                     accumulate, down ? dx.data<T>() : nullptr);
+      });
+      return down ? dx.result() : py::none();
+    });
+  }
+
+  // Of the mean loss.
+  py::object input_gradient(py::handle x, py::handle y, py::handle weights,
+                            py::handle loss, bool logits, bool training,
+                            std::uint64_t step) {
+    return visit([&](auto& net, auto type) {
+      using T = decltype(type);
+      const Goal goal{loss_(loss), logits};
+      const Data<T> data(net, goal.loss, x, y, weights);
+      const bool is_double = std::is_same_v<T, double>;
+      Output dx("dx", py::none(), is_double, {data.examples.rows, net.features()}, {});
+      run(data.examples.rows * net.work(), [&] {
+        net.input_gradient(data.examples, goal, {seed_, step, 0}, training,
+                           dx.data<T>());
+      });
+      return dx.result();
+    });
+  }
+
+  // The output of a pass, which is x itself if nothing changes.
+  py::object forward(py::handle x, bool training, std::uint64_t step,
+                     std::uint64_t first_row) {
+    return visit([&](auto& net, auto type) {
+      using T = decltype(type);
+      Argument rows("x", x);
+      const std::size_t n = rows_of(net, rows);
+      const T* data = rows.template contiguous<T>();
+      Output y("y", py::none(), std::is_same_v<T, double>, {n, net.outputs()}, {});
+      bool same = false;
+      run(n * net.work(), [&] {
+        same = net.forward(data, n, {seed_, step, first_row}, training, y.data<T>());
+      });
+      return same ? py::reinterpret_borrow<py::object>(x) : y.result();
     });
   }
 
@@ -311,7 +430,7 @@ class PyNetwork {
       Scores scores;
       run(data.examples.rows * net.work(),
           [&] { scores = net.evaluate(data.examples, goal, chunk); });
-      return py::make_tuple(scores.loss, scores.correct);
+      return py::make_tuple(scores.loss, scores.correct, scores.penalty);
     });
   }
 
@@ -367,12 +486,21 @@ double py_penalty(py::handle w, py::handle dw, double l1, double l2, double weig
 }  // namespace
 
 void register_network(py::module_& m) {
+  py::list kinds;
+  for (const Kind& kind : Kind::all()) kinds.append(kind.name);
+  kinds.attr("sort")();
+  m.attr("LAYERS") = py::tuple(kinds);
   py::class_<PyNetwork>(m, "Network")
       .def(py::init<const py::sequence&, std::size_t, std::uint64_t, py::object,
-                    py::object>())
+                    py::object, std::size_t>(),
+           py::arg("layers"), py::arg("features"), py::arg("seed"),
+           py::arg("parameters"), py::arg("gradient"), py::arg("first") = 0)
       .def("takes", &PyNetwork::takes)
       .def("train", &PyNetwork::train)
       .def("gradients", &PyNetwork::gradients)
+      .def("forward", &PyNetwork::forward)
+      .def("backward", &PyNetwork::backward)
+      .def("input_gradient", &PyNetwork::input_gradient)
       .def("apply", &PyNetwork::apply)
       .def("predict", &PyNetwork::predict, py::arg("x"), py::arg("out"),
            py::arg("chunk"), py::arg("precision") = py::none())

@@ -3,6 +3,7 @@
 
 #include <pybind11/stl.h>
 
+#include <iterator>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -14,14 +15,17 @@ namespace lamina {
 
 namespace {
 
+constexpr const char* names[] = {
+#define LAMINA_NAME(name, cycles, slots) #name,
+    LAMINA_OPTIMIZERS(LAMINA_NAME)
+#undef LAMINA_NAME
+};
+
 OptimizerKind optimizer_kind(std::string_view name) {
-  if (name == "sgd") return OptimizerKind::sgd;
-  if (name == "rmsprop") return OptimizerKind::rmsprop;
-  if (name == "adagrad") return OptimizerKind::adagrad;
-  if (name == "adam") return OptimizerKind::adam;
-  if (name == "lion") return OptimizerKind::lion;
-  throw py::value_error("kind must be one of sgd, rmsprop, adagrad, adam, lion, got '" +
-                        std::string(name) + "'");
+  for (std::size_t kind = 0; kind < std::size(names); ++kind)
+    if (name == names[kind]) return static_cast<OptimizerKind>(kind);
+  throw py::value_error("kind must be one of " + std::string(py::str(names_of(names))) +
+                        ", got '" + std::string(name) + "'");
 }
 
 std::size_t size_of(py::handle array) {
@@ -39,7 +43,7 @@ void py_update(py::handle core, py::handle w, py::handle dw, py::handle state,
     T* parameters = in_place<T>("w", w, n);
     const T* gradients = in_place<T>("dw", dw, n);
     T* kept = in_place<T>("state", state, slots(rule) * n);
-    run_wholly(n, [&] { update(rule, rate, step, parameters, gradients, kept, n); });
+    run_wholly(n, [&] { update(rule, rate, step, parameters, gradients, kept, n, n); });
   });
 }
 
@@ -97,6 +101,7 @@ OptimizerChoice optimizer_choice(py::handle core) {
 }
 
 void register_optimizers(py::module_& m) {
+  m.attr("OPTIMIZERS") = names_of(names);
   m.def("update", py_update, py::arg("core"), py::arg("w"), py::arg("dw"),
         py::arg("state"), py::arg("rate"), py::arg("step"));
   m.def("clip", py_clip, py::arg("core"), py::arg("dw"), py::arg("sizes"));

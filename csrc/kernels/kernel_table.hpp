@@ -53,16 +53,22 @@ struct NoiseBits {
   std::uint64_t offset;
 };
 
-// Softmax's and sigmoid's take logits, poisson's the logarithms of rates.
+// Every loss: a kernel of this name in kernels/loss.hpp, which Python names it by, too,
+// and what an element takes, in cycles. Softmax's and sigmoid's take logits, poisson's
+// the logarithms of rates.
+#define LAMINA_LOSSES(X)      \
+  X(softmax_cross_entropy, 2) \
+  X(sigmoid_cross_entropy, 2) \
+  X(squared_error, 0.5)       \
+  X(absolute_error, 0.5)      \
+  X(huber, 0.5)               \
+  X(poisson, 1)
+
 enum class LossKind {
-  softmax_cross_entropy,
-  sigmoid_cross_entropy,
-  squared_error,
-  absolute_error,
-  huber,
-  poisson
+#define LAMINA_KIND(name, cycles) name,
+  LAMINA_LOSSES(LAMINA_KIND)
+#undef LAMINA_KIND
 };
-inline constexpr std::size_t loss_kinds = 6;
 
 struct LossChoice {
   LossKind kind;
@@ -90,6 +96,29 @@ struct LossRows {
   }
 };
 
+// Every rule of an optimizer: a kernel of this name in kernels/optimizer.hpp, which
+// Python names it by, too, what an element takes, in cycles, and how many arrays of
+// state `rule` (an OptimizerChoice) keeps, all zero before the first step.
+#define LAMINA_OPTIMIZERS(X)                            \
+  X(sgd, 1, (rule.first != 0))                          \
+  X(rmsprop, 2, (1 + (rule.first != 0) + rule.variant)) \
+  X(adagrad, 2, 1)                                      \
+  X(adam, 2, 2)                                         \
+  X(lion, 1, 1)
+
+// A step over n parameters: numbers as OptimizerChoice names them.
+template <class T>
+struct Update {
+  T* w;
+  const T* dw;
+  T* state;  // arrays that begin `stride` elements after each other
+  std::size_t stride, n;
+  double rate, first, second, epsilon;
+  bool variant;
+  double keep;                      // what decoupled decay leaves of w
+  double correction1, correction2;  // 1 - first^t, 1 - second^t in step t
+};
+
 template <class T>
 struct Kernels {
   struct Elementwise {
@@ -105,6 +134,19 @@ struct Kernels {
                      T parameter);
   };
   Elementwise elementwise[Activations::size];
+
+  // In the order of the list: the loss of each row, unweighted and summed over its
+  // columns, and the gradient of that (null: none) times `scale` and the row's weight.
+  // gradient may be the outputs, nothing else. Returns how many rows (softmax) or
+  // elements (sigmoid) are classified rightly, 0 where there are no classes.
+  using Loss = std::size_t(const LossChoice&, const LossRows<T>&, T scale, T* losses,
+                           T* gradient);
+#define LAMINA_COUNT(...) +1
+  Loss* losses[LAMINA_LOSSES(LAMINA_COUNT)];
+
+  // In the order of the list
+  void (*optimizers[LAMINA_OPTIMIZERS(LAMINA_COUNT)])(const Update<T>&);
+#undef LAMINA_COUNT
 
   // A copy past the caches; `to` begins at a border of 64 bytes, n is a multiple of
   // them. Others see it after a fence.
@@ -137,31 +179,10 @@ struct Kernels {
   // y = x + stddev * normal(word of the element)
   void (*gaussian_noise)(const T* x, T* y, std::size_t n, const NoiseBits&, T stddev);
 
-  // In the order of LossKind: the loss of each row, unweighted and summed over its
-  // columns, and the gradient of that (null: none) times `scale` and the row's weight.
-  // gradient may be the outputs, nothing else. Returns how many rows (softmax) or
-  // elements (sigmoid) are classified rightly, 0 where there are no classes.
-  std::size_t (*losses[loss_kinds])(const LossChoice&, const LossRows<T>&, T scale,
-                                    T* losses, T* gradient);
-
   // The sum of l1 |w| + l2 / 2 w^2; `weight` times its gradient is added to dw, unless
   // that is null
   double (*penalty)(const T* w, T* dw, std::size_t n, double l1, double l2,
                     double weight);
-  // The rules of optimizer.hpp. Arrays of state that a form does not need are null;
-  // `keep` is what decoupled decay leaves of w, correction1 = 1 - beta1^t, correction2
-  // = 1 - beta2^t.
-  void (*sgd)(T* w, const T* dw, T* v, std::size_t n, double rate, double momentum,
-              bool nesterov);
-  void (*rmsprop)(T* w, const T* dw, T* s, T* v, T* mean, std::size_t n, double rate,
-                  double rho, double momentum, double epsilon);
-  void (*adagrad)(T* w, const T* dw, T* s, std::size_t n, double rate, double epsilon);
-  void (*adam)(T* w, const T* dw, T* m, T* v, std::size_t n, double rate, double beta1,
-               double beta2, double epsilon, double correction1, double correction2,
-               double keep);
-  void (*lion)(T* w, const T* dw, T* m, std::size_t n, double rate, double beta1,
-               double beta2, double keep);
-
   // In float64, always in the same order
   double (*sum_of_squares)(const T* x, std::size_t n);
   void (*scale)(T* x, std::size_t n, double factor);
@@ -170,6 +191,26 @@ struct Kernels {
   void (*limit_norms)(T* x, std::size_t rows, std::size_t cols, std::size_t stride,
                       double limit);
 };
+
+// The kernels by the names of the functions that a target fills them with, in order.
+#define LAMINA_KERNELS(X)  \
+  X(stream)                \
+  X(softmax)               \
+  X(log_softmax)           \
+  X(softmax_backward)      \
+  X(log_softmax_backward)  \
+  X(gemm)                  \
+  X(gemm_scratch)          \
+  X(column_sums)           \
+  X(dropout)               \
+  X(dropout_masked)        \
+  X(relu_dropout_backward) \
+  X(gaussian_noise)        \
+  X(penalty)               \
+  X(sum_of_squares)        \
+  X(scale)                 \
+  X(clip)                  \
+  X(limit_norms)
 
 struct KernelTable {
   const char* name;

@@ -8,16 +8,6 @@
 
 namespace lamina::LAMINA_TARGET {
 
-// The largest of a row as NumPy's argmax finds it: the first of several, NaN before
-// all.
-template <class T>
-LAMINA_INLINE std::size_t argmax(const T* x, std::size_t cols) {
-  std::size_t best = 0;
-  for (std::size_t c = 1; c < cols && x[best] == x[best]; ++c)
-    if (!(x[c] <= x[best])) best = c;
-  return best;
-}
-
 // The largest of a row, and which it is: the first of several. NaN is passed over.
 template <class T>
 struct Largest {
@@ -140,17 +130,14 @@ template <class T>
         score = map(add_score<T>, score, t[c], z[c], top);
       }
     }
-    const auto hits = map([](Vec<T> c, Vec<T> w) { return select(c == w, 1.0, 0.0); },
-                          short_row_find(z, cols, top), wanted);
+    const auto place = short_row_find(z, cols, top);
     const auto sum = short_row_exp_sum(z, cols, top, gradient != nullptr);
-    const T all = fold_sum(map([](Vec<T> s, Vec<T> w) { return s + w; }, sum, weight));
-    if (all == all)
-      right += static_cast<std::size_t>(fold_sum(first_lanes(hits, count)));
-    else  // a row with NaN, which the maxima may have missed
-      for (std::size_t r = 0; r < count; ++r)
-        right += argmax(logits + r * cols, cols) ==
-                 (labels ? static_cast<std::size_t>(labels[row + r])
-                         : argmax(a.targets + (row + r) * cols, cols));
+    // NaN in a row makes its sum NaN.
+    const auto hits =
+        map([](Vec<T> c, Vec<T> w,
+               Vec<T> s) { return select((c == w) & (s == s), 1.0, 0.0); },
+            place, wanted, map([](Vec<T> s, Vec<T> w) { return s + w; }, sum, weight));
+    right += static_cast<std::size_t>(fold_sum(first_lanes(hits, count)));
     store_some(map([](Vec<T> s, Vec<T> w, Vec<T> c) { return log_of_sum(s) * w - c; },
                    sum, weight, score),
                losses + row, count);
@@ -190,8 +177,6 @@ template <class T>
     const T row_scale = a.weights ? scale * a.weights[row] : scale;
     const auto largest = row_largest(logits, cols);
     const T top = largest.value;
-    const bool finite = top - top == 0;
-    std::size_t place = finite ? largest.place : argmax(logits, cols);
     std::size_t wanted = 0;
     T weight = 1;  // sum(t)
     T score = 0;   // sum(t (z - top))
@@ -209,7 +194,7 @@ template <class T>
       if (targets) {
         const T sum = fold_sum(weights);
         weight = sum * smooth.keep + static_cast<T>(choice.label_smoothing);
-        wanted = sum == sum ? row_largest(targets, cols).place : argmax(targets, cols);
+        wanted = row_largest(targets, cols).place;
       }
     }
     if (!targets) {
@@ -217,10 +202,8 @@ template <class T>
       if (smooth.keep != 0) score += smooth.keep * (logits[wanted] - top);
     }
     const T sum = row_exp_sum(logits, gradient, cols, top);
-    if (finite &&
-        sum != sum)  // NaN, which the maximum missed, and which is still there
-      place = argmax(gradient ? gradient : logits, cols);
-    right += place == wanted;
+    right +=
+        largest.place == wanted && sum + weight == sum + weight;  // no NaN in the row
     losses[row] = log_of_sum(sum) * weight - score;
     if (gradient) {
       const T factor = row_scale * weight / sum, drop = -(smooth.spread * row_scale);
@@ -245,11 +228,12 @@ template <class T>
   return right;
 }
 
-// Whether logit and target are on the same side, as 1 or 0.
+// Whether logit and target are on the same side, as 1 or 0; NaN is on neither.
 template <class T>
 LAMINA_INLINE Vec<T> same_side(Vec<T> z, Vec<T> t) {
   const auto above = select(z > 0.0, Vec<T>(1.0), Vec<T>(0.0));
-  return select(t > 0.5, above, 1.0 - above);
+  const auto below = select(z <= 0.0, Vec<T>(1.0), Vec<T>(0.0));
+  return select(t > 0.5, above, below);
 }
 
 // The sum over a row of term(o, t), and its slope(o, t) times scale and weight.

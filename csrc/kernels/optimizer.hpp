@@ -12,6 +12,7 @@
 // From a million parameters on, all take the memory's time.
 #pragma once
 
+#include "kernels/kernel_table.hpp"
 #include "simd/vec.hpp"
 
 namespace lamina::LAMINA_TARGET {
@@ -48,14 +49,16 @@ LAMINA_INLINE Vec<T> kept_mean(Vec<T> v) {
 // v = momentum v + dw; w -= rate v, or with Nesterov w -= rate (dw + momentum v)
 // (Sutskever et al. 2013, in PyTorch's form: the velocity does not hold the rate).
 template <class T>
-[[gnu::flatten]] void sgd(T* w, const T* dw, T* v, std::size_t n, double rate,
-                          double momentum, bool nesterov) {
+[[gnu::flatten]] void sgd(const Update<T>& a) {
   using V = Vec<T>;
-  const V back = V(-rate), kept = V(momentum);
-  if (!v)
+  T *const w = a.w, *const v = a.state;
+  const T* const dw = a.dw;
+  const V back = V(-a.rate), kept = V(a.first);
+  const bool nesterov = a.variant;
+  if (a.first == 0)
     return for_vectors<T>(
-        n, [=](auto load, auto store) { store(fma(back, load(dw), load(w)), w); });
-  for_vectors<T>(n, [=](auto load, auto store) {
+        a.n, [=](auto load, auto store) { store(fma(back, load(dw), load(w)), w); });
+  for_vectors<T>(a.n, [=](auto load, auto store) {
     const V g = load(dw), velocity = fma(kept, load(v), g);
     store(velocity, v);
     store(fma(back, nesterov ? fma(kept, velocity, g) : velocity, load(w)), w);
@@ -67,12 +70,15 @@ template <class T>
 // step is the step (Tieleman & Hinton 2012, in PyTorch's form). An excess below 0, by
 // rounding, counts as 0: PyTorch's root of it is NaN.
 template <class T>
-[[gnu::flatten]] void rmsprop(T* w, const T* dw, T* s, T* v, T* mean, std::size_t n,
-                              double rate, double rho, double momentum,
-                              double epsilon) {
+[[gnu::flatten]] void rmsprop(const Update<T>& a) {
   using V = Vec<T>;
+  T *const w = a.w, *const s = a.state;
+  const T* const dw = a.dw;
+  T* const v = a.first != 0 ? s + a.stride : nullptr;
+  T* const mean = a.variant ? s + (v ? 2 : 1) * a.stride : nullptr;
+  const double rate = a.rate, momentum = a.first, rho = a.second, epsilon = a.epsilon;
   const V rest = V(1 - rho);
-  for_vectors<T>(n, [=](auto load, auto store) {
+  for_vectors<T>(a.n, [=](auto load, auto store) {
     const V g = load(dw);
     V square = kept_square(fma(V(rho), load(s), rest * (g * g)));
     store(square, s);
@@ -92,10 +98,12 @@ template <class T>
 
 // s += dw^2; w -= rate dw / (sqrt(s) + epsilon) (Duchi et al. 2011).
 template <class T>
-[[gnu::flatten]] void adagrad(T* w, const T* dw, T* s, std::size_t n, double rate,
-                              double epsilon) {
+[[gnu::flatten]] void adagrad(const Update<T>& a) {
   using V = Vec<T>;
-  for_vectors<T>(n, [=](auto load, auto store) {
+  T *const w = a.w, *const s = a.state;
+  const T* const dw = a.dw;
+  const double rate = a.rate, epsilon = a.epsilon;
+  for_vectors<T>(a.n, [=](auto load, auto store) {
     const V g = load(dw);
     const V sum = fma(g, g, load(s));
     store(sum, s);
@@ -106,13 +114,14 @@ template <class T>
 // Adam as published (Kingma & Ba 2015, algorithm 1): epsilon outside the root. Before
 // the step, w is multiplied by `keep` (Loshchilov & Hutter 2019).
 template <class T>
-[[gnu::flatten]] void adam(T* w, const T* dw, T* m, T* v, std::size_t n, double rate,
-                           double beta1, double beta2, double epsilon,
-                           double correction1, double correction2, double keep) {
+[[gnu::flatten]] void adam(const Update<T>& a) {
   using V = Vec<T>;
-  const V step = V(rate / correction1), unbias = V(1 / correction2);
+  T *const w = a.w, *const m = a.state, *const v = m + a.stride;
+  const T* const dw = a.dw;
+  const double beta1 = a.first, beta2 = a.second, epsilon = a.epsilon, keep = a.keep;
+  const V step = V(a.rate / a.correction1), unbias = V(1 / a.correction2);
   const V rest1 = V(1 - beta1), rest2 = V(1 - beta2);
-  for_vectors<T>(n, [=](auto load, auto store) {
+  for_vectors<T>(a.n, [=](auto load, auto store) {
     const V g = load(dw);
     const V mean = kept_mean(fma(V(beta1), load(m), rest1 * g));
     const V square = kept_square(fma(V(beta2), load(v), rest2 * (g * g)));
@@ -126,11 +135,13 @@ template <class T>
 // w = keep w - rate sign(beta1 m + (1 - beta1) dw); m = beta2 m + (1 - beta2) dw (Chen
 // et al. 2023, algorithm 2). The sign of 0 is 0, that of NaN is NaN.
 template <class T>
-[[gnu::flatten]] void lion(T* w, const T* dw, T* m, std::size_t n, double rate,
-                           double beta1, double beta2, double keep) {
+[[gnu::flatten]] void lion(const Update<T>& a) {
   using V = Vec<T>;
+  T *const w = a.w, *const m = a.state;
+  const T* const dw = a.dw;
+  const double rate = a.rate, beta1 = a.first, beta2 = a.second, keep = a.keep;
   const V rest1 = V(1 - beta1), rest2 = V(1 - beta2);
-  for_vectors<T>(n, [=](auto load, auto store) {
+  for_vectors<T>(a.n, [=](auto load, auto store) {
     const V g = load(dw), mean = load(m);
     const V c = fma(V(beta1), mean, rest1 * g);
     store(fma(V(beta2), mean, rest2 * g), m);

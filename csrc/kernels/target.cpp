@@ -18,34 +18,13 @@ namespace lamina::LAMINA_TARGET {
 
 template <class T, class... A>
 constexpr Kernels<T> kernels(List<A...>) {
-  return {
-      .elementwise = {{forward<A, T>, derivative<A, T>, backward<A, T>,
-                       epilogue<A, T>}...},
-      .stream = stream<T>,
-      .softmax = softmax<T>,
-      .log_softmax = log_softmax<T>,
-      .softmax_backward = softmax_backward<T>,
-      .log_softmax_backward = log_softmax_backward<T>,
-      .gemm = gemm<T>,
-      .gemm_scratch = gemm_scratch<T>,
-      .column_sums = column_sums<T>,
-      .dropout = dropout<T>,
-      .dropout_masked = dropout_masked<T>,
-      .relu_dropout_backward = relu_dropout_backward<T>,
-      .gaussian_noise = gaussian_noise<T>,
-      .losses = {softmax_cross_entropy<T>, sigmoid_cross_entropy<T>, squared_error<T>,
-                 absolute_error<T>, huber<T>, poisson<T>},
-      .penalty = penalty<T>,
-      .sgd = sgd<T>,
-      .rmsprop = rmsprop<T>,
-      .adagrad = adagrad<T>,
-      .adam = adam<T>,
-      .lion = lion<T>,
-      .sum_of_squares = sum_of_squares<T>,
-      .scale = scale<T>,
-      .clip = clip<T>,
-      .limit_norms = limit_norms<T>,
-  };
+#define LAMINA_OF(name, ...) name<T>,
+#define LAMINA_NAMED(name) .name = name<T>,
+  return {.elementwise = {{forward<A, T>, derivative<A, T>, backward<A, T>,
+                           epilogue<A, T>}...},
+          .losses = {LAMINA_LOSSES(LAMINA_OF)},
+          .optimizers = {LAMINA_OPTIMIZERS(LAMINA_OF)},
+          LAMINA_KERNELS(LAMINA_NAMED)};
 }
 
 extern const KernelTable kernel_table;

@@ -6,84 +6,41 @@
 #include <cstring>
 #include <stdexcept>
 #include <string>
-#include <string_view>
-#include <type_traits>
 #include <utility>
 
 namespace lamina {
 
-namespace {
-
 using std::size_t;
 
-// As lamina.initializers numbers purposes and streams.
-constexpr std::uint64_t dropout_purpose = 0, noise_purpose = 4;
-std::uint64_t stream_of(const Draw& draw, std::uint64_t purpose, size_t layer) {
-  return draw.step << 32 | purpose << 16 | (layer & 0xffff);
+std::vector<Kind>& Kind::all() {
+  static std::vector<Kind> kinds;
+  return kinds;
 }
 
 template <class T>
-void apply_activation(const ActivationChoice& activation, Pass pass, const T* x,
-                      const T* saved, T* y, size_t rows, size_t cols) {
-  if (!activation.by_row())
-    activate(kernels<T>(), pass, activation.index, x, saved, y, rows * cols,
-             static_cast<T>(activation.parameter));
-  else
-    activate_rows(kernels<T>(), pass, activation.row_index(), x, saved, y, rows, cols);
-}
-
-template <class T>
-void standardize(const Layer<T>& layer, const T* x, size_t rows, T* y) {
-  for (size_t row = 0; row < rows; ++row)
-    for (size_t j = 0; j < layer.outputs; ++j, ++x, ++y)
-      *y = (*x - layer.mean[j]) / layer.scale[j];
-}
-
-}  // namespace
-
-template <class T>
-Network<T>::Network(std::vector<Layer<T>> layers, T* parameters, T* gradient)
+Network<T>::Network(Layers layers, T* parameters, T* gradient, size_t first)
     : layers_(std::move(layers)),
       parameters_(parameters),
       gradient_(gradient),
       lowest_(layers_.size()) {
   for (size_t i = 0; i < layers_.size(); ++i) {
-    const Layer<T>& layer = layers_[i];
+    Layer<T>& layer = *layers_[i];
+    layer.index = first + i;
+    layer.parameters = parameters_ + size_;
+    layer.joined = i > 0 && layer.joins(*layers_[i - 1]);
     widest_ = std::max({widest_, layer.inputs, layer.outputs});
-    work_ += layer.outputs;
-    if (layer.kind != Layer<T>::Kind::dense) continue;
-    lowest_ = std::min(lowest_, i);
-    sizes_.push_back(layer.inputs * layer.outputs);
-    work_ += sizes_.back();
-    if (layer.bias != Layer<T>::none) sizes_.push_back(layer.outputs);
+    work_ += layer.work;
+    if (layer.sizes.empty()) continue;
+    if (layer.trainable) lowest_ = std::min(lowest_, i);
+    const size_t start = size_;
+    for (const size_t size : layer.sizes) size_ += size;
+    sizes_.insert(sizes_.end(), layer.sizes.begin(), layer.sizes.end());
+    std::vector<Span>& spans = layer.trainable ? learning_ : held_;
+    if (!spans.empty() && spans.back().first + spans.back().size == start)
+      spans.back().size += size_ - start;
+    else
+      spans.push_back({start, size_ - start});
   }
-  for (const size_t size : sizes_) size_ += size;
-}
-
-// Whether the layer is a dropout of relu, which can do without an array of its own and
-// without its bits in backward: both gradients are zero where the output is.
-template <class T>
-bool Network<T>::merges(size_t layer) const {
-  if (layer == 0 || layers_[layer].kind != Layer<T>::Kind::dropout) return false;
-  const Layer<T>& before = layers_[layer - 1];
-  return layers_[layer].mode != DropoutMode::alpha &&
-         (before.kind == Layer<T>::Kind::dense ||
-          before.kind == Layer<T>::Kind::activation) &&
-         !before.activation.by_row() &&
-         std::string_view(Activations::infos[before.activation.index].name) == "relu";
-}
-
-template <class T>
-ActivationChoice Network<T>::activation(size_t layer, bool logits) const {
-  return logits && layer + 1 == layers_.size() ? ActivationChoice{}
-                                               : layers_[layer].activation;
-}
-
-template <class T>
-DropoutChoice Network<T>::dropout(size_t layer, const Draw& draw) const {
-  const Layer<T>& l = layers_[layer];
-  return dropout_choice(l.rate, draw.seed, stream_of(draw, dropout_purpose, layer),
-                        draw.first_row * l.outputs, l.mode);
 }
 
 template <class T>
@@ -92,8 +49,9 @@ size_t Network<T>::bytes(size_t rows) const {
                  Arena::rounded(rows * sizeof(std::int64_t)) +
                  Arena::rounded(rows * sizeof(T)) +
                  2 * Arena::rounded(rows * widest_ * sizeof(T));
-  for (const Layer<T>& layer : layers_)
-    bytes += 2 * Arena::rounded(rows * layer.outputs * sizeof(T));
+  for (const auto& layer : layers_)
+    bytes += Arena::rounded(rows * layer->outputs * sizeof(T)) +
+             Arena::rounded(layer->saves(rows) * sizeof(T));
   return bytes;
 }
 
@@ -105,141 +63,58 @@ typename Network<T>::Memory Network<T>::take(Arena::Lease& arena, size_t rows) c
                 .gradient = arena.take<T>(rows * widest_),
                 .other = arena.take<T>(rows * widest_)};
   for (size_t i = 0; i < layers_.size(); ++i) {
-    const size_t size = rows * layers_[i].outputs;
-    memory.traces[i] = {.y = arena.take<T>(size), .saved = arena.take<T>(size)};
+    T* const room = arena.take<T>(rows * layers_[i]->outputs);
+    memory.traces[i] = {
+        .room = room, .saved = arena.take<T>(layers_[i]->saves(rows)), .y = room};
   }
   return memory;
 }
 
 template <class T>
-void Network<T>::forward(size_t first, const T* x, size_t rows, bool logits,
-                         const Draw& draw, bool merging, const Memory& memory) const {
-  using Kind = typename Layer<T>::Kind;
-  const Kernels<T>& table = kernels<T>();
+const T* Network<T>::forward(size_t first, const T* x, Batch batch, bool logits,
+                             bool joining, const Memory& memory) const {
+  const T* in = first > 0 ? memory.traces[first - 1].y : x;
   for (size_t i = first; i < layers_.size(); ++i) {
-    const Layer<T>& layer = layers_[i];
+    const Layer<T>& layer = *layers_[i];
     Trace& trace = memory.traces[i];
-    const T* const in = i > 0 ? memory.traces[i - 1].y : x;
-    const size_t size = rows * layer.outputs;
-    switch (layer.kind) {
-      case Kind::standardize:
-        standardize(layer, in, rows, trace.y);
-        break;
-      case Kind::dense: {
-        const ActivationChoice choice = activation(i, logits);
-        const bool saves_y = choice.saves_output();
-        dense(Matrix<T>::contiguous(in, rows, layer.inputs), kernel(layer), bias(layer),
-              choice, nullptr, trace.y, saves_y ? nullptr : trace.saved);
-        break;
-      }
-      case Kind::activation:
-        apply_activation<T>(activation(i, logits), Pass::forward, in, nullptr, trace.y,
-                            rows, layer.outputs);
-        break;
-      case Kind::dropout: {
-        if (merging && merges(i)) trace.y = memory.traces[i - 1].y;
-        const DropoutChoice choice = dropout(i, draw);
-        lamina::dropout(table, in, trace.y, size, choice.bits, choice.values);
-        break;
-      }
-      case Kind::noise:
-        gaussian_noise(table, in, trace.y, size,
-                       {draw.seed, stream_of(draw, noise_purpose, i),
-                        draw.first_row * layer.outputs},
-                       layer.rate);
-        break;
-    }
+    if (joining && layer.joined) trace.room = memory.traces[i - 1].room;
+    batch.bare = logits && is_last(i);
+    in = trace.y = layer.forward(batch, in, trace.room, trace.saved);
   }
+  return in;
 }
 
 template <class T>
-void Network<T>::backward(const T* x, size_t rows, bool logits, const Draw& draw,
-                          T* gradient, Memory memory) const {
-  using Kind = typename Layer<T>::Kind;
-  const Kernels<T>& table = kernels<T>();
-  bool activation_done = false;  // by the dropout after it
-  for (size_t i = layers_.size(); i-- > lowest_;) {
-    const Layer<T>& layer = layers_[i];
+const T* Network<T>::backward(const T* x, Batch batch, bool logits, bool down,
+                              T* gradient, Memory memory) const {
+  const size_t last = down ? 0 : lowest_;
+  T *dy = memory.gradient, *other = memory.other;
+  for (size_t i = layers_.size(); i-- > last;) {
+    const Layer<T>& layer = *layers_[i];
     const Trace& trace = memory.traces[i];
-    const T* const in = i > 0 ? memory.traces[i - 1].y : x;
-    T* const dy = memory.gradient;
-    const size_t size = rows * layer.outputs;
-    const ActivationChoice choice = std::exchange(activation_done, false)
-                                        ? ActivationChoice{}
-                                        : activation(i, logits);
-    switch (layer.kind) {
-      case Kind::standardize:
-      case Kind::noise:
-        break;
-      case Kind::dense:
-        dense_backward(dy, Matrix<T>::contiguous(in, rows, layer.inputs), kernel(layer),
-                       choice.saves_output() ? trace.y : trace.saved, choice, nullptr,
-                       i > lowest_ ? memory.other : nullptr, gradient + layer.kernel,
-                       layer.bias == Layer<T>::none ? nullptr : gradient + layer.bias);
-        std::swap(memory.gradient, memory.other);
-        break;
-      case Kind::activation:
-        apply_activation<T>(choice, Pass::backward, dy,
-                            choice.saves_output() ? trace.y : in, dy, rows,
-                            layer.outputs);
-        break;
-      case Kind::dropout: {
-        const DropoutChoice drop = dropout(i, draw);
-        activation_done = merges(i);
-        if (activation_done)
-          relu_dropout_backward(dy, trace.y, dy, size,
-                                static_cast<T>(drop.values.scale));
-        else
-          lamina::dropout(table, dy, dy, size, drop.bits, drop.values.gradient());
-        break;
-      }
-    }
+    batch.bare = is_last(i) ? logits : batch.training && layers_[i + 1]->joined;
+    T* const dx =
+        layer.backward(batch, i > 0 ? memory.traces[i - 1].y : x, trace.y, trace.saved,
+                       dy, i > last || down ? other : nullptr, own(i, gradient));
+    if (dx != dy) std::swap(dy, other);
   }
+  for (const Span& span : held_)
+    if (gradient) std::fill_n(gradient + span.first, span.size, T(0));
+  return dy;
 }
 
 template <class T>
 const T* Network<T>::infer(const T* x, size_t rows, bool logits, const Packed& packed,
                            T* y, const Memory& memory) const {
-  using Kind = typename Layer<T>::Kind;
+  Batch batch{.rows = rows, .draw = {}, .training = false};
   const T* in = x;
-  auto next = packed.begin();
   for (size_t i = 0; i < layers_.size(); ++i) {
-    const Layer<T>& layer = layers_[i];
-    const bool last = i + 1 == layers_.size();
-    T* const out = last && y               ? y
+    T* const out = is_last(i) && y         ? y
                    : in == memory.gradient ? memory.other
                                            : memory.gradient;
-    const size_t size = rows * layer.outputs;
-    switch (layer.kind) {
-      case Kind::standardize:
-        standardize(layer, in, rows, out);
-        break;
-      case Kind::dense:
-        if constexpr (std::is_same_v<T, float>) {
-          if (!packed.empty()) {
-            dense(in, rows, *next++, bias(layer), activation(i, logits), nullptr, out);
-            break;
-          }
-        }
-        dense(Matrix<T>::contiguous(in, rows, layer.inputs), kernel(layer), bias(layer),
-              activation(i, logits), nullptr, out, static_cast<T*>(nullptr));
-        break;
-      case Kind::activation:
-        apply_activation<T>(activation(i, logits), Pass::forward, in, nullptr, out,
-                            rows, layer.outputs);
-        break;
-      case Kind::dropout:
-        if (layer.mode != DropoutMode::classic) continue;
-        {
-          const auto keep =
-              static_cast<T>(1 - dropout(i, Draw{}).bits.threshold / 65536.0);
-          for (size_t j = 0; j < size; ++j) out[j] = in[j] * keep;
-        }
-        break;
-      case Kind::noise:
-        continue;
-    }
-    in = out;
+    batch.bare = logits && is_last(i);
+    batch.packed = !packed.empty() && packed[i] ? &*packed[i] : nullptr;
+    in = layers_[i]->forward(batch, in, out, nullptr);
   }
   if (y && in != y) {
     std::memcpy(y, in, rows * outputs() * sizeof(T));
@@ -251,11 +126,8 @@ const T* Network<T>::infer(const T* x, size_t rows, bool logits, const Packed& p
 template <class T>
 double Network<T>::penalties(double weight, T* gradient) const {
   double sum = 0;
-  for (const Layer<T>& layer : layers_)
-    if (layer.l1 != 0 || layer.l2 != 0)
-      sum += penalty<T>(parameters_ + layer.kernel,
-                        gradient ? gradient + layer.kernel : nullptr,
-                        layer.inputs * layer.outputs, layer.l1, layer.l2, weight);
+  for (size_t i = 0; i < layers_.size(); ++i)
+    sum += layers_[i]->penalty(weight, own(i, gradient));
   return sum;
 }
 
@@ -285,30 +157,82 @@ template <class T>
 Scores Network<T>::fill(const Examples<T>& examples, const Goal& goal, const Draw& draw,
                         double weight, T* gradient, const Memory& memory) {
   const size_t rows = examples.rows;
-  forward(0, examples.x, rows, goal.logits, draw, true, memory);
+  const Batch batch{.rows = rows, .draw = draw, .training = true};
+  const T* const outputs = forward(0, examples.x, batch, goal.logits, true, memory);
   const LossResult result =
-      loss_of(examples, goal, memory.traces[layers_.size() - 1].y,
-              weight / static_cast<double>(rows), memory.gradient, memory);
-  backward(examples.x, rows, goal.logits, draw, gradient, memory);
-  const double penalty = penalties(weight, gradient);
-  return {.loss = result.sum + penalty * static_cast<double>(rows),
+      loss_of(examples, goal, outputs, weight / static_cast<double>(rows),
+              memory.gradient, memory);
+  backward(examples.x, batch, goal.logits, false, gradient, memory);
+  const double penalty = penalties(weight, gradient) * static_cast<double>(rows);
+  return {.loss = result.sum + penalty,
           .correct = result.correct,
+          .penalty = penalty,
           .rows = rows,
           .steps = 1};
 }
 
 template <class T>
-Scores Network<T>::gradients(const Examples<T>& examples, const Goal& goal,
-                             const Draw& draw, double weight, bool accumulate) {
+template <class Work>
+auto Network<T>::filling(size_t rows, bool accumulate, Work work) {
   Arena::Lease arena(arena_);
   const size_t copy = accumulate ? Arena::rounded(size_ * sizeof(T)) : 0;
-  arena.reserve(bytes(examples.rows) + copy);
-  const Memory memory = take(arena, examples.rows);
+  arena.reserve(bytes(rows) + copy);
+  const Memory memory = take(arena, rows);
   T* const target = accumulate ? arena.take<T>(size_) : gradient_;
-  const Scores scores = fill(examples, goal, draw, weight, target, memory);
+  const auto result = work(memory, target);
   if (accumulate)
     for (size_t i = 0; i < size_; ++i) gradient_[i] += target[i];
-  return scores;
+  return result;
+}
+
+template <class T>
+Scores Network<T>::gradients(const Examples<T>& examples, const Goal& goal,
+                             const Draw& draw, double weight, bool accumulate) {
+  return filling(examples.rows, accumulate, [&](const Memory& memory, T* target) {
+    return fill(examples, goal, draw, weight, target, memory);
+  });
+}
+
+template <class T>
+bool Network<T>::forward(const T* x, size_t rows, const Draw& draw, bool training,
+                         T* y) {
+  Arena::Lease arena(arena_);
+  arena.reserve(bytes(rows));
+  const Memory memory = take(arena, rows);
+  const Batch batch{.rows = rows, .draw = draw, .training = training};
+  const T* found = forward(0, x, batch, false, training, memory);
+  if (found == x) return true;
+  std::memcpy(y, found, rows * outputs() * sizeof(T));
+  return false;
+}
+
+template <class T>
+void Network<T>::backward(const T* x, size_t rows, const T* dy, const Draw& draw,
+                          bool training, bool fill, bool accumulate, T* dx) {
+  filling(rows, fill && accumulate, [&](const Memory& memory, T* target) {
+    const Batch batch{.rows = rows, .draw = draw, .training = training};
+    forward(0, x, batch, false, training, memory);
+    std::memcpy(memory.gradient, dy, rows * outputs() * sizeof(T));
+    const T* found =
+        backward(x, batch, false, dx != nullptr, fill ? target : nullptr, memory);
+    if (dx) std::memcpy(dx, found, rows * features() * sizeof(T));
+    return found;
+  });
+}
+
+template <class T>
+void Network<T>::input_gradient(const Examples<T>& examples, const Goal& goal,
+                                const Draw& draw, bool training, T* dx) {
+  const size_t rows = examples.rows;
+  Arena::Lease arena(arena_);
+  arena.reserve(bytes(rows));
+  const Memory memory = take(arena, rows);
+  const Batch batch{.rows = rows, .draw = draw, .training = training};
+  const T* const outputs = forward(0, examples.x, batch, goal.logits, training, memory);
+  loss_of(examples, goal, outputs, 1 / static_cast<double>(rows), memory.gradient,
+          memory);
+  const T* found = backward(examples.x, batch, goal.logits, true, nullptr, memory);
+  std::memcpy(dx, found, rows * features() * sizeof(T));
 }
 
 template <class T>
@@ -316,11 +240,11 @@ bool Network<T>::apply(const OptimizerChoice& optimizer, double rate,
                        std::uint64_t step, T* state) {
   const double norm = clip(optimizer, gradient_, sizes_.data(), sizes_.size());
   if (!std::isfinite(norm)) return false;
-  update(optimizer, rate, step, parameters_, gradient_, state, size_);
-  for (const Layer<T>& layer : layers_)
-    if (std::isfinite(layer.max_norm))
-      limit_norms(parameters_ + layer.kernel, layer.inputs, layer.outputs,
-                  layer.max_norm);
+  for (const auto [first, size] : learning_)
+    update(optimizer, rate, step, parameters_ + first, gradient_ + first, state + first,
+           size, size_);
+  for (const auto& layer : layers_)
+    if (layer->trainable) layer->limit();
   return true;
 }
 
@@ -380,6 +304,7 @@ void Network<T>::train(const Examples<T>& data, const std::int64_t* order, size_
     if (!scores.finite) break;
     scores.loss += of_step.loss;
     scores.correct += of_step.correct;
+    scores.penalty += of_step.penalty;
     scores.rows += rows;
     ++scores.steps;
     ++draw.step;
@@ -396,11 +321,8 @@ template <class T>
 void Network<T>::predict(const T* x, size_t rows, size_t chunk,
                          const Bfloat16Kernels* bfloat16, T* y) {
   Packed packed;
-  if constexpr (std::is_same_v<T, float>)
-    for (const Layer<T>& layer : layers_)
-      if (bfloat16 && layer.kind == Layer<T>::Kind::dense)
-        packed.emplace_back(parameters_ + layer.kernel, layer.inputs, layer.outputs,
-                            bfloat16);
+  for (size_t i = 0; bfloat16 && i < layers_.size(); ++i)
+    packed.push_back(layers_[i]->pack(*bfloat16));
   chunk = std::min(chunk, rows);
   Arena::Lease arena(arena_);
   arena.reserve(bytes(chunk));
@@ -430,18 +352,16 @@ Scores Network<T>::evaluate(const Examples<T>& data, const Goal& goal, size_t ch
     scores.correct += result.correct;
     scores.rows += rows;
   }
-  scores.loss += penalties(0, nullptr) * static_cast<double>(data.rows);
+  scores.penalty = penalties(0, nullptr) * static_cast<double>(data.rows);
+  scores.loss += scores.penalty;
   return scores;
 }
 
 template <class T>
 void Network<T>::sample(const T* x, size_t rows, size_t chunk, size_t samples,
                         Draw draw, T* mean, T* deviation) {
-  using Kind = typename Layer<T>::Kind;
   size_t random = 0;  // what comes before is the same in every pass
-  while (random < layers_.size() && layers_[random].kind != Kind::dropout &&
-         layers_[random].kind != Kind::noise)
-    ++random;
+  while (random < layers_.size() && !layers_[random]->random) ++random;
   chunk = std::min(chunk, rows);
   const size_t terms = chunk * outputs();
   Arena::Lease arena(arena_);
@@ -456,8 +376,8 @@ void Network<T>::sample(const T* x, size_t rows, size_t chunk, size_t samples,
     draw.first_row = begin;
     for (size_t s = 0; s < samples; ++s) {
       draw.step = s;
-      forward(s == 0 ? 0 : random, x + begin * features(), now, false, draw, false,
-              memory);
+      const Batch batch{.rows = now, .draw = draw, .training = true};
+      forward(s == 0 ? 0 : random, x + begin * features(), batch, false, false, memory);
       const T* y = memory.traces[layers_.size() - 1].y;
       for (size_t i = 0; i < size; ++i) {  // Welford 1962
         const double from = y[i] - centre[i];

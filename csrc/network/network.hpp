@@ -1,4 +1,4 @@
-// A net of built-in layers in a row: the training step, its two phases, prediction.
+// A net of the core's layers in a row: the training step, its two phases, prediction.
 // Every number comes out as the same calls of ops/, layer by layer, give it.
 //
 // The parameters lie one after the other in one buffer, their gradients in another in
@@ -9,31 +9,16 @@
 
 #include <atomic>
 #include <cstdint>
-#include <limits>
+#include <memory>
+#include <optional>
 #include <vector>
 
 #include "network/arena.hpp"
+#include "network/layer.hpp"
 #include "ops/losses.hpp"
-#include "ops/ops.hpp"
 #include "ops/optimizers.hpp"
-#include "ops/packed.hpp"
 
 namespace lamina {
-
-template <class T>
-struct Layer {
-  enum class Kind { standardize, dense, activation, dropout, noise } kind;
-  std::size_t inputs, outputs;
-  static constexpr std::size_t none = ~std::size_t{0};
-  std::size_t kernel = none, bias = none;  // dense: where in the buffers
-  ActivationChoice activation{};           // dense, activation
-  double l1 = 0, l2 = 0;                   // dense
-  double max_norm = std::numeric_limits<double>::infinity();
-  double rate = 0;  // dropout; noise: the standard deviation
-  DropoutMode mode = DropoutMode::inverted;
-  const T* mean = nullptr;  // standardize
-  const T* scale = nullptr;
-};
 
 // What training minimises; `logits` says that the loss takes in the last activation.
 struct Goal {
@@ -52,15 +37,9 @@ struct Examples {
   std::size_t rows;
 };
 
-// Which random bits a training pass draws: they depend on the number of the step and of
-// the row, not on how rows are spread over calls.
-struct Draw {
-  std::uint64_t seed, step, first_row;
-};
-
-// Sums over rows; a penalty counts for each row.
+// Sums over rows; a penalty counts for each row. The loss includes it.
 struct Scores {
-  double loss = 0, correct = 0;
+  double loss = 0, correct = 0, penalty = 0;
   std::size_t rows = 0, steps = 0;
   bool finite = true;  // false: a norm to clip by was not, and nothing was updated
 };
@@ -68,12 +47,21 @@ struct Scores {
 template <class T>
 class Network {
  public:
-  Network(std::vector<Layer<T>> layers, T* parameters, T* gradient);
+  using Layers = std::vector<std::unique_ptr<Layer<T>>>;
+  // `first` is the place of the first layer, whose random bits depend on it.
+  Network(Layers layers, T* parameters, T* gradient, std::size_t first = 0);
 
   // First phase: fills the gradient of `weight` times (mean loss + penalties), or adds
   // to what is there.
   Scores gradients(const Examples<T>&, const Goal&, const Draw&, double weight,
                    bool accumulate);
+  // The same of the sum of dy times the outputs, if `fill` asks for it; the gradient by
+  // x is written to dx unless that is null.
+  void backward(const T* x, std::size_t rows, const T* dy, const Draw&, bool training,
+                bool fill, bool accumulate, T* dx);
+  // The gradient of the mean loss by x.
+  void input_gradient(const Examples<T>&, const Goal&, const Draw&, bool training,
+                      T* dx);
   // Second phase: clips, updates, limits norms; false if a norm was not finite, and
   // nothing was updated. `update` counts from 1.
   bool apply(const OptimizerChoice&, double rate, std::uint64_t update, T* state);
@@ -87,6 +75,8 @@ class Network {
              std::size_t batch, const Goal&, Draw, const OptimizerChoice&,
              const double* rates, std::uint64_t update, T* state, Scores& scores);
 
+  // The output of one pass; true: it is x, and y was not written.
+  bool forward(const T* x, std::size_t rows, const Draw&, bool training, T* y);
   // y (rows x outputs), `chunk` rows at a time; of a float net in bfloat16 if that is
   // not null, by weights that are packed anew
   void predict(const T* x, std::size_t rows, std::size_t chunk,
@@ -96,17 +86,17 @@ class Network {
   void sample(const T* x, std::size_t rows, std::size_t chunk, std::size_t samples,
               Draw, T* mean, T* deviation);
 
-  std::size_t features() const { return layers_.front().inputs; }
+  std::size_t features() const { return layers_.front()->inputs; }
   std::size_t size() const { return size_; }  // number of parameters
-  std::size_t outputs() const { return layers_.back().outputs; }
+  std::size_t outputs() const { return layers_.back()->outputs; }
   // Multiply-adds and element operations that a row of a forward pass takes, roughly.
   std::size_t work() const { return work_; }
 
  private:
-  // What a training pass leaves of a layer.
+  // What a pass leaves of a layer.
   struct Trace {
-    T* y;
-    T* saved;  // what the activation's backward reads
+    T *room, *saved;
+    const T* y;  // mostly in the room
   };
   struct Memory {  // of one pass, in an arena
     Trace* traces;
@@ -115,37 +105,42 @@ class Network {
   };
   std::size_t bytes(std::size_t rows) const;
   Memory take(Arena::Lease&, std::size_t rows) const;
+  // `work` fills a gradient of its own if one is to be added to what is there.
+  template <class Work>
+  auto filling(std::size_t rows, bool accumulate, Work work);
 
   Scores fill(const Examples<T>&, const Goal&, const Draw&, double weight, T* gradient,
               const Memory&);
   LossResult loss_of(const Examples<T>&, const Goal&, const T* outputs, double scale,
                      T* gradient, const Memory&) const;
-  // The layers from `first` on, of a training pass; those before have left their trace.
-  void forward(std::size_t first, const T* x, std::size_t rows, bool logits,
-               const Draw&, bool merging, const Memory&) const;
-  void backward(const T* x, std::size_t rows, bool logits, const Draw&, T* gradient,
-                Memory) const;
-  // The output, which is written to y unless that is null; by packed kernels of the
-  // dense layers if there are any.
-  using Packed = std::vector<PackedKernel>;
+  // The layers from `first` on; those before have left their trace. `joining` lets
+  // layers write over what the one before them left.
+  const T* forward(std::size_t first, const T* x, Batch, bool logits, bool joining,
+                   const Memory&) const;
+  // From the gradient by the outputs in `memory`: fills `gradient` unless that is null,
+  // and returns the gradient by x if `down` says that it is wanted.
+  const T* backward(const T* x, Batch, bool logits, bool down, T* gradient,
+                    Memory) const;
+  // The output, which is written to y unless that is null; by packed kernels, one a
+  // layer, if there are any.
+  using Packed = std::vector<std::optional<PackedKernel>>;
   const T* infer(const T* x, std::size_t rows, bool logits, const Packed&, T* y,
                  const Memory&) const;
-
-  bool merges(std::size_t layer) const;
-  ActivationChoice activation(std::size_t layer, bool logits) const;
-  DropoutChoice dropout(std::size_t layer, const Draw&) const;
   double penalties(double weight, T* gradient) const;
-  Matrix<T> kernel(const Layer<T>& layer) const {
-    return Matrix<T>::contiguous(parameters_ + layer.kernel, layer.inputs,
-                                 layer.outputs);
+
+  bool is_last(std::size_t layer) const { return layer + 1 == layers_.size(); }
+  T* own(std::size_t layer, T* gradient) const {
+    return gradient && layers_[layer]->trainable
+               ? gradient + (layers_[layer]->parameters - parameters_)
+               : nullptr;
   }
 
-  const T* bias(const Layer<T>& layer) const {
-    return layer.bias == Layer<T>::none ? nullptr : parameters_ + layer.bias;
-  }
-
-  std::vector<Layer<T>> layers_;
-  std::vector<std::size_t> sizes_;  // of the arrays of parameters, in order
+  struct Span {
+    std::size_t first, size;
+  };
+  Layers layers_;
+  std::vector<std::size_t> sizes_;     // of the arrays of parameters, in order
+  std::vector<Span> learning_, held_;  // which parameters change, and which do not
   T* parameters_;
   T* gradient_;
   std::size_t size_ = 0, widest_ = 0, work_ = 0;

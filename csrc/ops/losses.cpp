@@ -9,8 +9,12 @@ namespace lamina {
 
 namespace {
 
-// Of an element, in the order of LossKind.
-constexpr double cycles[loss_kinds] = {2, 2, 0.5, 0.5, 0.5, 1};
+// Of an element.
+constexpr double cycles_of[] = {
+#define LAMINA_CYCLES(name, cycles) cycles,
+    LAMINA_LOSSES(LAMINA_CYCLES)
+#undef LAMINA_CYCLES
+};
 
 // 0 * infinity would be NaN.
 template <class T>
@@ -30,7 +34,7 @@ LossResult loss(const LossChoice& choice, const LossRows<T>& all, double scale,
   const auto kind = static_cast<std::size_t>(choice.kind);
   const auto cols = static_cast<double>(all.cols);
   const double terms = choice.kind == LossKind::softmax_cross_entropy ? 1 : cols;
-  const double of_row = cycles[kind] * cols;
+  const double of_row = cycles_of[kind] * cols;
   // 1 / (n cols), rounded once, where scale is 1 / n: nearly always.
   const double share = terms == 1 ? scale : 1 / (terms / scale);
   const auto kernel = kernels<T>().losses[kind];

@@ -51,56 +51,42 @@ double limit_norm(const Kernels<T>& table, T* x, std::size_t n, double limit) {
 }  // namespace
 
 std::size_t slots(const OptimizerChoice& rule) {
-  const std::size_t velocity = rule.first != 0;
-  switch (rule.kind) {
-    case OptimizerKind::sgd:
-      return velocity;
-    case OptimizerKind::rmsprop:
-      return 1 + velocity + rule.variant;
-    case OptimizerKind::adam:
-      return 2;
-    default:
-      return 1;
-  }
+  const std::size_t of_kind[] = {
+#define LAMINA_SLOTS(name, cycles, slots) slots,
+      LAMINA_OPTIMIZERS(LAMINA_SLOTS)
+#undef LAMINA_SLOTS
+  };
+  return of_kind[static_cast<std::size_t>(rule.kind)];
 }
 
 template <class T>
 void update(const OptimizerChoice& rule, double rate, std::uint64_t step, T* w,
-            const T* dw, T* state, std::size_t n) {
-  const Kernels<T>& table = kernels<T>();
-  const double keep = 1 - rate * rule.weight_decay;
-  const double first = rule.first, second = rule.second;
-  switch (rule.kind) {
-    case OptimizerKind::sgd:
-      return parallel_elements(n, 1, [&](std::size_t i, std::size_t size) {
-        T* v = first != 0 ? state + i : nullptr;
-        table.sgd(w + i, dw + i, v, size, rate, first, rule.variant);
-      });
-    case OptimizerKind::rmsprop:
-      return parallel_elements(n, 2, [&](std::size_t i, std::size_t size) {
-        T* s = state + i;
-        T* v = first != 0 ? s + n : nullptr;
-        T* mean = rule.variant ? s + (v ? 2 : 1) * n : nullptr;
-        table.rmsprop(w + i, dw + i, s, v, mean, size, rate, second, first,
-                      rule.epsilon);
-      });
-    case OptimizerKind::adagrad:
-      return parallel_elements(n, 2, [&](std::size_t i, std::size_t size) {
-        table.adagrad(w + i, dw + i, state + i, size, rate, rule.epsilon);
-      });
-    case OptimizerKind::adam: {
-      const double correction1 = 1 - power(first, step);
-      const double correction2 = 1 - power(second, step);
-      return parallel_elements(n, 2, [&](std::size_t i, std::size_t size) {
-        table.adam(w + i, dw + i, state + i, state + n + i, size, rate, first, second,
-                   rule.epsilon, correction1, correction2, keep);
-      });
-    }
-    case OptimizerKind::lion:
-      return parallel_elements(n, 1, [&](std::size_t i, std::size_t size) {
-        table.lion(w + i, dw + i, state + i, size, rate, first, second, keep);
-      });
-  }
+            const T* dw, T* state, std::size_t n, std::size_t stride) {
+  constexpr double cycles[] = {
+#define LAMINA_CYCLES(name, cycles, slots) cycles,
+      LAMINA_OPTIMIZERS(LAMINA_CYCLES)
+#undef LAMINA_CYCLES
+  };
+  const auto kind = static_cast<std::size_t>(rule.kind);
+  const auto kernel = kernels<T>().optimizers[kind];
+  const Update<T> whole{.w = w,
+                        .dw = dw,
+                        .state = state,
+                        .stride = stride,
+                        .n = n,
+                        .rate = rate,
+                        .first = rule.first,
+                        .second = rule.second,
+                        .epsilon = rule.epsilon,
+                        .variant = rule.variant,
+                        .keep = 1 - rate * rule.weight_decay,
+                        .correction1 = 1 - power(rule.first, step),
+                        .correction2 = 1 - power(rule.second, step)};
+  parallel_elements(n, cycles[kind], [&](std::size_t i, std::size_t size) {
+    Update<T> part = whole;
+    part.w += i, part.dw += i, part.state += i, part.n = size;
+    kernel(part);
+  });
 }
 
 template <class T>
@@ -141,7 +127,7 @@ void limit_norms(T* kernel, std::size_t rows, std::size_t cols, double limit) {
 
 #define LAMINA_INSTANTIATE(T)                                                        \
   template void update(const OptimizerChoice&, double, std::uint64_t, T*, const T*,  \
-                       T*, std::size_t);                                             \
+                       T*, std::size_t, std::size_t);                                \
   template double clip(const OptimizerChoice&, T*, const std::size_t*, std::size_t); \
   template void limit_norms(T*, std::size_t, std::size_t, double);
 LAMINA_INSTANTIATE(float)

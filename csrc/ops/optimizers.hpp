@@ -7,12 +7,18 @@
 #include <cstdint>
 #include <limits>
 
+#include "kernels/kernel_table.hpp"
+
 namespace lamina {
 
-enum class OptimizerKind { sgd, rmsprop, adagrad, adam, lion };
+enum class OptimizerKind {
+#define LAMINA_KIND(name, cycles, slots) name,
+  LAMINA_OPTIMIZERS(LAMINA_KIND)
+#undef LAMINA_KIND
+};
 
 struct OptimizerChoice {
-  OptimizerKind kind = OptimizerKind::sgd;
+  OptimizerKind kind{};
   double first = 0;      // momentum (sgd, rmsprop) or beta_1 (adam, lion)
   double second = 0;     // rho (rmsprop) or beta_2 (adam, lion)
   double epsilon = 0;    // outside the root (rmsprop, adagrad, adam)
@@ -25,15 +31,14 @@ struct OptimizerChoice {
   double global_clip_norm = std::numeric_limits<double>::infinity();
 };
 
-// How many arrays of n elements `state` holds, all zero before the first step: sgd:
-// velocity, if there is momentum; rmsprop: squares, velocity if there is momentum,
-// means if centered; adagrad: sums of squares; adam: means, squares; lion: means.
+// How many arrays of n elements `state` holds, all zero before the first step.
 std::size_t slots(const OptimizerChoice&);
 
-// One fused pass over n parameters; `step` counts from 1.
+// One fused pass over n parameters; `step` counts from 1. The arrays of the state begin
+// `stride` elements after each other.
 template <class T>
 void update(const OptimizerChoice&, double rate, std::uint64_t step, T* w, const T* dw,
-            T* state, std::size_t n);
+            T* state, std::size_t n, std::size_t stride);
 
 // Limits the gradients dw, arrays of these sizes one after the other: each element,
 // then each array by its norm, then all by their norm. Norms are exact to rounding and

@@ -12,7 +12,9 @@ from lamina import (
     activations,
     callbacks,
     initializers,
+    layers,
     losses,
+    metrics,
     optimizers,
     schedules,
 )
@@ -35,14 +37,7 @@ from lamina.functional import (
     pack,
 )
 from lamina.history import History
-from lamina.layers import (
-    Activation,
-    Dense,
-    Dropout,
-    GaussianNoise,
-    Layer,
-    Standardize,
-)
+from lamina.layers import *
 from lamina.model import Sequential, load
 from lamina.optimizers import SGD, Adagrad, Adam, AdamW, Lion, RMSprop
 
@@ -51,20 +46,14 @@ with contextlib.suppress(ImportError):  # threadpoolctl is not installed
 
 __all__ = [
     "SGD",
-    "Activation",
     "Adagrad",
     "Adam",
     "AdamW",
-    "Dense",
-    "Dropout",
-    "GaussianNoise",
     "History",
-    "Layer",
     "Lion",
     "PackedKernel",
     "RMSprop",
     "Sequential",
-    "Standardize",
     "__version__",
     "activations",
     "callbacks",
@@ -78,6 +67,7 @@ __all__ = [
     "load",
     "losses",
     "matmul",
+    "metrics",
     "optimizers",
     "pack",
     "schedules",
@@ -86,4 +76,5 @@ __all__ = [
     "show_config",
     "threads",
 ]
+__all__ += layers.__all__
 __all__ += _core.__all__

@@ -39,6 +39,29 @@ def real(
     return number
 
 
+def scores(values: Mapping[Any, object], giver: str = "") -> dict[str, float]:
+    """Real numbers by name, as floats; `giver` is who may have added them."""
+    added = f", added by {giver}" if giver else ""
+    found = {}
+    for name, value in values.items():
+        if not isinstance(name, str) or name == "epoch":
+            raise TypeError(
+                "the name of a score must be a string, other than 'epoch', got "
+                f"{name!r}{added}"
+            )
+        if isinstance(value, np.ndarray) and value.ndim == 0:
+            value = value[()]
+        try:
+            if not isinstance(value, numbers.Real | np.bool_):
+                raise TypeError
+            found[name] = float(value)
+        except (TypeError, OverflowError):
+            raise TypeError(
+                f"score {name!r} must be a number, got {value!r}{added}"
+            ) from None
+    return found
+
+
 def fraction(name: str, value: object) -> float:
     return real(name, value, "a number in [0, 1]", lambda v: 0 <= v <= 1)
 

@@ -64,16 +64,52 @@ def penalty(
     w: NDArray[Any], dw: NDArray[Any] | None, l1: float, l2: float, weight: float
 ) -> float: ...
 
+LAYERS: tuple[str, ...]
+LOSSES: tuple[str, ...]
+OPTIMIZERS: tuple[str, ...]
+
 class Network:
     def __init__(
         self,
-        layers: list[tuple[Any, ...]],
+        layers: list[tuple[str, dict[str, Any]]],
         features: int,
         seed: int,
         parameters: NDArray[Any],
         gradient: NDArray[Any],
+        first: int = 0,
     ) -> None: ...
-    def takes(self, x: Any, y: Any) -> bool: ...
+    def takes(
+        self,
+        x: Any,
+        y: Any,
+        weights: Any,
+        loss: tuple[Any, ...],
+        bounds: tuple[float, float],
+    ) -> bool: ...
+    def forward(
+        self, x: ArrayLike, training: bool, step: int, first_row: int
+    ) -> NDArray[Any]: ...
+    def backward(
+        self,
+        x: ArrayLike,
+        output_gradient: ArrayLike,
+        training: bool,
+        step: int,
+        first_row: int,
+        fill: bool,
+        accumulate: bool,
+        down: bool,
+    ) -> NDArray[Any] | None: ...
+    def input_gradient(
+        self,
+        x: ArrayLike,
+        y: ArrayLike,
+        weights: ArrayLike | None,
+        loss: tuple[Any, ...],
+        logits: bool,
+        training: bool,
+        step: int,
+    ) -> NDArray[Any]: ...
     def train(
         self,
         x: ArrayLike,
@@ -90,7 +126,8 @@ class Network:
         update: int,
         loss_before: float,
         correct_before: float,
-    ) -> tuple[float, float, int, int, bool, BaseException | None]: ...
+        penalty_before: float,
+    ) -> tuple[float, float, float, int, int, bool, BaseException | None]: ...
     def gradients(
         self,
         x: ArrayLike,
@@ -102,7 +139,7 @@ class Network:
         step: int,
         first_row: int,
         accumulate: bool,
-    ) -> tuple[float, float]: ...
+    ) -> tuple[float, float, float]: ...
     def apply(
         self, optimizer: tuple[Any, ...], rate: float, state: NDArray[Any], update: int
     ) -> bool: ...
@@ -121,7 +158,7 @@ class Network:
         loss: tuple[Any, ...],
         logits: bool,
         chunk: int,
-    ) -> tuple[float, float]: ...
+    ) -> tuple[float, float, float]: ...
     def sample(
         self, x: ArrayLike, samples: int, seed: int, chunk: int
     ) -> tuple[NDArray[Any], NDArray[Any]]: ...

@@ -253,16 +253,15 @@ def rows(
     width: Callable[[int], int],
     features: int,
     names: Sequence[str],
+    signed: bool = False,
     mean: Array | None = None,
 ) -> Rows:
-    """Inputs, targets and weights, all checked; `width` is that of the outputs."""
+    """Inputs, targets and weights, all checked; `width` is that of the outputs, and
+    weights may be negative if they are `signed`."""
     if y is None:
         raise TypeError(f"{names[1]} must be given, unless {names[0]} gives batches")
     table = inputs(names[0], x, dtype, features, mean=mean)
-    if 0 in table.held.shape:
-        raise ValueError(
-            f"{names[0]} must have a row and a feature at least, got {table.held.shape}"
-        )
+    require_rows(names[0], table)
     outputs = width(table.held.shape[1])
 
     def convert(name: str, block: Array) -> Array:
@@ -276,20 +275,32 @@ def rows(
         )
     if sample_weight is None:
         return Rows(table, targets)
-    return Rows(table, targets, _weights(names[2], sample_weight, len(table), dtype))
+    weights = _weights(names[2], sample_weight, len(table), dtype, signed)
+    return Rows(table, targets, weights)
 
 
-def _weights(name: str, value: Any, n: int, dtype: np.dtype[Any]) -> Array:
-    """`value` as the (n,) weights of rows: finite and not negative."""
+def require_rows(name: str, table: Table) -> None:
+    """Raise ValueError if there is nothing in it."""
+    if 0 in table.held.shape:
+        raise ValueError(
+            f"{name} must have a row and a feature at least, got {table.held.shape}"
+        )
+
+
+def _weights(
+    name: str, value: Any, n: int, dtype: np.dtype[Any], signed: bool
+) -> Array:
+    """`value` as the (n,) weights of rows: finite, and not negative unless signed."""
     array = _checks.numeric(name, held(name, value))
     if array.shape != (n,):
         raise ValueError(f"{name} must have shape ({n},), got {array.shape}")
     array = _checks.convert(array, dtype)
-    bad = ~(np.isfinite(array) & (array >= 0))
+    bad = ~(np.isfinite(array) & (signed | (array >= 0)))
     if bad.any():
         row = int(bad.argmax())
         raise ValueError(
-            f"{name} must be finite and >= 0, got {array[row]} in row {row}"
+            f"{name} must be finite{'' if signed else ' and >= 0'}, got {array[row]} "
+            f"in row {row}"
         )
     return array
 

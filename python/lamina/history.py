@@ -2,53 +2,75 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from lamina import _checks
 
 __all__ = ["History"]
 
 
-class History(Mapping[str, list[float]]):
-    """Loss and metrics of every epoch: ``history["loss"]``, ``history["val_loss"]``.
+class History(dict[str, list[float]]):
+    """The scores of every epoch, by name: ``history["loss"]``, ``history["val_loss"]``.
+
+    Every list has one value for each epoch, NaN where the epoch had none.
 
     Attributes
     ----------
     epochs : list of int
         Numbers of the epochs, counted from 1 over all fits of the net.
     stopped : str or None
-        What ended the training before its time: the class of a callback, or
-        "interrupt" (Ctrl-C).
+        What ended the training before its time: the class of a callback,
+        "interrupt" (Ctrl-C), or the class of an exception.
 
     Examples
     --------
     >>> import lamina as lm
     >>> history = lm.History()
-    >>> history.add(1, {"loss": 0.5, "accuracy": 0.75})
+    >>> history.add(1, {"loss": 0.5})
     >>> history.add(2, {"loss": 0.25, "accuracy": 0.875})
     >>> history
-    <History of 2 epochs: loss 0.5 to 0.25, accuracy 0.75 to 0.875>
+    <History of 2 epochs: loss 0.5 to 0.25, accuracy nan to 0.875>
     >>> history["loss"], list(history), history.epochs
     ([0.5, 0.25], ['loss', 'accuracy'], [1, 2])
+
+    ``pandas.DataFrame(history.to_dict())`` is a table of it:
+
+    >>> history.to_dict()
+    {'epoch': [1, 2], 'loss': [0.5, 0.25], 'accuracy': [None, 0.875]}
     """
 
     def __init__(self) -> None:
+        super().__init__()
         self.epochs: list[int] = []
         self.stopped: str | None = None
-        self._values: dict[str, list[float]] = {}
 
-    def add(self, epoch: int, values: Mapping[str, float]) -> None:
-        """Append the values of one epoch."""
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.update(state.pop("_values", {}))  # where version 0.1.0 kept them
+        self.__dict__.update(state)
+
+    def add(self, epoch: int, scores: Mapping[str, Any]) -> None:
+        """Append the scores of one epoch.
+
+        Raises
+        ------
+        TypeError
+            As `callbacks.Callback.on_epoch_end` says.
+        """
+        values = _checks.scores(scores)
+        for name in values:
+            self.setdefault(name, [math.nan] * len(self.epochs))
+        for name, held in self.items():
+            held.append(values.get(name, math.nan))
         self.epochs.append(epoch)
-        for name, value in values.items():
-            self._values.setdefault(name, []).append(value)
 
-    def __getitem__(self, name: str) -> list[float]:
-        return self._values[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._values)
-
-    def __len__(self) -> int:
-        return len(self._values)
+    def to_dict(self) -> dict[str, list[Any]]:
+        """Columns of one length: "epoch", and the scores, with None in place of NaN."""
+        columns: dict[str, list[Any]] = {"epoch": list(self.epochs)}
+        for name, values in self.items():
+            columns[name] = [None if math.isnan(value) else value for value in values]
+        return columns
 
     def __repr__(self) -> str:
         spans = (f"{k} {v[0]:.4g} to {v[-1]:.4g}" for k, v in self.items())

@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from typing import TypeGuard
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from lamina import _checks, _core
 from lamina._checks import Array
 from lamina.layers import Activation, Dense, Layer
+from lamina.layers.base import described
 from lamina.losses import Loss
 from lamina.optimizers import Optimizer
 
@@ -42,10 +44,11 @@ class Interpreter:
         update: int,
         loss_before: float,
         correct_before: float,
-    ) -> tuple[float, float, int, int, bool, BaseException | None]:
+        penalty_before: float,
+    ) -> tuple[float, float, float, int, int, bool, BaseException | None]:
         rows = np.arange(len(x)) if rows is None else rows
-        sums, done, steps = np.array([loss_before, correct_before]), 0, 0
-        finite, error = True, None
+        sums = np.array([loss_before, correct_before, penalty_before])
+        done, steps, finite, error = 0, 0, True, None
         try:
             for rate in rates:
                 batch = rows[done : done + batch_size]
@@ -73,24 +76,68 @@ class Interpreter:
         step: int,
         first_row: int,
         accumulate: bool,
-    ) -> tuple[float, float]:
+    ) -> tuple[float, float, float]:
         before = self.gradient.copy() if accumulate else None
-        for layer in self.layers:
-            if hasattr(layer, "step"):
-                layer.step, layer.first_row = step, first_row
-        outputs = self.forward(x, training=True, logits=logits)
+        outputs = self._train(x, step, first_row, logits)
         slopes = np.empty_like(outputs)
         total, correct = loss(outputs, y, weights, slopes, weight / len(x))
-        self.backward(slopes)
-        total += sum(layer.penalty(weight) for layer in self.layers) * len(x)
+        self._descend(slopes, down=False)
+        penalty = len(x) * sum(
+            layer.penalty(weight if layer.trainable else 0.0) for layer in self.layers
+        )
         if before is not None:
             self.gradient += before
-        return total, correct
+        return total + penalty, correct, penalty
+
+    def backward(
+        self,
+        x: Array,
+        output_gradient: Array,
+        training: bool,
+        step: int,
+        first_row: int,
+        fill: bool,
+        accumulate: bool,
+        down: bool,
+    ) -> Array | None:
+        net = self if training else self._predicting()
+        before = self.gradient.copy() if accumulate or not fill else None
+        net._train(x, step, first_row, logits=False)
+        dx = net._descend(output_gradient, down)
+        if before is not None:
+            self.gradient[...] = self.gradient + before if fill else before
+        return dx
+
+    def input_gradient(
+        self,
+        x: Array,
+        y: Array,
+        weights: Array | None,
+        loss: Loss,
+        logits: bool,
+        training: bool,
+        step: int,
+    ) -> Array:
+        net = self if training else self._predicting()
+        before = self.gradient.copy()
+        outputs = net._train(x, step, 0, logits)
+        slopes = np.empty_like(outputs)
+        loss(outputs, y, weights, slopes, 1 / len(x))
+        dx = net._descend(slopes, down=True)
+        self.gradient[...] = before
+        assert dx is not None
+        return dx
 
     def apply(
         self, optimizer: Optimizer, rate: float, state: Array, update: int
     ) -> bool:
-        sizes = [a.size for layer in self.layers for a in layer.parameters.values()]
+        arrays = [list(layer.parameters.values()) for layer in self.layers]
+        sizes = [array.size for each in arrays for array in each]
+        held = np.repeat(
+            [not layer.trainable for layer in self.layers],
+            [sum(array.size for array in each) for each in arrays],
+        )
+        before = self.parameters[held], state[:, held]
         if optimizer.core is None:
             optimizer.update(self.parameters, self.gradient, state, update)
         else:
@@ -99,8 +146,11 @@ class Interpreter:
             _core.update(
                 optimizer.core, self.parameters, self.gradient, state, rate, update
             )
+        self.parameters[held], state[:, held] = before
         for layer in self.layers:
-            if isinstance(layer, Dense) and layer.max_norm is not None:
+            if not isinstance(layer, Dense) or layer.max_norm is None:
+                continue
+            if layer.trainable:
                 _core.limit_norms(layer.parameters["kernel"], layer.max_norm)
         return True
 
@@ -124,14 +174,14 @@ class Interpreter:
         loss: Loss,
         logits: bool,
         chunk: int,
-    ) -> tuple[float, float]:
+    ) -> tuple[float, float, float]:
         sums = np.zeros(2)
         for start in range(0, len(x), chunk):
             rows = slice(start, start + chunk)
             own = None if weights is None else weights[rows]
             sums += loss(self.forward(x[rows], logits=logits), y[rows], own)
-        penalty = sum(layer.penalty() for layer in self.layers)
-        return float(sums[0]) + penalty * len(x), float(sums[1])
+        penalty = sum(layer.penalty() for layer in self.layers) * len(x)
+        return float(sums[0]) + penalty, float(sums[1]), penalty
 
     def sample(
         self, x: Array, samples: int, seed: int, chunk: int
@@ -166,17 +216,53 @@ class Interpreter:
             x = y
         return np.ascontiguousarray(x)
 
-    def backward(self, gradient: Array) -> None:
-        """Fill the layers' gradients from the gradient by the outputs."""
-        trained = [layer for layer in self.layers if layer.parameters]
-        for layer in reversed(self.layers):
-            if trained and layer is trained[0]:
-                layer.backward(gradient, input_gradient=False)
-                return
-            dx = layer.backward(gradient)
-            if dx is None:
+    def _train(self, x: Array, step: int, first_row: int, logits: bool) -> Array:
+        """The outputs of the pass of that step, which `_descend` follows."""
+        for layer in self.layers:
+            if hasattr(layer, "step"):
+                layer.step, layer.first_row = step, first_row
+        return self.forward(x, training=True, logits=logits)
+
+    def _descend(self, gradient: Array, down: bool) -> Array | None:
+        """Fill the layers' gradients from the gradient by the outputs, and return that
+        by the inputs if `down` asks for it."""
+        learns = [bool(each.parameters) and each.trainable for each in self.layers]
+        last = 0 if down else learns.index(True) if any(learns) else len(learns)
+        for i in reversed(range(last, len(self.layers))):
+            layer, wanted = self.layers[i], down or i > last
+            dx = layer.backward(gradient, input_gradient=wanted)
+            if wanted and dx is None:
                 raise TypeError(f"{layer!r}.backward must return a gradient, got None")
-            gradient = dx
+            gradient = gradient if dx is None else dx
+        for layer in self.layers:
+            if not layer.trainable:
+                for array in layer.gradients.values():
+                    array[...] = 0
+        return gradient if down else None
+
+    def _predicting(self) -> Interpreter:
+        """The net with the core's random layers as they are in prediction."""
+        layers = [
+            _Quiet(each) if hasattr(each, "step") and described(each) else each
+            for each in self.layers
+        ]
+        return Interpreter(layers, self.parameters, self.gradient)
+
+
+class _Quiet(Layer):
+    """A layer of the core's as it is in prediction, with the backward of that."""
+
+    def __init__(self, layer: Layer) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x: ArrayLike, training: bool = False) -> Array:
+        self.x = np.asarray(x)
+        return self.layer._alone().forward(self.x, False, 0, 0)
+
+    def backward(self, dy: ArrayLike, *, input_gradient: bool = True) -> Array | None:
+        arguments = False, 0, 0, False, False, True
+        return self.layer._alone().backward(self.x, dy, *arguments)
 
 
 def outputs(layers: Sequence[Layer], features: int) -> int:

@@ -208,6 +208,8 @@ class _Compiled(Loss):
     """A loss of the compiled part; its fields are its options."""
 
     kind: ClassVar[str]
+    # Of targets, both included; infinite ones are none.
+    bounds: ClassVar[tuple[float, float]] = -np.inf, np.inf
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
@@ -336,6 +338,7 @@ class _Binary(_Compiled):
     activations = ("sigmoid",)
     classifies = True
     kind = "sigmoid_cross_entropy"
+    bounds = 0.0, 1.0
 
     def _parameter(self) -> float:
         return self.pos_weight
@@ -405,6 +408,7 @@ class _Poisson(_Compiled):
 
     name = "poisson"
     kind = "poisson"
+    bounds = 0.0, np.inf
 
     def targets(
         self, y: ArrayLike, outputs: int, dtype: np.dtype[Any], name: str = "y"
@@ -537,6 +541,10 @@ def known() -> str:
     return ", ".join(sorted(_KNOWN))
 
 
+def bounds(loss: Loss) -> tuple[float, float] | None:
+    """Those of the targets of a loss of Lamina's own; None for others, and for a class
+    derived from one."""
+    return loss.bounds if "kind" in vars(type(loss)) else None  # type: ignore[attr-defined]
 # What other libraries call the same, and what they have besides; also with "loss" at
 # the end.
 _MEANT = {

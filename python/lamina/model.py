@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 from lamina import losses, optimizers, training
 from lamina._checks import Array
 from lamina.callbacks import Callback
+from lamina.callbacks.progress import say
 from lamina.exchange import arrays, files
 from lamina.history import History
 from lamina.layers.dropout import convert_dropout
@@ -48,6 +49,8 @@ class Sequential(Network):
         By which learning rates are multiplied; 1 at first.
     loss, optimizer : Loss, Optimizer or None
         Those of the last training; not to be assigned.
+    history : History or None
+        Of the last `fit`; where an exception ended it, of the epochs before.
 
     Raises
     ------
@@ -87,6 +90,8 @@ class Sequential(Network):
         steps_per_epoch: int | None = None,
         validation_steps: int | None = None,
         verbose: int = 1,
+        metrics: training.Metrics = (),
+        train_metrics: bool = False,
     ) -> History:
         """Train. A second call goes on from where the first stopped.
 
@@ -140,20 +145,44 @@ class Sequential(Network):
             knows no length may give 100 000 batches at most.
         verbose : {0, 1}
             1 prints a line for each epoch.
+        metrics : iterable or dict of str and functions, optional
+            Further scores of the validation data, or of the training data where there
+            are none, at the end of each epoch: names, which scikit-learn must be
+            installed for (see `lamina.metrics`), or functions ``(y, outputs) ->
+            float``, called once with all rows: `y` as labels (n,) or in the shape of
+            the outputs, `outputs` as `predict` gives them. A dict has them by the names
+            that their scores get. Weights do not count in them.
+        train_metrics : bool
+            Also those of the training data, which are gone through once more for them.
 
         Returns
         -------
         History
             "loss" and, for classifiers, "accuracy": means over the epoch, as measured
             while training. "val_loss" and "val_accuracy", if there are validation data:
-            at the end of the epoch. Losses include the layers' penalties; weights do
-            not count in accuracies.
+            at the end of the epoch. Losses include the layers' penalties; where a layer
+            has some, "loss_without_penalty" does not. Weights do not count in
+            accuracies. A sigmoid's accuracy counts outputs and targets on
+            the same side of one half, grey values too. Metrics, those of validation
+            data with "val_" before their names. "learning_rate": that of the epoch's
+            last step, unless the optimizer is your own.
 
         Raises
         ------
         TypeError, ValueError
             Arguments or data that cannot be used. The net is then as before, unless it
             is a later batch of an iterable than the first.
+        FloatingPointError
+            A norm to clip by is not finite: the training diverged. What was learnt up
+            to the step before stays, or what `callbacks.EarlyStopping` restores.
+        RuntimeError
+            Another `fit` of this net runs, around this one or in another thread.
+        ImportError
+            A named metric without scikit-learn.
+        BaseException
+            What an iterable, a callback, or a layer, loss or optimizer of your own
+            raises; KeyboardInterrupt at a second Ctrl-C. The net keeps what it has
+            learnt, and `history` the epochs before.
         """
         return training.fit(
             self,
@@ -172,6 +201,8 @@ class Sequential(Network):
             steps_per_epoch=steps_per_epoch,
             validation_steps=validation_steps,
             verbose=verbose,
+            metrics=metrics,
+            train_metrics=train_metrics,
         )
 
     def evaluate(
@@ -181,12 +212,13 @@ class Sequential(Network):
         *,
         sample_weight: ArrayLike | None = None,
         steps: int | None = None,
+        metrics: training.Metrics = (),
     ) -> dict[str, float]:
-        """Loss (with penalties) and, for classifiers, accuracy.
+        """Loss (with penalties), accuracy (for classifiers), and metrics.
 
         Parameters
         ----------
-        x, y, sample_weight
+        x, y, sample_weight, metrics
             As in `fit`.
         steps : int, optional
             The number of batches to take from an iterable. Without it, one that knows
@@ -195,18 +227,33 @@ class Sequential(Network):
         Returns
         -------
         dict
-            "loss" and, for classifiers, "accuracy": the share of rows whose largest
-            output is that of the label (softmax), or of outputs on the right side of
-            one half (sigmoid).
+            "loss", where a layer has penalties "loss_without_penalty" and, for
+            classifiers, "accuracy": the share of rows whose largest output is that of
+            the label (softmax), or of outputs on the right side of one half (sigmoid).
+            Then the metrics.
 
         Raises
         ------
         RuntimeError
             The net is not built.
         TypeError, ValueError
-            Data that cannot be used.
+            Arguments or data that cannot be used.
+        ImportError
+            A named metric without scikit-learn.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import lamina as lm
+        >>> net = lm.Sequential([lm.Dense(1)], seed=0)
+        >>> net.build(1)
+        >>> net.parameters = [2, 0]
+        >>> def worst(y, outputs):
+        ...     return np.abs(y - outputs).max()
+        >>> net.evaluate([[1], [2], [3]], [2, 4, 7], metrics=[worst])
+        {'loss': 0.3333333333333333, 'worst': 1.0}
         """
-        return training.evaluate(self, x, y, sample_weight, steps)
+        return training.evaluate(self, x, y, sample_weight, steps, metrics)
 
     def summary(self) -> None:
         """Print the layers, the width of their outputs and their parameters."""
@@ -223,7 +270,7 @@ class Sequential(Network):
         rows.append(("total", "", total))
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         for name, output, size in rows:
-            print(f"{name:<{widths[0]}}  {output:>{widths[1]}}  {size:>{widths[2]}}")
+            say(f"{name:<{widths[0]}}  {output:>{widths[1]}}  {size:>{widths[2]}}")
 
     def convert_dropout(self, mode: Literal["classic", "inverted"]) -> Sequential:
         """A copy with classic dropout where this net has inverted, or the reverse.
@@ -274,8 +321,7 @@ class Sequential(Network):
         self._require_built("convert_dropout")
         net = copy.deepcopy(self)
         convert_dropout(net.layers, mode)
-        net._state[...] = 0
-        net._updates = 0
+        net.reset_optimizer()
         return net
 
     def save(self, path: str | os.PathLike[str]) -> None:

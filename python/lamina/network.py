@@ -6,8 +6,13 @@ or an optimizer that only Python knows.
 
 from __future__ import annotations
 
+import contextlib
 import copy
-from collections.abc import Iterable, Sequence
+import dataclasses
+import operator
+import os
+import threading
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -15,35 +20,52 @@ from numpy.typing import ArrayLike, DTypeLike
 
 from lamina import _checks, _core, data, interpreter, losses, optimizers
 from lamina._checks import Array
+from lamina.history import History
 from lamina.interpreter import Interpreter
-from lamina.layers import (
-    Activation,
-    Dense,
-    Dropout,
-    GaussianNoise,
-    Layer,
-    Standardize,
-)
+from lamina.layers import Layer, Standardize
+from lamina.layers.base import described
 
-__all__ = ["Network", "scores"]
+__all__ = ["Network", "Snapshot", "Sums"]
 
 _SPARSE = losses.categorical_crossentropy  # which takes labels
 _CHUNK = 1024  # rows at a time where nothing is learnt: activations stay in the cache
-_BUILT_IN = Standardize, Dense, Activation, Dropout, GaussianNoise
+_AHEAD = 256  # steps whose rates are computed together
 _NOT_FINITE = (
     "the norm of the gradient is not finite: the step was not taken; look for data or "
     "weights that are too large, or a learning rate that is too high"
 )
+# Over rows: losses with penalties, hits, how many rows, penalties.
+Sums = tuple[float, float, int, float]
 # What a copy or a pickle makes anew: the layers hold the buffers.
-_MADE_ANEW = "_parameters", "_gradient", "_compiled", "_one_rate"
+_MADE_ANEW = "_parameters", "_gradient", "_compiled", "_ahead", "_ready", "_fit"
+# The first calls of a net, of several threads, make its buffers and state once.
+_first_use = threading.RLock()
+os.register_at_fork(after_in_child=_first_use._at_fork_reinit)  # type: ignore[attr-defined]
+
+
+@dataclasses.dataclass(frozen=True)
+class Snapshot:
+    """What training changes, as it was: learning goes on from there."""
+
+    parameters: Array
+    kept: list[dict[str, Any]]  # of each layer
+    state: Array  # the optimizer's
+    updates: int
 
 
 class Network:
     """Layers in a row, their parameters and gradients in two flat buffers, the state of
     their optimizer. `Sequential`, which says more, adds what is larger than a batch."""
 
-    # An optimizer whose rate is always the same, and that rate.
-    _one_rate: tuple[optimizers.Optimizer | None, Any] = None, None
+    history: History | None = None
+    # Process and thread of a fit that runs: its loss, optimizer and counts are its own.
+    _fit: tuple[int, int] | None = None
+    _penalizes = False  # whether a layer can add to the loss; known once compiled
+    # Rates of steps to come: the optimizer's, from that update on.
+    _ahead: tuple[optimizers.Optimizer | None, int, Array] = None, 0, np.empty(0)
+    # What the last step on a batch was computed by and called with, and the bounds of
+    # its targets, if the core can check the rows of the next one.
+    _ready: tuple[tuple[Any, ...], Any] = (), None
 
     def __init__(
         self,
@@ -80,7 +102,7 @@ class Network:
         self.optimizer: optimizers.Optimizer | None = None
         self._state = np.empty((0, 0), self.dtype)  # the optimizer's
         self._updates = 0  # steps that this state has seen
-        self._link()
+        self._link(0)
 
     def __getstate__(self) -> dict[str, Any]:
         state = self.__dict__.copy()
@@ -91,7 +113,7 @@ class Network:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self.__dict__.pop("_one_rate", None)  # version 0.1.0 kept it
-        self._link()
+        self._link(self.features)
 
     def __copy__(self) -> Self:
         return copy.deepcopy(self)  # two nets cannot share layers
@@ -135,13 +157,17 @@ class Network:
             features < 1, or the net is already built for another width.
         """
         features = _checks.count("features", features)
-        if self.features:
-            if features != self.features:
-                raise ValueError(
-                    f"features must be {self.features}, for which the net is built, "
-                    f"got {features}"
-                )
-            return
+        if not self.features:
+            with _first_use:
+                if not self.features:
+                    self._build(features)
+        if features != self.features:
+            raise ValueError(
+                f"features must be {self.features}, for which the net is built, "
+                f"got {features}"
+            )
+
+    def _build(self, features: int) -> None:
         before = [layer.__dict__.copy() for layer in self.layers]
         width = features
         try:
@@ -151,8 +177,7 @@ class Network:
             for layer, state in zip(self.layers, before, strict=True):
                 layer.__dict__.update(state)
             raise
-        self.features = features
-        self._link()
+        self._link(features)
 
     def gradients(
         self,
@@ -173,8 +198,9 @@ class Network:
         Parameters
         ----------
         x, y, sample_weight, loss
-            As in `fit`. The first call builds the net. A `Standardize` layer must have
-            learnt before.
+            As in `fit`, but that weights may be negative: those of a policy gradient,
+            say. The first call builds the net. A `Standardize` layer must have learnt
+            before.
         weight : float
             The gradient is that of `weight` times the loss with its penalties.
         first_row : int
@@ -186,10 +212,14 @@ class Network:
         Returns
         -------
         dict
-            "loss" and, for classifiers, "accuracy", of these rows, without `weight`.
+            "loss", where a layer has penalties "loss_without_penalty" and, for
+            classifiers, "accuracy", of these rows, without `weight`.
 
         Raises
         ------
+        RuntimeError
+            A `fit` of this net runs in another thread. Within one, a callback may call
+            this: the loss of the fit stays what it is.
         TypeError, ValueError
             Arguments or data that cannot be used.
 
@@ -205,15 +235,143 @@ class Network:
         ... )
         >>> net.apply_gradients(lm.Adam(0.01))
         """
-        goal = self._goal(loss)
-        x, y, weights = self._rows(goal, x, y, sample_weight).take(slice(None))
+        self._require_own("gradients")
         weight = _checks.finite_number("weight", weight)
         first_row = _checks.unsigned("first_row", first_row, 32)
-        self._require_moments(x.shape[1])
-        self.build(x.shape[1])
-        self.loss = goal
-        sums = self._fill(goal, x, y, weights, weight, first_row, accumulate)
-        return scores(goal, *sums, len(x))
+        goal = self._goal(loss)
+        x, y, weights = self._batch(goal, x, y, sample_weight)
+        if self._fit is None:
+            self.loss = goal
+        loss_sum, correct, penalty = self._fill(
+            goal, x, y, weights, weight, first_row, accumulate
+        )
+        return self._scores(goal, loss_sum, correct, len(x), penalty)
+
+    def backward(
+        self,
+        x: ArrayLike,
+        output_gradient: ArrayLike,
+        *,
+        training: bool = True,
+        first_row: int = 0,
+        accumulate: bool = False,
+        input_gradient: bool = False,
+    ) -> Array | None:
+        """Fill `gradient` from a gradient by the outputs that you give.
+
+        As ``net(x).backward(output_gradient)`` in PyTorch: for losses that are not sums
+        over rows, or that another net computes. `gradients`, of a loss of Lamina's, is
+        the same with its gradient; penalties are added there alone.
+
+        Parameters
+        ----------
+        x : (n, features) array_like
+            As in `gradients`.
+        output_gradient : (n, outputs) array_like
+            Gradient of what is to be minimised by the outputs, activation included.
+        training : bool
+            Dropout and noise as in the step that comes next; False: as in `predict`. A
+            layer of your own computes as in training in either case.
+        first_row, accumulate
+            As in `gradients`.
+        input_gradient : bool
+            Return the gradient by `x`, too.
+
+        Returns
+        -------
+        (n, features) array of the net's dtype, or None
+
+        Raises
+        ------
+        RuntimeError
+            A `fit` of this net runs in another thread.
+        TypeError, ValueError
+            Arguments or data that cannot be used.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import lamina as lm
+        >>> net = lm.Sequential([lm.Dense(1)], seed=1)
+        >>> x = np.array([[1.0, 2.0], [3.0, 4.0]])
+        >>> net.backward(x, [[1.0], [0.5]])
+        >>> net.layers[0].gradients["kernel"].ravel().tolist()
+        [2.5, 4.0]
+        """
+        first_row = _checks.unsigned("first_row", first_row, 32)
+        self._require_own("backward")
+        x, slopes = self._slopes(x, output_gradient)
+        net, _, _ = self._runner("backward", _SPARSE, x=x)
+        at = self.steps, first_row
+        dx: Array | None = net.backward(
+            x, slopes, bool(training), *at, True, bool(accumulate), bool(input_gradient)
+        )
+        return dx
+
+    def input_gradient(
+        self,
+        x: ArrayLike,
+        y: ArrayLike | None = None,
+        *,
+        output_gradient: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+        loss: str | losses.Loss | None = None,
+        training: bool = False,
+    ) -> Array:
+        """The gradient of the loss by the inputs; nothing in the net changes.
+
+        Parameters
+        ----------
+        x, y, sample_weight, loss
+            As in `gradients`: the loss is the mean over the rows, without penalties.
+        output_gradient : (n, outputs) array_like, optional
+            Instead of `y`: the gradient, by the outputs, of what is asked for. A row of
+            ones in one column gives the gradients of that output: a saliency map.
+        training : bool
+            As in `backward`.
+
+        Returns
+        -------
+        (n, features) array of the net's dtype
+
+        Raises
+        ------
+        RuntimeError
+            A `fit` of this net runs in another thread.
+        TypeError, ValueError
+            Arguments or data that cannot be used.
+
+        Examples
+        --------
+        >>> import lamina as lm
+        >>> net = lm.Sequential([lm.Dense(1)], seed=1)
+        >>> net.build(2)
+        >>> net.set_weights([[[2.0], [-3.0]], [0.0]])
+        >>> net.input_gradient([[5.0, 7.0]], output_gradient=[[1.0]])
+        array([[ 2., -3.]], dtype=float32)
+        >>> net.input_gradient([[5.0, 3.0]], [0.0], loss="mean_squared_error")
+        array([[ 4., -6.]], dtype=float32)
+        """
+        self._require_own("input_gradient")
+        dx: Array
+        if output_gradient is not None:
+            given = {"y": y, "sample_weight": sample_weight, "loss": loss}
+            for name, value in given.items():
+                if value is not None:
+                    raise ValueError(f"{name} must not come with output_gradient")
+            x, slopes = self._slopes(x, output_gradient)
+            net, _, _ = self._runner("input_gradient", _SPARSE, x=x)
+            at = self.steps, 0
+            dx = net.backward(x, slopes, bool(training), *at, False, False, True)
+            return dx
+        if y is None:
+            raise TypeError("y or output_gradient must be given")
+        goal = self._goal(loss)
+        x, y, weights = self._batch(goal, x, y, sample_weight)
+        net, core, _ = self._runner("input_gradient", goal, x=x)
+        logits = bool(goal.activations)
+        dx = net.input_gradient(x, y, weights, core, logits, bool(training), self.steps)
+        return dx
 
     def apply_gradients(
         self, optimizer: str | optimizers.Optimizer | None = None
@@ -228,14 +386,17 @@ class Network:
         Raises
         ------
         RuntimeError
-            The net is not built.
+            The net is not built; a `fit` of it runs, in another thread or with another
+            optimizer.
         TypeError, ValueError
             An unknown optimizer, or rates that cannot be.
         FloatingPointError
             A norm to clip by is not finite; the parameters are as before.
         """
         self._require_built("apply_gradients")
-        rule = optimizers.get(self._rule() if optimizer is None else optimizer)
+        self._require_own("apply_gradients")
+        rule = self._rule(optimizer)
+        self._require_same(rule)
         self._adopt(rule)
         update, rate = self._updates + 1, float(self._rates(rule, 1)[0])
         net, _, core = self._runner("apply_gradients", _SPARSE, rule)
@@ -250,7 +411,7 @@ class Network:
         x: Any,
         y: Any,
         *,
-        sample_weight: ArrayLike | None = None,
+        sample_weight: Any = None,
         loss: str | losses.Loss | None = None,
         optimizer: str | optimizers.Optimizer | None = None,
     ) -> dict[str, float]:
@@ -259,8 +420,8 @@ class Network:
         Parameters
         ----------
         x, y, sample_weight, loss, optimizer
-            As in `fit`. The first call builds the net. A `Standardize` layer must have
-            learnt before.
+            As in `fit`, but that weights may be negative. The first call builds the
+            net. A `Standardize` layer must have learnt before.
 
         Returns
         -------
@@ -269,30 +430,38 @@ class Network:
 
         Raises
         ------
+        RuntimeError
+            A `fit` of this net runs, in another thread or with another optimizer.
         TypeError, ValueError
             Arguments or data that cannot be used.
         FloatingPointError
             A norm to clip by is not finite; the parameters are as before.
         """
-        goal, rule = self.loss, self.optimizer
-        net = self._compiled[0] if self._compiled else None
+        self._require_own("train_on_batch")
+        goal, weights = self.loss, sample_weight
+        now = *self._compiled, goal, self.optimizer, self._state, loss, optimizer
+        ready, bounds = self._ready
         if (
-            type(net) is _core.Network
-            and rule is not None
-            and loss is optimizer is sample_weight is None
-            and (goal is _SPARSE or goal == _SPARSE)
-            and net.takes(x, y)  # then its checks suffice
+            goal is not None
+            and len(now) == len(ready)
+            and all(map(operator.is_, now, ready))
+            and now[0].takes(x, y, weights, goal.core, bounds)
         ):
-            return scores(goal, *self._steps(x, y, None, None, len(x)))
+            return self._scores(goal, *self._steps(goal, x, y, weights, None, len(x)))
         goal = self._goal(loss)
-        x, y, weights = self._rows(goal, x, y, sample_weight).take(slice(None))
-        rule = optimizers.get(self._rule() if optimizer is None else optimizer)
-        self._require_moments(x.shape[1])
-        self.build(x.shape[1])
-        self.loss = goal
+        rule = self._rule(optimizer)
+        self._require_same(rule)
+        x, y, weights = self._batch(goal, x, y, sample_weight)
+        if self._fit is None:
+            self.loss = goal
         self._adopt(rule)
-        sums = self._steps(x, y, weights, None, len(x))
-        return scores(goal, *sums)
+        sums = self._steps(goal, x, y, weights, None, len(x))
+        net, _, _ = self._runner("train_on_batch", goal, rule)
+        bounds = losses.bounds(goal)
+        if self._fit is None and type(net) is _core.Network and bounds is not None:
+            now = *self._compiled, goal, rule, self._state, loss, optimizer
+            self._ready = now, bounds
+        return self._scores(goal, *sums)
 
     def predict(
         self,
@@ -350,7 +519,7 @@ class Network:
                     "samples must come without out, batch_size and precision"
                 )
             samples, seed = _checks.count("samples", samples), _checks.seed(seed)
-            rows = self._inputs(x).take(slice(None))
+            rows = self._inputs(x, finite=False).take(slice(None))
             return self._net("predict", rows).sample(rows, samples, seed, _CHUNK)
         if seed is not None:
             raise ValueError(f"seed must come with samples, got {seed!r} without")
@@ -358,7 +527,7 @@ class Network:
         chunk = _checks.count(
             "batch_size", _CHUNK if batch_size is None else batch_size
         )
-        table = self._inputs(x)
+        table = self._inputs(x, finite=False)
         if table.whole is not None:
             net = self._net("predict", table.whole)
             return net.predict(table.whole, out, chunk, wanted)
@@ -387,15 +556,16 @@ class Network:
             )
         return None
 
-    def _link(self) -> None:
+    def _link(self, features: int) -> None:
         """Move the layers' parameters and gradients into the two flat buffers."""
         self._compiled: list[Any] = []  # what computes, if known; layers share the list
         for layer in self.layers:
             layer._net = self._compiled
         self._state = np.require(self._state, requirements=["C", "W"])
-        built = self.layers if self.features else ()
+        built = self.layers if features else ()
         self._parameters = self._flat([layer._parameters for layer in built])
         self._gradient = self._flat([layer._gradients for layer in built])
+        self.features = features  # last: other threads now find a whole net
 
     def _flat(self, tables: Iterable[dict[str, Array]]) -> Array:
         """One buffer for these arrays, which become views into it."""
@@ -414,27 +584,24 @@ class Network:
         """What computes, with rows and with those that are `Centred`: the core, unless
         there is a layer that it does not know."""
         self._require_built(method)
-        start = 0
-        made: list[Any] = []
-        for layer in self.layers:
-            if type(layer) in _BUILT_IN:
-                made.append(layer.core(start))
-            start += sum(array.size for array in layer.parameters.values())
+        cores = [described(layer) for layer in self.layers]
+        known = [core for core in cores if core is not None]
         net: _core.Network | Interpreter = self._interpreter()
-        of_centred = net
-        if len(made) == len(self.layers):
+        if len(known) == len(cores):
             width, buffers = self.features, (self.parameters, self.gradient)
-            net = of_centred = _core.Network(made, width, self.seed, *buffers)
-            if self._mean() is not None:
-                made[0] = self.layers[0].core_of_centred()  # type: ignore[attr-defined]
-                of_centred = _core.Network(made, width, self.seed, *buffers)
-        self._compiled[:] = nets = [net, of_centred]
+            net = _core.Network(known, width, self.seed, *buffers)
+        self._compiled[:] = nets = [net]
+        if isinstance(net, _core.Network) and self._mean() is not None:
+            kind, settings = known[0]
+            known[0] = kind, settings | {"mean": np.zeros_like(settings["mean"])}
+            nets.append(_core.Network(known, width, self.seed, *buffers))
+        self._penalizes = any(map(_penalizes, self.layers))
         return nets
 
     def _net(self, method: str, x: Array | None) -> Any:
         """What computes with these rows."""
         nets = self._compiled[:] or self._compile(method)
-        return nets[isinstance(x, data.Centred)]
+        return nets[-1] if isinstance(x, data.Centred) else nets[0]
 
     def _interpreter(self) -> Interpreter:
         return Interpreter(self.layers, self.parameters, self.gradient)
@@ -477,14 +644,14 @@ class Network:
 
     def _goal(self, loss: str | losses.Loss | None) -> losses.Loss:
         """The loss: as given, of the last fit, or what the last layer implies."""
-        last = self.layers[-1]
-        activation = last.activation if interpreter.gives_logits(last) else None
+        activation = self._last_activation()
         implied = activation.loss if activation is not None else None
         known = implied if self.loss is None else self.loss
         wanted = known if loss is None else loss
         if wanted is None:
             raise ValueError(
-                f"loss must be given, since the last layer, {last!r}, implies none; "
+                f"loss must be given, since the last layer, {self.layers[-1]!r}, "
+                "implies none; "
                 f"known are {losses.known()}"
             )
         goal = losses.get(wanted)
@@ -492,7 +659,7 @@ class Network:
         if goal.activations and name not in goal.activations:
             raise ValueError(
                 f"loss {goal.name!r} must follow {goal.activations[0]!r} as the last "
-                f"activation, got {last!r}"
+                f"activation, got {self.layers[-1]!r}"
             )
         return goal
 
@@ -505,15 +672,18 @@ class Network:
         *,
         features: int = 0,
         names: Sequence[str] = ("x", "y", "sample_weight"),
+        signed: bool = False,
     ) -> data.Rows:
         """Inputs, targets and weights of rows, all of them checked."""
         features, width = features or self.features, self._outputs
         mean, dtype = self._mean(), self.dtype
-        return data.rows(goal, x, y, sample_weight, dtype, width, features, names, mean)
+        return data.rows(
+            goal, x, y, sample_weight, dtype, width, features, names, signed, mean
+        )
 
-    def _inputs(self, x: Any) -> data.Table:
-        """The rows to predict for."""
-        return data.inputs("x", x, self.dtype, self.features, False, self._mean())
+    def _inputs(self, x: Any, finite: bool) -> data.Table:
+        """Inputs alone, checked."""
+        return data.inputs("x", x, self.dtype, self.features, finite, self._mean())
 
     def _mean(self) -> Array | None:
         """What is subtracted from inputs that the net's dtype would round."""
@@ -522,43 +692,134 @@ class Network:
             return None
         return first.exact_mean()
 
-    def _rule(self) -> str | optimizers.Optimizer:
-        return "adam" if self.optimizer is None else self.optimizer
+    def _batch(
+        self, goal: losses.Loss, x: Any, y: Any, sample_weight: ArrayLike | None
+    ) -> data.Batch:
+        """Rows for one pass, whose weights may have either sign; builds the net."""
+        rows = self._rows(goal, x, y, sample_weight, signed=True)
+        self._require_moments(rows.features)
+        self.build(rows.features)
+        return rows.take(slice(None))
+
+    def _slopes(self, x: Any, output_gradient: Any) -> tuple[Array, Array]:
+        """Rows for one pass, and the gradient by their outputs; builds the net."""
+        table = self._inputs(x, finite=True)
+        data.require_rows("x", table)
+        features = int(table.held.shape[1])
+        self._require_moments(features)
+        self.build(features)
+        slopes = _checks.numeric("output_gradient", output_gradient)
+        shape = len(table), self._outputs(features)
+        if slopes.shape != shape:
+            raise ValueError(
+                f"output_gradient must have shape {shape}, that of the outputs, got "
+                f"{slopes.shape}"
+            )
+        return table.take(slice(None)), _checks.convert(slopes, self.dtype)
+
+    def _rule(
+        self, optimizer: str | optimizers.Optimizer | None
+    ) -> optimizers.Optimizer:
+        """The optimizer: as given, or of the last training."""
+        known = "adam" if self.optimizer is None else self.optimizer
+        return optimizers.get(known if optimizer is None else optimizer)
 
     def _adopt(self, rule: optimizers.Optimizer) -> None:
         """Take an optimizer, and start its state anew unless it suits the old one's."""
-        shape = rule.slots, self.parameters.size
-        if _meaning(rule) != _meaning(self.optimizer) or self._state.shape != shape:
-            self._state = np.zeros(shape, self.dtype)
-            self._updates = 0
-        if self.optimizer not in (None, rule):
-            self.rate_factor = 1.0
-        self.optimizer = rule
+        with _first_use:
+            shape = rule.slots, self.parameters.size
+            if _meaning(rule) != _meaning(self.optimizer) or self._state.shape != shape:
+                self._state = np.zeros(shape, self.dtype)
+                self._updates = 0
+            if self.optimizer not in (None, rule):
+                self.rate_factor = 1.0
+            self.optimizer = rule
+
+    def reset_optimizer(self) -> None:
+        """Start the optimizer's state anew: moments, and the count of steps by which
+        schedules and Adam's corrections go. The optimizer stays what it is."""
+        self._state = np.zeros_like(self._state)
+        self._updates = 0
+
+    def _snapshot(self) -> Snapshot:
+        return Snapshot(
+            self.parameters.copy(),
+            [
+                {name: copy.copy(getattr(layer, name)) for name in layer.kept}
+                for layer in self.layers
+            ],
+            self._state.copy(),
+            self._updates,
+        )
+
+    def _restore(self, snapshot: Snapshot) -> None:
+        """Be as at that time of the same fit."""
+        self.parameters[...] = snapshot.parameters
+        for layer, kept in zip(self.layers, snapshot.kept, strict=True):
+            for name, value in kept.items():
+                setattr(layer, name, copy.copy(value))
+        self._state[...] = snapshot.state
+        self._updates = snapshot.updates
+
+    @contextlib.contextmanager
+    def _fitting(self) -> Iterator[None]:
+        """A fit: no other one of this net, and no training in another thread."""
+        here = os.getpid(), threading.get_ident()
+        with _first_use:
+            if self._fit is not None and self._fit[0] == here[0]:
+                raise RuntimeError(
+                    "fit must wait until the fit of this net that runs has ended; "
+                    "use copy.deepcopy(net) to train another net meanwhile"
+                )
+            self._fit = here
+        try:
+            yield
+        finally:
+            self._fit = None
+
+    def _require_own(self, method: str) -> None:
+        """Raise RuntimeError while a fit runs in another thread."""
+        if self._fit is None or self._fit[1] == threading.get_ident():
+            return
+        if self._fit[0] != os.getpid():  # a fork left that thread behind
+            self._fit = None
+            return
+        raise RuntimeError(
+            f"{method} must wait until the fit of this net in another thread has ended"
+        )
+
+    def _require_same(self, rule: optimizers.Optimizer) -> None:
+        """Raise RuntimeError while a fit runs with another optimizer."""
+        if self._fit is not None and rule != self.optimizer:
+            raise RuntimeError(
+                f"optimizer must be that of the fit that runs, {self.optimizer!r}, got "
+                f"{rule!r}"
+            )
 
     def _steps(
         self,
+        goal: losses.Loss,
         x: Array,
         y: Array,
         weights: Array | None,
         rows: Array | None,
         batch_size: int,
-        before: tuple[float, float, int] = (0.0, 0.0, 0),
-    ) -> tuple[float, float, int]:
+        before: Sums = (0.0, 0.0, 0, 0.0),
+    ) -> Sums:
         """Training steps over the rows of those numbers, or all, in batches.
 
         Arrays are C-contiguous and of the net's dtype, labels and numbers of rows
-        int64. Returns sums over the rows of loss with penalties, and of hits, and how
-        many rows they are; they go on from those of the call before. A signal is heard
-        after a step; what its handler raises is raised, and the parameters then are
-        those after that step.
+        int64. The sums go on from those of the call before. A signal is heard after a
+        step; what its handler raises is raised, and the parameters then are those after
+        that step.
         """
-        assert self.loss is not None and self.optimizer is not None
-        goal, rule = self.loss, self.optimizer
+        rule = self.optimizer
+        assert rule is not None
         net, loss_core, rule_core = self._runner("fit", goal, rule, x)
         count = len(x) if rows is None else len(rows)
         batch_size = min(batch_size, count)
         rates = self._rates(rule, -(-count // batch_size))
-        loss, correct, done, steps, finite, error = net.train(
+        loss, correct, penalty, done, steps, finite, error = net.train(
             x,
             y,
             weights,
@@ -573,6 +834,7 @@ class Network:
             self._updates + 1,
             before[0],
             before[1],
+            before[3],
         )
         self.steps += steps
         self._updates += steps
@@ -580,7 +842,7 @@ class Network:
             raise error
         if not finite:
             raise FloatingPointError(_NOT_FINITE)
-        return loss, correct, before[2] + done
+        return loss, correct, before[2] + done, penalty
 
     def _fill(
         self,
@@ -591,47 +853,80 @@ class Network:
         weight: float = 1.0,
         first_row: int = 0,
         accumulate: bool = False,
-    ) -> tuple[float, float]:
-        """Sums over the rows of loss with penalties, and of hits; fills `gradient`."""
+    ) -> tuple[float, float, float]:
+        """Sums over the rows, but for their number; fills `gradient`."""
         net, core, _ = self._runner("gradients", goal, x=x)
         logits, at = bool(goal.activations), (self.steps, first_row)
-        sums: tuple[float, float] = net.gradients(
+        sums: tuple[float, float, float] = net.gradients(
             x, y, weights, core, logits, weight, *at, accumulate
         )
         return sums
+
+    def _last_activation(self) -> Any:
+        """None where the last layer has none, or a way of its own."""
+        last = self.layers[-1]
+        return last.activation if interpreter.gives_logits(last) else None
+
+    def _scores(
+        self, goal: losses.Loss, loss: float, correct: float, rows: int, penalty: float
+    ) -> dict[str, float]:
+        """Means from sums over that many rows."""
+        means = {"loss": loss / rows}
+        if self._penalizes:
+            means["loss_without_penalty"] = (loss - penalty) / rows
+        if goal.classifies:
+            means["accuracy"] = correct / rows
+        return means
+
+    def _last_rate(self) -> float | None:
+        """The learning rate of the last step; None if only the optimizer knows it."""
+        rule = self.optimizer
+        if rule is None or rule.core is None or self._updates == 0:
+            return None
+        return float(rule.rates(self._updates, 1)[0]) * self.rate_factor
 
     def _rates(self, rule: optimizers.Optimizer, count: int) -> Array:
         """Of the steps to come; a rule of the user's own knows its rate itself."""
         if rule.core is None:
             return np.ones(count)
-        known, one = self._one_rate
-        rates: Array = one if count == 1 and known is rule else self._asked(rule, count)
+        if count == 1 and optimizers.is_foreseen(rule):
+            rates = self._next_rate(rule)
+        else:
+            rates = rule.rates(self._updates + 1, count)
         return rates if self.rate_factor == 1 else rates * self.rate_factor
 
-    def _asked(self, rule: optimizers.Optimizer, count: int) -> Array:
-        rates = rule.rates(self._updates + 1, count)
-        usual = type(rule).rates is optimizers.SGD.rates
-        if count == 1 and usual and isinstance(vars(rule)["learning_rate"], float):
-            self._one_rate = rule, rates
-        return rates
+    def _next_rate(self, rule: optimizers.Optimizer) -> Array:
+        """Asked for together with those of many more steps."""
+        known, first, rates = self._ahead
+        at = self._updates - first
+        if known is not rule or not 0 <= at < len(rates):
+            first, at = self._updates, 0
+            try:
+                with np.errstate(all="ignore"):  # of steps that may never come
+                    rates = rule.rates(first + 1, _AHEAD)
+            except ValueError:  # one of them cannot be: this one, perhaps
+                return rule.rates(first + 1, 1)
+            self._ahead = rule, first, rates
+        return rates[at : at + 1]
 
     def _evaluate(
         self, goal: losses.Loss, x: Array, y: Array, weights: Array | None
-    ) -> tuple[float, float]:
-        """Sums over the rows of loss with penalties, and of hits."""
+    ) -> tuple[float, float, float]:
+        """Sums over the rows, but for their number."""
         net, core, _ = self._runner("evaluate", goal, x=x)
         logits = bool(goal.activations)
-        sums: tuple[float, float] = net.evaluate(x, y, weights, core, logits, _CHUNK)
+        sums: tuple[float, float, float] = net.evaluate(
+            x, y, weights, core, logits, _CHUNK
+        )
         return sums
 
 
-def scores(
-    goal: losses.Loss, loss: float, correct: float, rows: float
-) -> dict[str, float]:
-    """Means from sums over that many rows."""
-    if goal.classifies:
-        return {"loss": loss / rows, "accuracy": correct / rows}
-    return {"loss": loss / rows}
+def _penalizes(layer: Layer) -> bool:
+    """Whether it can add to the loss."""
+    penalty = type(layer).penalty
+    if isinstance(layer, Dense) and penalty is Dense.penalty:
+        return layer.l1 > 0 or layer.l2 > 0
+    return penalty is not Layer.penalty
 
 
 def _meaning(rule: optimizers.Optimizer | None) -> tuple[Any, ...]:

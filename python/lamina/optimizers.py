@@ -472,6 +472,18 @@ _NEAREST = {
 }
 
 
+def known() -> list[str]:
+    """The names of all optimizers."""
+    return sorted(_KNOWN)
+
+
+def is_foreseen(rule: Optimizer) -> bool:
+    """Whether its rates can be asked for ahead of time, since nothing changes them."""
+    rate = vars(rule).get("learning_rate")
+    own = isinstance(rate, Schedule) and type(rate).__module__ != Schedule.__module__
+    return type(rule).rates is _Rule.rates and not own
+
+
 def get(optimizer: str | Optimizer) -> Optimizer:
     """The optimizer of that name, in any case, with its defaults; or the object."""
     return _checks.choice("optimizer", optimizer, _KNOWN, Optimizer, {}, _NEAREST)

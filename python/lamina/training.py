@@ -11,24 +11,24 @@ import dataclasses
 import signal
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from lamina import _checks, data, losses, optimizers
+from lamina import _checks, data, losses, metrics, optimizers
 from lamina._checks import Array
 from lamina.callbacks import Callback, ProgressBar
 from lamina.history import History
 from lamina.initializers import SHUFFLE, SPLIT, permutation, stream
-from lamina.network import Network, scores
+from lamina.network import Network, Sums
 
 __all__ = ["evaluate", "fit"]
 
 _BETWEEN = 0.1  # seconds of steps between two looks at callbacks and signals
 
 Source = data.Rows | data.Batches
-Sums = tuple[float, float, int]  # over rows: losses, hits, and how many rows
+Metrics = Iterable[str | metrics.Metric] | Mapping[str, str | metrics.Metric]
 Piece = tuple[Array, Array, Array | None, Array | None, int]  # what `_steps` takes
 
 
@@ -50,6 +50,8 @@ def fit(
     steps_per_epoch: int | None,
     validation_steps: int | None,
     verbose: int,
+    metrics: Metrics,
+    train_metrics: bool,
 ) -> History:
     """As `Sequential.fit` says."""
     epochs = _checks.count("epochs", epochs)
@@ -59,96 +61,113 @@ def fit(
         steps_per_epoch = _checks.count("steps_per_epoch", steps_per_epoch)
     if validation_steps is not None:
         validation_steps = _checks.count("validation_steps", validation_steps)
+    train_metrics = _checks.flag("train_metrics", train_metrics)
     told = _told(callbacks, verbose)
-    rule = optimizers.get(net._rule() if optimizer is None else optimizer)
-    goal = net._goal(loss)
-    source, train, held_out, rest = _sources(
-        net,
-        goal,
-        x,
-        y,
-        sample_weight=sample_weight,
-        class_weight=class_weight,
-        share=share,
-        validation_data=validation_data,
-        epochs=epochs,
-        length=steps_per_epoch,
-        validation_steps=validation_steps,
-    )
-    learnt = None
-    if isinstance(source, data.Rows) and net._standardizes_nothing():
-        learnt = data.standardization(source.x, train)
-    else:
-        net._require_moments(source.features)
+    with net._fitting():
+        rule, goal = net._rule(optimizer), net._goal(loss)
+        asked = _asked(net, goal, metrics)
+        alone = not share and validation_data is None
+        again = bool(asked) and (train_metrics or alone)
+        if again and isinstance(x, Iterator):
+            raise ValueError(
+                "metrics of training data need an x that can be gone through again, "
+                f"got {type(x).__name__}"
+            )
+        source, train, held_out, rest = _sources(
+            net,
+            goal,
+            x,
+            y,
+            sample_weight=sample_weight,
+            class_weight=class_weight,
+            share=share,
+            validation_data=validation_data,
+            epochs=epochs,
+            length=steps_per_epoch,
+            validation_steps=validation_steps,
+        )
+        learnt = None
+        if isinstance(source, data.Rows) and net._standardizes_nothing():
+            learnt = data.standardization(source.x, train)
+        else:
+            net._require_moments(source.features)
 
-    net.build(source.features)
-    net.loss = goal
-    net._adopt(rule)
-    if learnt is not None:
-        net.layers[0].adopt(*learnt)  # type: ignore[attr-defined]
-        source, held_out = _centred(net, source, held_out)
+        net.build(source.features)
+        net.loss = goal
+        net._adopt(rule)
+        if learnt is not None:
+            net.layers[0].adopt(*learnt)  # type: ignore[attr-defined]
+            source, held_out = _centred(net, source, held_out)
 
-    history, last = History(), net.epoch + epochs
-    each = any(_overrides(callback, "on_batch_end") for callback in told)
-    pace = _Pace(each)
-    with _interrupts() as interrupted:
-        for callback in told:
-            callback.on_train_begin(net, range(net.epoch + 1, last + 1))
-        while net.epoch < last and history.stopped is None:
-            if isinstance(source, data.Rows):
-                rows = len(source) if train is None else len(train)
-                order = _order(net, rows, train, shuffle)
-                pieces = _of_rows(source, order, batch_size, pace)
-            else:
-                rows, pieces = None, _of_batches(source)
+        history = net.history = History()
+        run = _Run(net, goal, told, history, batch_size)
+        try:
+            with _interrupts() as run.interrupted:
+                last = net.epoch + epochs
+                for callback in told:
+                    callback.on_train_begin(net, range(net.epoch + 1, last + 1))
+                while net.epoch < last and history.stopped is None:
+                    order = _order(net, source, train, shuffle)
+                    means = run.epoch(source, order)
+                    if means is None:
+                        break
+                    if again:
+                        measured = _measure(net, goal, source, train, asked)
+                        means |= {name: measured[name] for name in asked}
+                    if held_out is not None:
+                        measured = _measure(net, goal, held_out, rest, asked)
+                        means |= {f"val_{k}": value for k, value in measured.items()}
+                    run.end_epoch(means)
+                for callback in told:
+                    callback.on_train_end(net, history)
+        except BaseException as error:
+            history.stopped = type(error).__name__
             for callback in told:
-                callback.on_epoch_begin(net, net.epoch + 1, rows)
-            sums = 0.0, 0.0, 0
-            for piece in pieces:
-                batch, sums = pace.steps(net, piece, sums)
-                history.stopped = _tell(net, told, goal, batch, sums, pace)
-                if interrupted:
-                    history.stopped = "interrupt"
-                if history.stopped is not None:
-                    break
-            if history.stopped is not None and sums[2] != rows:
-                break
-            means = scores(goal, *sums)
-            if held_out is not None:
-                measured = _measure(net, goal, held_out, rest)
-                means |= {f"val_{name}": value for name, value in measured.items()}
-            net.epoch += 1
-            for callback in told:
-                if callback.on_epoch_end(net, net.epoch, means):
-                    history.stopped = history.stopped or type(callback).__name__
-            history.add(net.epoch, means)
-            if interrupted:
-                history.stopped = "interrupt"
-        for callback in told:
-            callback.on_train_end(net, history)
+                callback.on_exception(net, history, error)
+            raise
     return history
 
 
 def evaluate(
-    net: Network, x: Any, y: Any, sample_weight: Any, steps: int | None
+    net: Network,
+    x: Any,
+    y: Any,
+    sample_weight: Any,
+    steps: int | None,
+    metrics: Metrics,
 ) -> dict[str, float]:
     """As `Sequential.evaluate` says."""
     net._require_built("evaluate")
     goal = net._goal(None)
+    asked = _asked(net, goal, metrics)
     if steps is not None:
         steps = _checks.count("steps", steps)
     if y is None and data.gives_batches(x):
         if sample_weight is not None:
             raise ValueError("sample_weight must come with arrays, not with batches")
         batches = _batches(net, goal, "x", x, 1, steps, "steps", bounded=True)
-        return _measure(net, goal, batches)
+        return _measure(net, goal, batches, None, asked)
     if steps is not None:
         raise ValueError("steps must come with batches, not with arrays")
-    return _measure(net, goal, net._rows(goal, x, y, sample_weight))
+    return _measure(net, goal, net._rows(goal, x, y, sample_weight), None, asked)
+
+
+def _asked(
+    net: Network, goal: losses.Loss, asked: Metrics
+) -> dict[str, metrics.Metric]:
+    """The metrics that were asked for, by their names."""
+    reported = ["epoch", "loss", "loss_without_penalty", "learning_rate"]
+    reported += ["accuracy"] if goal.classifies else []
+    last = net._last_activation()
+    return metrics.get(asked, goal, None if last is None else last.name, reported)
 
 
 def _measure(
-    net: Network, goal: losses.Loss, source: Source, rows: Array | None = None
+    net: Network,
+    goal: losses.Loss,
+    source: Source,
+    rows: Array | None,
+    asked: Mapping[str, metrics.Metric],
 ) -> dict[str, float]:
     """Scores of the rows of those numbers, or of all."""
     whole = source.whole if isinstance(source, data.Rows) else None
@@ -158,10 +177,16 @@ def _measure(
         batches = iter([whole])
     else:
         batches = source.batches(source.at_once(1), rows)
-    sums = np.zeros(3)
+    sums, seen = (0.0, 0.0, 0, 0.0), []
     for x, y, weights in batches:
-        sums += *net._evaluate(goal, x, y, weights), len(x)
-    return scores(goal, *sums.tolist())
+        loss, correct, penalty = net._evaluate(goal, x, y, weights)
+        sums = _plus(sums, (loss, correct, len(x), penalty))
+        if asked:
+            seen.append((y, net.predict(x)))
+    found = net._scores(goal, *sums)
+    if asked:
+        found |= metrics.evaluate(asked, *map(np.concatenate, zip(*seen, strict=True)))
+    return found
 
 
 # Data ---------------------------------------------------------------------------------
@@ -300,6 +325,75 @@ def _split(net: Network, n: int, share: float) -> tuple[Array, Array]:
 # Steps --------------------------------------------------------------------------------
 
 
+class _Run:
+    """A fit that runs: it tells its callbacks, and hears Ctrl-C."""
+
+    interrupted: Sequence[bool] = ()  # filled by Ctrl-C
+
+    def __init__(
+        self,
+        net: Network,
+        goal: losses.Loss,
+        told: list[Callback],
+        history: History,
+        batch_size: int,
+    ) -> None:
+        self.net, self.goal, self.told, self.history = net, goal, told, history
+        self.batch_size = batch_size
+        self.pace = _Pace(any(_overrides(each, "on_batch_end") for each in told))
+
+    def epoch(self, source: Source, order: Array | None) -> dict[str, float] | None:
+        """The scores of an epoch; None where it was broken off."""
+        rows: int | None = None
+        if isinstance(source, data.Rows):
+            rows = len(source) if order is None else len(order)
+            pieces = _of_rows(source, order, self.batch_size, self.pace)
+        else:
+            pieces = _of_batches(source)
+        for callback in self.told:
+            callback.on_epoch_begin(self.net, self.net.epoch + 1, rows)
+        sums: Sums = 0.0, 0.0, 0, 0.0
+        for piece in pieces:
+            batch, sums = self.pace.steps(self.net, self.goal, piece, sums)
+            self.history.stopped = self._tell(batch, sums)
+            if self.interrupted:
+                self.history.stopped = "interrupt"
+            if self.history.stopped is not None:
+                break
+        if self.history.stopped is not None and sums[2] != rows:
+            return None
+        return self.net._scores(self.goal, *sums)
+
+    def end_epoch(self, means: dict[str, float]) -> None:
+        rate = self.net._last_rate()
+        if rate is not None:
+            means["learning_rate"] = rate
+        self.net.epoch += 1
+        for callback in self.told:
+            name = type(callback).__name__
+            if callback.on_epoch_end(self.net, self.net.epoch, means):
+                self.history.stopped = self.history.stopped or name
+            means.update(_checks.scores(means, name))
+        self.history.add(self.net.epoch, means)
+        if self.interrupted:
+            self.history.stopped = "interrupt"
+
+    def _tell(self, batch: Sums, sums: Sums) -> str | None:
+        """Tell about steps; the name of the first callback that wants to stop."""
+        net, stops = self.net, list[Callback]()
+        if self.pace.each:
+            own = net._scores(self.goal, *batch)
+            stops += [c for c in self.told if c.on_batch_end(net, net.steps, own)]
+        if self.pace.due():
+            means, rows = net._scores(self.goal, *sums), sums[2]
+            stops += [c for c in self.told if c.on_progress(net, rows, means)]
+        return type(stops[0]).__name__ if stops else None
+
+
+def _plus(a: Sums, b: Sums) -> Sums:
+    return a[0] + b[0], a[1] + b[1], a[2] + b[2], a[3] + b[3]
+
+
 class _Pace:
     """How many batches to give to one call of the steps, by how long the last took."""
 
@@ -308,17 +402,18 @@ class _Pace:
         self.batches = 1
         self.told = time.perf_counter()
 
-    def steps(self, net: Network, piece: Piece, before: Sums) -> tuple[Sums, Sums]:
+    def steps(
+        self, net: Network, goal: losses.Loss, piece: Piece, before: Sums
+    ) -> tuple[Sums, Sums]:
         """Sums over the rows of the piece if it is a batch, and those so far.
 
         Their bits do not depend on the pace: steps are added one by one.
         """
         if self.each:
-            batch = net._steps(*piece)
-            loss, correct, rows = batch
-            return batch, (before[0] + loss, before[1] + correct, before[2] + rows)
+            batch = net._steps(goal, *piece)
+            return batch, _plus(before, batch)
         started = time.perf_counter()
-        sums = net._steps(*piece, before)
+        sums = net._steps(goal, *piece, before)
         seconds = max(time.perf_counter() - started, 1e-9)
         wanted = (sums[2] - before[2]) / piece[4] * _BETWEEN / seconds
         self.batches = max(1, int(min(wanted, 8 * self.batches)))
@@ -358,11 +453,14 @@ def _of_batches(source: data.Batches) -> Iterator[Piece]:
         yield x, y, weights, None, len(x)
 
 
-def _order(net: Network, n: int, train: Array | None, shuffle: bool) -> Array | None:
+def _order(
+    net: Network, source: Source, train: Array | None, shuffle: bool
+) -> Array | None:
     """Numbers of the rows of an epoch; None: all as they are."""
-    if not shuffle:
+    if not shuffle or isinstance(source, data.Batches):
         return train
-    order = permutation(n, net.seed, stream(SHUFFLE, step=net.epoch))
+    rows = len(source) if train is None else len(train)
+    order = permutation(rows, net.seed, stream(SHUFFLE, step=net.epoch))
     return order if train is None else train[order]
 
 
@@ -382,25 +480,6 @@ def _told(callbacks: Iterable[Callback], verbose: int) -> list[Callback]:
 def _overrides(callback: Callback, method: str) -> bool:
     own = getattr(callback, method)
     return getattr(own, "__func__", own) is not getattr(Callback, method)
-
-
-def _tell(
-    net: Network,
-    told: list[Callback],
-    goal: losses.Loss,
-    batch: Sums,
-    sums: Sums,
-    pace: _Pace,
-) -> str | None:
-    """Tell about steps; the name of the first callback that wants to stop."""
-    stops: list[Callback] = []
-    if pace.each:
-        own = scores(goal, *batch)
-        stops += [c for c in told if c.on_batch_end(net, net.steps, own)]
-    if pace.due():
-        means, rows = scores(goal, *sums), sums[2]
-        stops += [c for c in told if c.on_progress(net, rows, means)]
-    return type(stops[0]).__name__ if stops else None
 
 
 @contextlib.contextmanager

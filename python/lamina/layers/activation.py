@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike
 
 from lamina import activations
 from lamina._checks import Array
-from lamina.layers.base import Layer, Settings
+from lamina.layers.base import Core, Layer, Settings
 
 __all__ = ["Activation"]
 
@@ -43,8 +43,8 @@ class Activation(Layer):
     def __repr__(self) -> str:
         return f"Activation({self.activation.name!r})"
 
-    def core(self, start: int) -> tuple[Any, ...]:
-        return "activation", self.activation
+    def core(self) -> Core:
+        return "activation", {"activation": self.activation}
 
     def config(self) -> dict[str, Any]:
         return {"activation": self.activation}

@@ -9,11 +9,12 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
-from lamina import _checks, initializers
+from lamina import _checks, _core, initializers
 from lamina._checks import Array
 
-__all__ = ["Layer", "Settings"]
+__all__ = ["Core", "Layer", "Settings", "described"]
 
+Core = tuple[str, dict[str, Any]]  # a kind of the core's, and its settings by name
 Settings = Mapping[str, Callable[[str, Any], Any]]  # (name, value) -> checked value
 
 
@@ -85,6 +86,9 @@ class Layer:
         What is learnt, and what the last `backward` made of it. In a net these are
         views into `Sequential.parameters` and `Sequential.gradient`: write into them
         with ``[...]``.
+    trainable : bool
+        False freezes the layer: a net's training leaves its parameters as they are, and
+        their gradient is 0. May be set at any time.
     kept : tuple of str
         Of the class: names of what else training changes, attributes that hold an
         array, a number or a flag once the layer is built. They are saved with the net.
@@ -94,6 +98,7 @@ class Layer:
     # Checks of settings, whenever they are set; and what a built layer cannot change.
     _settings: ClassVar[Settings] = {}
     _fixed: ClassVar[tuple[str, ...]] = ()
+    trainable: bool = True
 
     def __init__(self) -> None:
         self.features = 0
@@ -118,11 +123,8 @@ class Layer:
         if compiled and name not in ("seed", "step", "first_row", "_saved"):
             compiled.clear()  # the net's list, too
 
-    def core(self, start: int) -> tuple[Any, ...] | None:
-        """What the compiled net is told; None if only Python knows the layer.
-
-        `start` is where the layer's parameters begin in those of the net.
-        """
+    def core(self) -> Core | None:
+        """What the compiled net is told; None if only Python knows the layer."""
         return None
 
     @property
@@ -258,9 +260,11 @@ class Layer:
         TypeError
             `x` holds no real numbers.
         """
-        raise NotImplementedError(
-            f"{type(self).__name__} must define forward(x, training=False)"
-        )
+        x, step, first_row = self.take(x), self._place("step"), self._place("first_row")
+        self.keep(x, training, step, first_row)
+        if training and hasattr(self, "step"):
+            self.step = step + 1
+        return self._alone().forward(x, training, step, first_row)
 
     def backward(self, dy: ArrayLike, *, input_gradient: bool = True) -> Array | None:
         """Fill `gradients`, and return the gradient by the input.
@@ -279,10 +283,24 @@ class Layer:
         ValueError
             `dy` has another shape than that output.
         """
-        raise NotImplementedError(
-            f"{type(self).__name__} must define backward(dy, *, input_gradient=True) "
-            "to be trained"
-        )
+        dy, x, step, first_row = self.recall(dy)
+        arguments = True, step, first_row, False, False, True
+        return self._alone().backward(x, dy, *arguments)
+
+    def _place(self, name: str) -> int:
+        """Where random bits begin; 0 for a layer that draws none."""
+        return int(getattr(self, name, 0))
+
+    def _alone(self) -> _core.Network:
+        """The layer as the core runs it, which has no parameters."""
+        core = described(self)
+        if core is None or self._parameters:
+            raise NotImplementedError(
+                f"{type(self).__name__} must define forward(x, training=False), and "
+                "backward(dy, *, input_gradient=True) to be trained"
+            )
+        none = np.empty(0, self.dtype)
+        return _core.Network([core], self.features, self.seed, none, none, self.index)
 
     def take(self, x: ArrayLike) -> Array:
         """`x` checked and converted; builds the layer if it is not built yet."""
@@ -327,3 +345,8 @@ def _writable(value: Any) -> Any:
     if type(value) is dict:
         return {name: _writable(each) for name, each in value.items()}
     return value
+
+def described(layer: Layer) -> Core | None:
+    """What the compiled net is told of a layer; None if only Python knows its class."""
+    core = layer.core() if "core" in vars(type(layer)) else None
+    return core and (core[0], core[1] | {"trainable": bool(layer.trainable)})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, ClassVar
 
@@ -9,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from lamina import _checks, _core, activations, functional, initializers
 from lamina._checks import Array
-from lamina.layers.base import Layer, Settings
+from lamina.layers.base import Core, Layer, Settings
 
 __all__ = ["Dense"]
 
@@ -37,6 +38,8 @@ class Dense(Layer):
         after each update of a net, a column whose norm is larger is scaled down to it,
         ``w *= max_norm / norm(w)`` (Srivastava et al. 2014, section 5.1, who use 3 to
         4 with dropout). Neither the initial weights nor the bias are limited.
+    trainable : bool
+        False: a net's training leaves kernel and bias as they are.
 
     Attributes
     ----------
@@ -67,6 +70,7 @@ class Dense(Layer):
         "bias_initializer": lambda _, value: initializers.get(value),
         "l1": _checks.nonnegative,
         "l2": _checks.nonnegative,
+        "trainable": _checks.flag,
         "max_norm": lambda name, value: (
             None if value is None else _checks.positive(name, value)
         ),
@@ -84,6 +88,7 @@ class Dense(Layer):
         l1: float = 0.0,
         l2: float = 0.0,
         max_norm: float | None = None,
+        trainable: bool = True,
     ) -> None:
         super().__init__()
         self.units = units
@@ -94,6 +99,7 @@ class Dense(Layer):
         self.kernel_initializer: Initial = initializers.get(kernel_initializer)
         self.bias_initializer: Initial = initializers.get(bias_initializer)
         self.l1, self.l2, self.max_norm = l1, l2, max_norm
+        self.trainable = trainable
 
     def __repr__(self) -> str:
         return f"Dense({self.units}, {self.activation.name!r})"
@@ -108,6 +114,7 @@ class Dense(Layer):
             "l1": self.l1,
             "l2": self.l2,
             "max_norm": self.max_norm,
+            "trainable": self.trainable,
         }
 
     def shapes(self, features: int) -> dict[str, tuple[int, ...]]:
@@ -124,11 +131,10 @@ class Dense(Layer):
             arrays["bias"] = self.draw(self.bias_initializer, (self.units,), 1)
         return arrays
 
-    def core(self, start: int) -> tuple[Any, ...]:
-        kernel = self.parameters["kernel"]
-        bias = start + kernel.size if self.use_bias else None
-        l1, l2 = self.l1, self.l2
-        return "dense", self.units, self.activation, start, bias, l1, l2, self.max_norm
+    def core(self) -> Core:
+        names = "units", "activation", "use_bias", "l1", "l2"
+        limit = math.inf if self.max_norm is None else self.max_norm
+        return "dense", {k: getattr(self, k) for k in names} | {"max_norm": limit}
 
     def penalty(self, weight: float = 0.0) -> float:
         if not (self.l1 or self.l2):

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 
 from lamina import _checks, _core, initializers
 from lamina._checks import Array
-from lamina.layers.base import Layer, Settings
+from lamina.layers.base import Core, Layer, Settings
 from lamina.layers.dense import Dense
 
 __all__ = ["Dropout", "convert_dropout"]
@@ -69,8 +69,8 @@ class Dropout(Layer):
         mode = "" if self.mode == "inverted" else f", {self.mode!r}"
         return f"Dropout({self.rate:g}{mode})"
 
-    def core(self, start: int) -> tuple[Any, ...]:
-        return "dropout", self.rate, self.mode
+    def core(self) -> Core:
+        return "dropout", {"rate": self.rate, "mode": self.mode}
 
     def config(self) -> dict[str, Any]:
         return {"rate": self.rate, "mode": self.mode}

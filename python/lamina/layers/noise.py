@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from numpy.typing import ArrayLike
-
-from lamina import _checks, _core, initializers
+from lamina import _checks
 from lamina._checks import Array
-from lamina.layers.base import Layer, Settings
+from lamina.layers.base import Core, Layer, Settings
 
 __all__ = ["GaussianNoise"]
 
@@ -58,8 +56,8 @@ class GaussianNoise(Layer):
     def __repr__(self) -> str:
         return f"GaussianNoise({self.stddev:g})"
 
-    def core(self, start: int) -> tuple[Any, ...]:
-        return "noise", self.stddev
+    def core(self) -> Core:
+        return "noise", {"stddev": self.stddev}
 
     def config(self) -> dict[str, Any]:
         return {"stddev": self.stddev}
@@ -70,16 +68,3 @@ class GaussianNoise(Layer):
     def initial(self) -> dict[str, Array]:
         self.step = self.first_row = 0
         return {}
-
-    def forward(self, x: ArrayLike, training: bool = False) -> Array:
-        x = self.take(x)
-        if not training:
-            return x
-        self.keep(x, training)
-        bits = initializers.stream(initializers.NOISE, self.index, self.step)
-        self.step += 1
-        offset = self.first_row * x.shape[1]
-        return _core.gaussian_noise(x, self.stddev, self.seed, bits, offset)
-
-    def backward(self, dy: ArrayLike, *, input_gradient: bool = True) -> Array | None:
-        return self.recall(dy)[0]

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 
 from lamina import data
 from lamina._checks import Array
-from lamina.layers.base import Layer
+from lamina.layers.base import Core, Layer
 
 __all__ = ["Standardize"]
 
@@ -50,12 +50,8 @@ class Standardize(Layer):
     def __repr__(self) -> str:
         return "Standardize()"
 
-    def core(self, start: int) -> tuple[Any, ...]:
-        return "standardize", self._rounded_mean(), self.scale
-
-    def core_of_centred(self) -> tuple[Any, ...]:
-        """As `core`, for rows that are `Centred`."""
-        return "standardize", np.zeros_like(self.scale), self.scale
+    def core(self) -> Core:
+        return "standardize", {"mean": self._rounded_mean(), "scale": self.scale}
 
     def exact_mean(self) -> Array | None:
         """The mean, if the layer's dtype is too coarse for it."""

@@ -1,0 +1,40 @@
+#include "network/layer.hpp"
+
+namespace lamina {
+
+namespace {
+
+// y = (x - mean) / scale, by what was learnt before.
+template <class T>
+class Standardize final : public Layer<T> {
+ public:
+  Standardize(const Settings<T>& settings, std::size_t inputs)
+      : Layer<T>(inputs, inputs),
+        mean_(settings.array("mean", inputs)),
+        scale_(settings.array("scale", inputs)) {}
+
+  const T* forward(const Batch& batch, const T* x, T* y, T*) const override {
+    T* out = y;
+    for (std::size_t row = 0; row < batch.rows; ++row)
+      for (std::size_t j = 0; j < this->outputs; ++j, ++x, ++out)
+        *out = (*x - mean_[j]) / scale_[j];
+    return y;
+  }
+
+  T* backward(const Batch& batch, const T*, const T*, const T*, T* dy, T*,
+              T*) const override {
+    T* out = dy;
+    for (std::size_t row = 0; row < batch.rows; ++row)
+      for (std::size_t j = 0; j < this->outputs; ++j, ++out) *out /= scale_[j];
+    return dy;
+  }
+
+ private:
+  const T *mean_, *scale_;
+};
+
+const Register<Standardize> standardize_kind{"standardize"};
+
+}  // namespace
+
+}  // namespace lamina
