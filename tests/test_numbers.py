@@ -26,7 +26,7 @@ NUMBERS: list[Any] = [
 LONG = {2**31, 2**63 - 1}
 SIZES = {"shape", "count", "features", "epochs", "samples", "outputs"}
 # What nets ask of layers, optimizers and callbacks; scores may be any number.
-PROTOCOL = r"\.(core|draw|outputs|shapes|update|targets|on_\w+|improved|add)$"
+PROTOCOL = r"\.(core|draw|outputs|shapes|update|targets|on_\w+|improved|better|add)$"
 OTHERS = {"PackedKernel", "initializers.get", "optimizers.Optimizer.rates"}
 X, Y = np.ones((6, 3), np.float32), np.arange(6) % 2
 
@@ -131,6 +131,7 @@ CALLS: dict[str, Callable[..., Any]] = {
         for name in OPTIMIZERS
     },
     "Sequential": lambda **n: lm.Sequential([lm.Dense(1)], **n).build(2),
+    "Sequential.backward": lambda **n: net().backward(X, np.ones((6, 2)), **n),
     "Sequential.build": lambda **n: lm.Sequential([lm.Dense(1)]).build(**n),
     "Sequential.clone": lambda **n: net().clone(**n),
     "Sequential.evaluate": lambda **n: net().evaluate(many(), **n),
@@ -148,6 +149,7 @@ CALLS: dict[str, Callable[..., Any]] = {
     "dropout_mask": lambda **n: lm.dropout_mask(**{"shape": 9, **SEEDED, **n}),
     "set_num_threads": lambda **n: lm.set_num_threads(**n),
     "threads": lambda **n: lm.threads(**n).__enter__(),
+    "callbacks.ModelCheckpoint": functools.partial(lm.callbacks.ModelCheckpoint, "net"),
     "callbacks.EarlyStopping": lm.callbacks.EarlyStopping,
     "callbacks.ReduceOnPlateau": lm.callbacks.ReduceOnPlateau,
     **{
@@ -197,7 +199,7 @@ def numeric_parameters() -> dict[str, list[str]]:
             full = f"{prefix}.{name}".lstrip(".")
             public[full] = value
             if inspect.isclass(value):
-                for method, function in inspect.getmembers(value, callable):
+                for method, function in inspect.getmembers(value, inspect.isfunction):
                     if not method.startswith("_"):
                         public[f"{full}.{method}"] = function
     parameters = {}

@@ -254,7 +254,7 @@ class _Quiet(Layer):
 
     def __init__(self, layer: Layer) -> None:
         super().__init__()
-        self.layer = layer
+        self.layer, self.features = layer, layer.features
 
     def forward(self, x: ArrayLike, training: bool = False) -> Array:
         self.x = np.asarray(x)

@@ -545,6 +545,8 @@ def bounds(loss: Loss) -> tuple[float, float] | None:
     """Those of the targets of a loss of Lamina's own; None for others, and for a class
     derived from one."""
     return loss.bounds if "kind" in vars(type(loss)) else None  # type: ignore[attr-defined]
+
+
 # What other libraries call the same, and what they have besides; also with "loss" at
 # the end.
 _MEANT = {

@@ -22,7 +22,7 @@ from lamina import _checks, _core, data, interpreter, losses, optimizers
 from lamina._checks import Array
 from lamina.history import History
 from lamina.interpreter import Interpreter
-from lamina.layers import Layer, Standardize
+from lamina.layers import Dense, Layer, Standardize
 from lamina.layers.base import described
 
 __all__ = ["Network", "Snapshot", "Sums"]
@@ -458,8 +458,9 @@ class Network:
         sums = self._steps(goal, x, y, weights, None, len(x))
         net, _, _ = self._runner("train_on_batch", goal, rule)
         bounds = losses.bounds(goal)
-        if self._fit is None and type(net) is _core.Network and bounds is not None:
-            now = *self._compiled, goal, rule, self._state, loss, optimizer
+        plain = self._mean() is None and type(net) is _core.Network
+        if self._fit is None and plain and bounds is not None:
+            now = net, goal, rule, self._state, loss, optimizer
             self._ready = now, bounds
         return self._scores(goal, *sums)
 
@@ -590,11 +591,12 @@ class Network:
         if len(known) == len(cores):
             width, buffers = self.features, (self.parameters, self.gradient)
             net = _core.Network(known, width, self.seed, *buffers)
-        self._compiled[:] = nets = [net]
+        nets: list[Any] = [net]
         if isinstance(net, _core.Network) and self._mean() is not None:
             kind, settings = known[0]
             known[0] = kind, settings | {"mean": np.zeros_like(settings["mean"])}
             nets.append(_core.Network(known, width, self.seed, *buffers))
+        self._compiled[:] = nets
         self._penalizes = any(map(_penalizes, self.layers))
         return nets
 

@@ -283,9 +283,10 @@ class Layer:
         ValueError
             `dy` has another shape than that output.
         """
+        alone = self._alone()
         dy, x, step, first_row = self.recall(dy)
         arguments = True, step, first_row, False, False, True
-        return self._alone().backward(x, dy, *arguments)
+        return alone.backward(x, dy, *arguments)
 
     def _place(self, name: str) -> int:
         """Where random bits begin; 0 for a layer that draws none."""
@@ -345,6 +346,7 @@ def _writable(value: Any) -> Any:
     if type(value) is dict:
         return {name: _writable(each) for name, each in value.items()}
     return value
+
 
 def described(layer: Layer) -> Core | None:
     """What the compiled net is told of a layer; None if only Python knows its class."""
