@@ -67,6 +67,8 @@ lint: $(VENV)/installed
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/mypy bench
+	$(BIN)/stubtest lamina --mypy-config-file pyproject.toml --allowlist tools/stubtest.txt \
+		--ignore-unused-allowlist
 	git ls-files 'csrc/*.hpp' 'csrc/*.cpp' | xargs $(BIN)/clang-format --dry-run --Werror
 	$(BIN)/python tools/generate.py --check
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import mpmath
 import numpy as np
+import pandas
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -630,3 +631,120 @@ def test_callables_describe_themselves() -> None:
     assert repr(lm.elu.backward) == "<lamina.elu.backward alpha=1.0>"
     assert "derivative of elu" in lm.elu.backward.__doc__
     assert lm.elu.derivative.__name__ == "elu.derivative"
+
+
+# Each with a small type, whose loop without dtype= is that of float32.
+@pytest.mark.parametrize("small", [np.int8, np.uint16, np.bool_, np.float16])
+@pytest.mark.parametrize("name", WITH_PARAMETER)
+def test_a_parameter_has_the_precision_of_dtype(name: str, small: Any) -> None:
+    x = np.array([0, 1], small) if small != np.float16 else np.array([-1, 1], small)
+    act, (keyword,) = activation(name), activation(name).parameters
+    value = {keyword: 0.1}
+    for f, arrays in [(act, (x,)), (act.derivative, (x,)), (act.backward, (x, x))]:
+        wide = [array.astype(np.float64) for array in arrays]
+        expected = f(*wide, **value)
+        for option in (
+            {"dtype": np.float64},
+            {"dtype": "d"},
+            {"dtype": np.dtype(float)},
+            {"signature": "d" * (len(arrays) + 1) + "->d"},
+            {"sig": (None,) * (len(arrays) + 1) + (np.float64,)},
+        ):
+            np.testing.assert_array_equal(f(*arrays, **value, **option), expected)
+            np.testing.assert_array_equal(f(*arrays, 0.1, **option), expected)
+        single = [array.astype(np.float32) for array in arrays]
+        for those in (arrays, single, wide):
+            found = f(*those, **value, dtype=np.float32)
+            np.testing.assert_array_equal(found, f(*single, **value))
+            assert found.dtype == np.float32
+
+
+def test_what_float32_cannot_hold_is_refused_where_dtype_says_so() -> None:
+    for x in (np.array([-1.0]), np.array([-1], np.int8), [-1.0]):
+        assert lm.leaky_relu(x, negative_slope=1e60, dtype=np.float64)[0] == -1e60
+        for option in ({"dtype": np.float32}, {"signature": "ff->f"}):
+            with pytest.raises(ValueError, match=r"in float32, got 1e\+60"):
+                lm.leaky_relu(x, negative_slope=1e60, **option)
+            with pytest.raises(ValueError, match="other than 0 in float32, got 1e-50"):
+                lm.celu.derivative(x, alpha=1e-50, **option)
+
+
+class Stubborn:
+    """Whatever number is asked for, this comes instead."""
+
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+
+    def answer(self, *_: Any, **__: Any) -> Any:
+        raise self.error
+
+    __float__ = __index__ = __array__ = __bool__ = answer
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit(3), MemoryError()])
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda v: lm.elu(np.ones(3), alpha=v),
+        lambda v: lm.elu(np.ones(3), v),
+        lambda v: lm.elu.using(alpha=v),
+        lambda v: lm.relu(v),
+        lambda v: lm.dropout(np.ones(3), v),
+        lambda v: lm.dropout(np.ones(3), 0.5, seed=v),
+        lambda v: lm.dropout(np.ones(3), 0.5, seed=1, offset=v),
+        lambda v: lm.dense(np.ones((1, 1)), np.ones((1, 1)), dropout=v, seed=1),
+        lambda v: lm.dense(v, np.ones((1, 1))),
+        lambda v: lm.dropout_mask(v, 0.5, seed=1),
+        lambda v: lm.dropout_mask(3, 0.5, seed=v),
+        lambda v: lm.set_num_threads(v),
+    ],
+)
+def test_what_an_argument_itself_raises_comes_out(call: Any, error: Any) -> None:
+    with pytest.raises(type(error)) as caught:
+        call(Stubborn(error))
+    assert caught.value is error
+
+
+def test_an_interrupt_while_an_array_is_made_is_not_lost() -> None:
+    with pytest.raises(KeyboardInterrupt):
+        lm.elu(Stubborn(KeyboardInterrupt()), alpha=0.5)
+
+
+@pytest.mark.parametrize("value", [10**400, -(10**400)])
+def test_integers_beyond_any_float_are_named(value: int) -> None:
+    calls: list[tuple[Any, str]] = [
+        (lambda: lm.elu(np.ones(3), alpha=value), "alpha of elu must be a number"),
+        (lambda: lm.dropout(np.ones(3), value), "rate must be a number in"),
+        (lambda: lm.dropout(np.ones(3), 0.5, seed=value), "seed must be an integer in"),
+        (lambda: lm.GaussianNoise(value), "stddev must be a finite number"),
+    ]
+    for call, name in calls:
+        with pytest.raises(ValueError, match=name):
+            call()
+
+
+@pytest.mark.parametrize("name", ["softmax", "log_softmax"])
+def test_rows_of_a_frame_are_its_rows(name: str) -> None:
+    """pandas hands a ufunc its blocks, which lie transposed."""
+    act = getattr(lm, name)
+    table = np.array([[-1, 2, 3], [4, -5, 6]], np.float32)
+    for columns in ("abc", "aab"):
+        frame = pandas.DataFrame(table, ["x", "y"], list(columns))
+        for y in (act(frame), act(frame, axis=-1), act(frame, out=np.empty((2, 3)))):
+            assert isinstance(y, pandas.DataFrame | np.ndarray)
+            np.testing.assert_array_equal(np.asarray(y, np.float32), act(table))
+        y = act(frame)
+        pandas.testing.assert_frame_equal(y, frame.copy().mask(frame == frame, y))
+        for dy, saved in [(frame, y), (table, y), (frame, act(table))]:
+            np.testing.assert_array_equal(
+                act.backward(dy, saved), act.backward(table, act(table))
+            )
+        np.testing.assert_array_equal(act(frame, axis=0), act(table, axis=0))
+        np.testing.assert_array_equal(act(frame, axes=[0, 0]), act(table, axis=0))
+    mixed = pandas.DataFrame(table).astype({0: np.int8, 1: np.float64})
+    np.testing.assert_array_equal(act(mixed), act(table.astype(np.float64)))
+    series = pandas.Series(table[0], list("abc"), name="one")
+    pandas.testing.assert_series_equal(
+        act(series), pandas.Series(act(table[0]), list("abc"), name="one")
+    )
+    np.testing.assert_array_equal(act(table.tolist()), act(table.astype(np.float64)))

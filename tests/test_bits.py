@@ -81,6 +81,35 @@ def dense_layers() -> Arrays:
                 yield from lm.dense_backward(dy, x, kernel, kept, name, **dropout)
 
 
+def long_sums() -> Arrays:
+    """Beyond a chain, and beyond a span of chains."""
+    for dtype in DTYPES:
+        for rows, depth, columns in [
+            (1, 9000, 40),
+            (3, 9000, 20),
+            (40, 1500, 12),
+            (5, 33_000, 20),
+            (9, 66_000, 5),
+        ]:
+            a = numbers(rows, depth, dtype=dtype)
+            b = numbers(depth, columns, dtype=dtype)
+            for left in (a, np.asfortranarray(a)):
+                for right in (b, np.asfortranarray(b)):
+                    yield lm.matmul(left, right)
+            kernel = numbers(rows, columns, dtype=dtype)
+            yield from lm.dense_backward(b, a.T, kernel, b)
+        z = 3 * numbers(3, 20_000, dtype=dtype)
+        t = numbers(3, 20_000, dtype=dtype, start=2) ** 2
+        for name in ("softmax", "log_softmax"):
+            act = getattr(lm, name)
+            yield act(z)
+            yield act.backward(t, act(z))
+        for loss in (losses.categorical_crossentropy, losses.mean_squared_error):
+            gradient = np.empty_like(z)
+            yield np.array(loss(z, t, gradient=gradient)[0])
+            yield gradient
+
+
 def dropouts() -> Arrays:
     for size in [*range(1, 40), 1009, 100_003]:
         options: Any = {"seed": 2**63 + size, "offset": 3 * size}
@@ -207,6 +236,7 @@ MAKERS: dict[str, Callable[[], Arrays]] = {
     "log_softmax": partial(by_row, "log_softmax"),
     "matmul": products,
     "dense": dense_layers,
+    "long sums": long_sums,
     "dropout": dropouts,
     "noise": noises,
     "losses": loss_functions,
@@ -259,8 +289,9 @@ DIGESTS = {
     "squareplus": "42900d1545528222",
     "softmax": "1d4d27c89bf49326",
     "log_softmax": "7385b73746bc37f8",
-    "matmul": "a88ade79522b366d",
-    "dense": "628a97089bfb74b1",
+    "matmul": "d1a406421b7eed87",
+    "dense": "7a55d689ffdaf278",
+    "long sums": "4dcd49315e37fc71",
     "dropout": "0bad6d6258a25d61",
     "noise": "cf137ecd23e8dd17",
     "losses": "05050e4406c41157",

@@ -397,3 +397,32 @@ def test_outputs_must_not_overlap_each_other() -> None:
 def test_dropout_that_cannot_be_differentiated_is_refused() -> None:
     with pytest.raises(ValueError, match="seed must be given with return_saved"):
         lm.dense(X, K, dropout=0.5, return_saved=True)
+
+
+@pytest.mark.parametrize(
+    ("activation", "right"),
+    [
+        (lm.celu.using(alpha=1e-50), 0.0),
+        (lm.elu.using(alpha=1e39), 0.0),
+        (lm.softplus.using(beta=1e-50), np.log(2) * 1e50),
+        (lm.leaky_relu.using(negative_slope=-1e39), 0.0),
+    ],
+)
+def test_parameters_that_float32_cannot_hold(activation: Any, right: float) -> None:
+    """The right value or an error, as of the activation itself; never NaN."""
+    x, one = np.zeros((1, 1), np.float32), np.ones((1, 1), np.float32)
+    calls: list[Any] = [
+        lambda: activation(x),
+        lambda: lm.dense(x, one, activation=activation),
+        lambda: lm.dense(x.astype(np.float16), one, activation=activation),
+        lambda: lm.dense(x, one, activation=activation, return_saved=True),
+        lambda: lm.dense(x, lm.pack(one, "float32"), activation=activation),
+        lambda: lm.dense_backward(one, x, one, x, activation),
+    ]
+    for call in calls:
+        with pytest.raises(ValueError, match=r"in float32, got -?1e"):
+            call()
+    wide = lm.dense(x.astype(np.float64), one, activation=activation)
+    np.testing.assert_allclose(wide, [[right]], rtol=1e-15)
+    gradients = lm.dense_backward(one, x, one.astype(np.float64), x, activation)
+    assert all(np.isfinite(gradient).all() for gradient in gradients)

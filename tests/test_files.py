@@ -652,7 +652,7 @@ def rename(old: str, new: str) -> Callable[[Any, Any], None]:
         (change("layers", 2, "units", to=1e3), "units must be an integer"),
         (change("layers", 2, "l2", to=-1), "l2 must be"),
         (change("layers", 2, "l2", to=float("inf")), "l2 must be"),
-        (change("layers", 2, "l2", to=10**400), "too large"),
+        (change("layers", 2, "l2", to=10**400), "l2 must be a finite number"),
         (change("layers", 2, "use_bias", to=False), "tensors of layer 2 must be"),
         (change("layers", 2, "activation", "activation", to="x\0"), "unknown activ"),
         (change("layers", 2, "activation", "alpha", to=1), "no parameter"),

@@ -714,3 +714,23 @@ def test_names_that_other_libraries_have_for_the_same(names: str, loss: str) -> 
 def test_names_for_something_else_lead_on(name: str, hint: str) -> None:
     with pytest.raises(ValueError, match=f"unknown loss '{name}'; known are .*{hint}"):
         losses.get(name)
+
+
+def test_an_option_that_float32_cannot_hold_is_refused_there() -> None:
+    loss = losses.binary_crossentropy.using(pos_weight=1e39)
+    for dtype in (np.float32, np.float64):
+        z, t = np.array([[1.0], [-1.0]], dtype), np.array([[0.0], [1.0]], dtype)
+        if dtype == np.float64:
+            assert np.isfinite(loss(z, t)[0])
+            continue
+        with pytest.raises(ValueError, match=r"pos_weight must be finite in float32, "):
+            loss(z, t)
+        with pytest.raises(ValueError, match=r"scale must be finite in float32, got "):
+            losses.huber(z, t, scale=1e39)
+        net = lm.Sequential([lm.Dense(1, "sigmoid")], seed=0, dtype="float32")
+        for call in (net.gradients, net.train_on_batch, net.fit):
+            net.build(1)
+            with pytest.raises(
+                ValueError, match="pos_weight must be finite in float32"
+            ):
+                call(z, t, loss=loss)

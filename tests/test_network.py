@@ -1019,3 +1019,48 @@ def test_predictions_into_the_parameters() -> None:
     into = net.parameters[:15].reshape(5, 3)
     assert net.predict(x, out=into) is into
     np.testing.assert_array_equal(into, expected)
+
+
+@pytest.mark.parametrize(
+    ("layer", "message"),
+    [
+        (
+            lm.Dense(1, lm.celu.using(alpha=1e-50)),
+            "alpha of celu must be a number other",
+        ),
+        (lm.Dense(1, lm.elu.using(alpha=1e39)), "alpha of elu must be a number in"),
+        (
+            lm.Activation(lm.softplus.using(beta=1e-50)),
+            "beta of softplus must be a pos",
+        ),
+        (lm.GaussianNoise(1e39), "stddev must be finite in float32"),
+        (lm.Dense(1, l1=1e39), "l1 must be finite in float32"),
+        (lm.Dense(1, l2=1e39), "l2 must be finite in float32"),
+    ],
+)
+@pytest.mark.parametrize("known", [True, False])
+def test_numbers_of_layers_that_float32_cannot_hold(
+    layer: lm.Layer, message: str, known: bool
+) -> None:
+    """By the core as layer by layer; a net of float64 takes them."""
+
+    class Own(lm.Layer):
+        def forward(self, x: Any, training: bool = False) -> Any:
+            return x
+
+        def backward(self, dy: Any, input_gradient: bool = True) -> Any:
+            return dy
+
+    x = np.full((4, 1), 0.5)
+    for dtype in ("float64", "float32"):
+        layers = [lm.Dense(1), copy.deepcopy(layer), *([] if known else [Own()])]
+        net = lm.Sequential(layers, seed=0, dtype=dtype)
+        options: Any = {"loss": "mean_squared_error", "optimizer": lm.SGD(1e-60)}
+        if dtype == "float64":
+            net.train_on_batch(x, x, **options)
+            assert np.isfinite(net.predict(x)).all()
+            continue
+        with pytest.raises(ValueError, match=message):
+            net.train_on_batch(x, x, **options)
+        with pytest.raises(ValueError, match=message):
+            net.fit(x, x, verbose=0, **options)

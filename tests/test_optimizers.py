@@ -665,3 +665,57 @@ def test_what_an_own_optimizer_or_schedule_lacks() -> None:
     rate = type("Rate", (lm.schedules.Schedule,), {})()
     with pytest.raises(NotImplementedError, match=r"Rate must define __call__"):
         fit(lm.SGD(rate))
+
+
+@pytest.mark.parametrize(
+    ("rule", "message"),
+    [
+        (lm.Adam(epsilon=1e-50), "epsilon must be a finite number > 0 in float32"),
+        (lm.AdamW(epsilon=1e39), "epsilon must be a finite number > 0 in float32"),
+        (lm.RMSprop(epsilon=1e-50), "epsilon must be a finite number > 0 in float32"),
+        (lm.Adagrad(epsilon=1e-50), "epsilon must be a finite number > 0 in float32"),
+        (lm.SGD(1e39), "learning_rate must be finite in float32, got 1e[+]39"),
+        (lm.Lion(weight_decay=1e39), "weight_decay must be finite in float32"),
+    ],
+)
+def test_numbers_that_float32_cannot_hold_are_refused_there(
+    rule: Any, message: str
+) -> None:
+    """Where a gradient is zero, 0 / (0 + epsilon) was NaN: now nothing has changed."""
+    x = np.ones((4, 2))
+    for dtype in ("float64", "float32"):
+        w, dw = np.ones(3, dtype), np.zeros(3, dtype)
+        state = np.zeros((rule.slots, 3), dtype)
+        net = lm.Sequential([lm.Dense(1)], seed=0, dtype=dtype)
+        net.build(2)
+        before = net.parameters.copy()
+        calls: list[Any] = [
+            lambda w=w, dw=dw, state=state: rule.update(w, dw, state, 1),
+            lambda net=net: net.train_on_batch(
+                x, 0 * x[:, :1], loss="huber", optimizer=rule
+            ),
+            lambda net=net: (
+                net.gradients(x, x[:, :1], loss="huber"),
+                net.apply_gradients(rule),
+            ),
+        ]
+        for call in calls:
+            if dtype == "float64":
+                call()
+                assert np.isfinite(w).all()
+                continue
+            with pytest.raises(ValueError, match=message):
+                call()
+            np.testing.assert_array_equal(net.parameters, before)
+
+
+@pytest.mark.parametrize("option", ["clip_value", "clip_norm", "global_clip_norm"])
+def test_a_limit_beyond_float32_limits_nothing(option: str) -> None:
+    limit: Any = {option: 1e39}
+    found = []
+    for rule in (lm.SGD(0.1), lm.SGD(0.1, **limit)):
+        weights, gradient = np.ones(3, np.float32), np.array([1, -3e38, 0], np.float32)
+        _core.clip(rule.core, gradient, [3])
+        rule.update(weights, gradient, np.zeros((0, 3), np.float32), 1)
+        found.append(weights)
+    np.testing.assert_array_equal(found[0], found[1])

@@ -44,11 +44,12 @@ def test_as_many_as_processors_unless_told_otherwise() -> None:
     assert 1 <= int(script(show)) <= available
     one = f"import os; os.sched_setaffinity(0, {{{min(os.sched_getaffinity(0))}}})\n"
     assert script(one + show) == "1"
-    assert script(show, LAMINA_NUM_THREADS="7") == "7"
+    for value in ("7", " 7", "7 ", "7\n"):
+        assert script(show, LAMINA_NUM_THREADS=value) == "7"
     assert lm.show_config()["threads"] == lm.get_num_threads()
 
 
-@pytest.mark.parametrize("value", ["0", "-2", "two", "2.5", "3 "])
+@pytest.mark.parametrize("value", ["0", "-2", "two", "2.5", "3 4", " "])
 def test_variable_must_be_a_number(value: str) -> None:
     text = "raise SystemExit"
     with pytest.raises(AssertionError, match="LAMINA_NUM_THREADS must be a number"):
@@ -69,6 +70,20 @@ def test_process_and_thread_have_counts_of_their_own() -> None:
             other.join()
         assert seen == [3]
         assert lm.get_num_threads() == 3
+    finally:
+        lm.set_num_threads(before)
+
+
+def test_more_threads_than_the_pool_has_are_all_that_it_has() -> None:
+    show = "print(lm.get_num_threads())"
+    assert script(show, LAMINA_NUM_THREADS="99999999999999999999999") == "1024"
+    before = lm.get_num_threads()
+    try:
+        for count in (1025, 2**31, 2**64, 2**70):
+            lm.set_num_threads(count)
+            assert lm.get_num_threads() == 1024
+            with lm.threads(1), lm.threads(count):
+                assert lm.get_num_threads() == 1024
     finally:
         lm.set_num_threads(before)
 
@@ -315,6 +330,124 @@ assert (lm.matmul(small, small) == 300).all()
     assert script(text) == "stopped True"
 
 
+# The longest that a helper's part may take, on one thread as on two, is half a second.
+INTERRUPTED = """
+lm.gelu(x, out=x)
+lm.gelu.derivative(x, out=x)
+lm.gelu.backward(x, x, out=x)
+lm.elu(x, alpha=0.5, out=x)
+lm.softmax(rows, out=rows)
+lm.log_softmax.backward(rows, rows, out=rows)
+lm.gelu(x[::2], out=x[::2])
+lm.elu.backward(x[::2], x[1::2], alpha=0.5, out=x[::2])
+lm.softmax(rows.T, out=rows.T)
+lm.softmax(rows[:, ::2], out=rows[:, ::2])
+lm.tanh(np.broadcast_to(x[:1], x.shape), out=x)
+lm.gelu(small)
+lm.dense(single, single, activation="gelu")
+lm.dense(single, lm.pack(single, "auto"))
+lm.dense_backward(single, single, single, single, "gelu", dropout=0.5, seed=1)
+lm.matmul(single, single)
+lm.dropout(x, 0.5, out=x)
+lm.dropout_backward(x, 0.5, seed=1, out=x)
+lm.dropout_mask(x.size * 16, 0.5, seed=1)
+_core.gaussian_noise(single, 1.0, 1, 0)
+_core.random_words(x.size, 1, 0)
+lm.initializers.permutation(x.size // 8, 1, 0)
+lm.initializers.normal(single.shape, seed=1)
+lm.losses.mean_squared_error(rows, rows)
+_core.update(lm.Adam().core, x[:n], x[:n], x[:2 * n], 0.0, 1)
+_core.clip(lm.Adam(clip_norm=1.0).core, x, [x.size])
+_core.limit_norms(rows, 1.0)
+net.fit(wide, wide, epochs=2, verbose=0)
+net.predict(wide)
+net.evaluate(wide, wide)
+net.gradients(wide, wide)
+net.train_on_batch(wide, wide)
+""".strip().splitlines()
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_handler_that_raises_ends_a_call_and_not_the_process(count: int) -> None:
+    """In whichever call: what the handler raised comes out of it, and no other."""
+    text = f"""
+import signal
+from lamina import _core
+class Ring(Exception):
+    pass
+def ring(*_):
+    raise Ring
+lm.set_num_threads({count})
+x = np.zeros(48_000_000)
+n = x.size // 2
+rows = x.reshape(-1, 1000)
+small = np.zeros(x.size, np.int8)
+single = np.ones((4096, 4096), np.float32)
+wide = np.ones((60_000, 256), np.float32)
+options = dict(loss="mean_squared_error", optimizer="adam")
+net = lm.Sequential([lm.Dense(256, "gelu"), lm.Dropout(0.5), lm.Dense(256)])
+net.fit(wide[:9], wide[:9], epochs=1, verbose=0, **options)
+signal.signal(signal.SIGALRM, ring)
+for call in {INTERRUPTED!r}:
+    signal.setitimer(signal.ITIMER_REAL, 0.1)
+    try:
+        while True:
+            eval(call)
+    except Ring:
+        pass
+    print(call)
+"""
+    assert script(text).splitlines() == INTERRUPTED
+
+
+def test_a_handler_may_compute_in_the_middle_of_a_call() -> None:
+    """By any way into the kernels, long enough to look for signals itself."""
+    text = """
+import signal
+lm.set_target(lm.show_config()["targets_available"][0])
+long, flat = np.ones((2000, 2000), np.float32), np.ones(24_000_000, np.float32)
+seen, ready = [], []
+def compute(*_):
+    if ready and ready.pop():
+        signal.setitimer(signal.ITIMER_REAL, 0.01)
+        seen.append(lm.gelu.ufunc(flat)[-1] == lm.gelu(flat[::2])[-1])
+        seen.append((lm.matmul(long[:999], long) == 2000).all())
+signal.signal(signal.SIGALRM, compute)
+for call in (lambda: lm.matmul(long, long), lambda: lm.elu(flat[::2], alpha=0.5)):
+    signal.setitimer(signal.ITIMER_REAL, 0.05)
+    seen.clear()
+    ready[:] = [0, 1]  # the second signal finds the first one's handler
+    right = call().min() in (1, 2000)
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    print(right, seen)
+"""
+    for threads in "12":
+        found = script(text, LAMINA_NUM_THREADS=threads).splitlines()
+        assert [line.split()[0] for line in found] == ["True", "True"]
+        assert "False" not in "".join(found)
+
+
+def test_a_long_call_through_the_ufunc_is_left_early() -> None:
+    """By the handler's exception, with most of the result not written."""
+    text = """
+import signal
+lm.set_target(lm.show_config()["targets_available"][0])  # the slowest
+x = np.zeros(64_000_000)
+small, columns = np.zeros(x.size, np.int8), x.reshape(1000, -1).T
+calls = [lambda: lm.gelu(x[::2], out=x[::2]), lambda: lm.elu.backward(x, small, out=x),
+         lambda: lm.softmax(columns, out=columns)]
+signal.signal(signal.SIGALRM, signal.default_int_handler)
+for call in calls:
+    x[:] = -1
+    signal.setitimer(signal.ITIMER_REAL, 0.01)
+    try:
+        call()
+    except KeyboardInterrupt:
+        print((x[-1000:] == -1).all())
+"""
+    assert script(text, LAMINA_NUM_THREADS="1") == "True\nTrue\nTrue"
+
+
 # Each with the number of blocks of memory that it needs.
 HUNGRY = {
     "matmul": ("lm.matmul(x, k)", 1),
@@ -400,3 +533,107 @@ def test_limits_of_threadpoolctl_reach_the_pool() -> None:
     (about,) = threadpoolctl.ThreadpoolController().select(user_api="lamina").info()
     assert about["version"] == lm.__version__
     assert about["num_threads"] == before
+
+
+# What the caller's own mode is --------------------------------------------------------
+
+MODE = """
+import ctypes, ctypes.util, platform
+libm = ctypes.CDLL(ctypes.util.find_library("m"))
+arm = platform.machine() == "aarch64"
+place, bits = (0, 1 << 24) if arm else (28, 0x8040)  # FPCR; MXCSR in glibc's fenv_t
+def flush(on):
+    state = ctypes.create_string_buffer(32)
+    libm.fegetenv(state)
+    word = ctypes.c_uint32.from_buffer(state, place)
+    word.value = word.value | bits if on else word.value & ~bits
+    libm.fesetenv(state)
+    assert (np.float32(1e-40) * np.float32(0.5) == 0) == on
+def control():
+    state = ctypes.create_string_buffer(32)
+    libm.fegetenv(state)
+    word = int.from_bytes(state[place:place + 4], "little")
+    return word if arm else word & ~0x3f
+tiny = np.full(1 << 20, 1e-40, np.float32)
+double = np.full(1 << 19, 1e-310)
+rows, third = tiny.reshape(-1, 64), np.full((1000, 64), 1 / 3, np.float32)
+square = np.full((64, 64), 1 / 3, np.float32)
+calls = [lambda: lm.gelu(tiny), lambda: lm.relu.backward(double, double),
+         lambda: lm.matmul(rows, square), lambda: lm.softmax(third * rows[:1000]),
+         lambda: lm.dropout(tiny, 0.5, seed=1), lambda: lm.tanh(third.repeat(20, 0)),
+         lambda: lm.dense(third, square, third[0], "gelu")]
+def results():
+    found = []
+    before = control()
+    for count in (1, 2, 8):
+        with lm.threads(count):
+            found.append([call().tobytes() for call in calls])
+    assert control() == before
+    assert found[0] == found[1] == found[2], [
+        [a == b for a, b in zip(found[0], other)] for other in found[1:]]
+    return found[0]
+"""
+
+
+@pytest.mark.parametrize("first", [False, True])
+def test_subnormals_are_flushed_on_every_thread_or_on_none(first: bool) -> None:
+    """As the caller says; whatever was said when helpers were made."""
+    text = f"""
+flush({first})
+once = results()
+flush({not first})
+other = results()
+flush({first})
+assert results() == once
+flush(False)
+print([a == b for a, b in zip(once, other)][:2])
+"""
+    assert script(MODE + text) == "[False, False]"
+
+
+def test_rounding_is_the_callers_on_every_thread() -> None:
+    text = """
+nearest = results()
+upward = 1 << 22 if arm else 0x800
+libm.fesetround(upward)
+up = results()
+libm.fesetround(0)
+assert results() == nearest
+print(any(a != b for a, b in zip(nearest, up)))
+"""
+    assert script(MODE + text) == "True"
+
+
+# What stays ---------------------------------------------------------------------------
+
+LARGE = {
+    "dense_backward": "lm.dense_backward(wide, ones, kernel, wide, 'tanh', out=out)",
+    "dense": "lm.dense(ones, kernel, activation='softmax', out=wide)",
+    "matmul": "lm.matmul(ones.T, wide, out=kernel)",
+    "fit": "net.fit(ones, wide, batch_size=len(ones), epochs=1, **options)",
+    "predict": "net.predict(ones, out=wide, batch_size=len(ones))",
+    "evaluate": "net.evaluate(ones, wide)",
+    "gradients": "net.gradients(ones, wide), net.release_memory()",
+    "train_on_batch": "net.train_on_batch(ones, wide), net.release_memory()",
+    "a small step": "net.gradients(ones, wide), net.gradients(ones[:9], wide[:9])",
+}
+
+
+@pytest.mark.parametrize("call", LARGE)
+def test_scratch_of_a_large_call_is_given_back(call: str) -> None:
+    """To the system, but for 16 MiB of a thread and 64 of a net: docs of memory."""
+    text = f"""
+def mib():
+    return int(open("/proc/self/statm").read().split()[1]) * 4096 >> 20
+ones, wide = np.ones((500_000, 4), np.float32), np.ones((500_000, 64), np.float32)
+kernel = np.ones((4, 64), np.float32)
+out = np.ones_like(ones), np.ones_like(kernel), np.ones(64, np.float32)
+options = dict(verbose=0, loss="mean_squared_error")
+net = lm.Sequential([lm.Dense(32, "gelu"), lm.Dense(64)])
+net.fit(ones[:9], wide[:9], epochs=1, **options)
+before = mib()
+{LARGE[call]}
+print(mib() - before)
+"""
+    for threads in "12":
+        assert int(script(text, LAMINA_NUM_THREADS=threads)) < 16 + 64 + 8

@@ -1,6 +1,7 @@
 """Several Python threads at once, each test in a process of its own: what it guards
 against is a crash or a hang."""
 
+import os
 import subprocess
 import sys
 
@@ -110,3 +111,54 @@ def test_race(race: str) -> None:
         timeout=600,
     )
     assert done.returncode == 0, (done.returncode, done.stderr)
+
+
+# What a daemon thread does when the interpreter ends; in `lm.gelu(half)` NumPy has the
+# GIL's taking back, among frames of ours.
+LAST_CALLS = [
+    "lm.dense(x, x, activation='relu')",
+    "lm.matmul(x, x)",
+    "lm.matmul(half, half)",
+    "lm.gelu(wide)",
+    "lm.gelu(half)",
+    "lm.elu(wide[::2], alpha=0.3)",
+    "lm.softmax(wide.T)",
+    "lm.dropout(wide, 0.5)",
+    "lm.dense(x, lm.pack(x, 'auto'))",
+    "lm.dense_backward(x, x, x, x, 'gelu')",
+    "net.fit(x, x, epochs=3, verbose=0)",
+    "net.predict(wide)",
+    "net.evaluate(x, x)",
+    "net.train_on_batch(x, x)",
+    "net.gradients(half, half)",
+]
+
+
+@pytest.mark.parametrize("call", LAST_CALLS)
+def test_the_process_ends_well_with_a_daemon_thread_within(call: str) -> None:
+    """And files that are open are written."""
+    script = f"""
+import threading, time
+import numpy as np, lamina as lm
+x = np.ones((400, 400), np.float32)
+half, wide = x.astype(np.float16), np.ones((2000, 400), np.float32)
+net = lm.Sequential([lm.Dense(400, "gelu"), lm.Dropout(0.5), lm.Dense(400)])
+net.fit(x, x, loss="mean_squared_error", epochs=1, verbose=0)
+def serve():
+    while True:
+        {call}
+for _ in range(2):
+    threading.Thread(target=serve, daemon=True).start()
+time.sleep(0.02)
+print("last words", end="")
+"""
+    for threads in "1122":
+        done = subprocess.run(
+            [sys.executable, "-c", script],
+            env={**os.environ, "LAMINA_NUM_THREADS": threads},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=600,
+        )
+        assert (done.returncode, done.stdout) == (0, "last words"), done.stderr

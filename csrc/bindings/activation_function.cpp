@@ -53,7 +53,6 @@ ActivationFunction* self_of(PyObject* self) {
 PyObject* get_name(PyObject* self, void*) {
   return PyUnicode_FromString(self_of(self)->forward.info->name);
 }
-PyObject* get_module(PyObject*, void*) { return PyUnicode_FromString("lamina"); }
 PyObject* get_formula(PyObject* self, void*) {
   return PyUnicode_FromString(self_of(self)->forward.info->formula);
 }
@@ -139,21 +138,8 @@ PyObject* activation_using(PyObject* self, PyObject* const* args, Py_ssize_t cou
   });
 }
 
-PyObject* activation_reduce(PyObject* self, PyObject*) {
-  // By name: the object of the other process is the one that its module holds.
-  const auto* a = self_of(self);
-  return guarded([=] {
-    const auto restore = py::module_::import("lamina.activations").attr("_restore");
-    return py::make_tuple(restore,
-                          py::make_tuple(a->forward.info->name, a->choice.parameter));
-  });
-}
-
 PyGetSetDef activation_attributes[] = {
     {"name", get_name, nullptr, "The name by which layers know it.", nullptr},
-    {"__doc__", get_function_doc, nullptr, nullptr,
-     nullptr},  // a type does not inherit it
-    {"__module__", get_module, nullptr, nullptr, nullptr},
     {"formula", get_formula, nullptr, "The definition as text.", nullptr},
     {"saves", get_saves, nullptr, "What backward reads: 'output' or 'input'.", nullptr},
     {"parameters", get_parameters, nullptr, "Parameter names and values.", nullptr},
@@ -173,9 +159,36 @@ PyGetSetDef activation_attributes[] = {
 PyMethodDef activation_methods[] = {
     {"using",
      reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(activation_using)),
-     METH_FASTCALL | METH_KEYWORDS, "The same activation with another parameter."},
-    {"__reduce__", activation_reduce, METH_NOARGS, nullptr},
+     METH_FASTCALL | METH_KEYWORDS,
+     "using($self, /, **parameter)\n--\n\nThe same activation with another parameter."},
     {nullptr, nullptr, 0, nullptr}};
+
+constexpr char activation_doc[] =
+    R"(An activation function: called as a NumPy ufunc, or named to a layer.
+
+Attributes
+----------
+name : str
+    By which layers know it.
+formula : str
+    The definition as text.
+saves : {"output", "input"}
+    What `backward` reads.
+parameters : dict
+    Name and value of its parameter, if it has one; `using` sets it.
+promises : dict
+    Error bounds for (float32, float64): "max_ulp" of the function, and
+    "max_derivative_error" in units of 2**-24 and 2**-53.
+initializer : str
+    The weights that "auto" draws for a layer with this activation.
+loss : str or None
+    The loss that it implies as a last activation.
+ufunc : numpy.ufunc
+    The ufunc behind; its last input is the parameter.
+derivative : callable
+    ``derivative(x)``, of those that act on elements.
+backward : callable
+    ``backward(dy, saved)``: dy times the derivative, in one pass.)";
 
 // ---- The list
 
@@ -192,19 +205,40 @@ std::string known_names() {
   return py::str(", ").attr("join")(known().attr("keys")()).cast<std::string>();
 }
 
+// NumPy pickles a ufunc by name. Those with two have a place from NumPy 2.3 on, whose
+// ufuncs take attributes.
+void keep_ufuncs(py::module_ ufuncs) {
+  const auto set = [](py::object ufunc, const char* name, const py::object& value) {
+    if (PyObject_SetAttrString(ufunc.ptr(), name, value.ptr()) < 0) PyErr_Clear();
+  };
+  for (const auto& [name, activation] : known()) {
+    const py::object ufunc = activation.attr("ufunc");
+    ufuncs.attr(name) = ufunc;
+    set(ufunc, "__module__", ufuncs.attr("__name__"));
+    for (const char* part : {"derivative", "backward"}) {
+      if (!py::hasattr(activation, part)) continue;
+      const py::object own = activation.attr(part).attr("ufunc");
+      set(own, "__module__", ufuncs.attr("__name__"));
+      set(ufunc, part, own);
+    }
+  }
+}
+
 }  // namespace
 
 void register_activations(py::module_& module) {
   const auto slot = [](int id, auto* what) {
     return PyType_Slot{id, reinterpret_cast<void*>(what)};
   };
+  module.attr("Function") =
+      py::reinterpret_borrow<py::object>(reinterpret_cast<PyObject*>(function_type()));
   activation_type = make_callable_type(
-      "lamina._core.ActivationFunction", sizeof(ActivationFunction),
+      "lamina.activations.ActivationFunction", sizeof(ActivationFunction),
       {slot(Py_tp_dealloc, activation_dealloc),
        slot(Py_tp_getset, activation_attributes),
        slot(Py_tp_methods, activation_methods), slot(Py_tp_repr, activation_repr),
        slot(Py_tp_richcompare, activation_compare), slot(Py_tp_hash, activation_hash)},
-      function_type());
+      activation_doc, function_type());
   for (std::size_t i = 0; i < Activations::size; ++i) {
     const Info& info = Activations::infos[i];
     known()[interned(info.name)] = make_activation(
@@ -219,6 +253,7 @@ void register_activations(py::module_& module) {
         make_activation(info, {kinds[i], i, 0}, row_ufuncs(i));
   }
   for (const auto& [name, activation] : known()) module.attr(name) = activation;
+  keep_ufuncs(module.def_submodule("ufuncs", "By their names, as pickle finds them."));
   module.attr("__all__") = py::list(known().attr("keys")());
   module.attr("ActivationFunction") =
       py::reinterpret_borrow<py::object>(reinterpret_cast<PyObject*>(activation_type));
@@ -242,6 +277,12 @@ py::object activation_object(py::handle value) {
 
 ActivationChoice activation_choice(py::handle value) {
   return self_of(activation_object(value).ptr())->choice;
+}
+
+void require_parameter(const ActivationChoice& choice, bool is_double) {
+  if (is_double || choice.by_row()) return;
+  const Info& info = Activations::infos[choice.index];
+  if (info.parameter.name) require_single(info, choice.parameter);
 }
 
 }  // namespace lamina

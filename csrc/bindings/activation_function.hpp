@@ -16,4 +16,7 @@ pybind11::object activation_object(pybind11::handle value);
 // The same for the kernels.
 ActivationChoice activation_choice(pybind11::handle value);
 
+// ValueError unless the type in which it is computed holds the activation's parameter.
+void require_parameter(const ActivationChoice&, bool is_double);
+
 }  // namespace lamina

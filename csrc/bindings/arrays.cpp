@@ -1,6 +1,7 @@
 #include "bindings/arrays.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
 
 #include "bindings/packed.hpp"
@@ -80,7 +81,8 @@ Argument::Argument(const char* name, py::handle value) : name_(name) {
     if (packed_kernel(value))
       throw py::type_error(std::string(name) +
                            " must be an array: only the kernel of dense may be packed");
-    PyObject* array = PyArray_FromAny(value.ptr(), nullptr, 0, 0, 0, nullptr);
+    PyObject* array = taking_gil(
+        [&] { return PyArray_FromAny(value.ptr(), nullptr, 0, 0, 0, nullptr); });
     if (!array) throw py::error_already_set();
     object_ = py::reinterpret_steal<py::object>(array);
   }
@@ -106,8 +108,10 @@ void Argument::convert(int flags) {
       PyArray_CHKFLAGS(array(), flags & ~NPY_ARRAY_NOTSWAPPED) &&
       PyArray_ISNOTSWAPPED(array()))
     return;
-  PyObject* converted = PyArray_FromArray(
-      array(), PyArray_DescrFromType(type_number<T>), flags | NPY_ARRAY_FORCECAST);
+  PyObject* converted = taking_gil([&] {
+    return PyArray_FromArray(array(), PyArray_DescrFromType(type_number<T>),
+                             flags | NPY_ARRAY_FORCECAST);
+  });
   if (!converted) throw py::error_already_set();
   object_ = py::reinterpret_steal<py::object>(converted);
 }
@@ -198,8 +202,10 @@ Output::Output(const char* name, py::handle out, bool is_double, const Shape& sh
 
 py::object Output::result() {
   if (!out_ || out_.is(memory_)) return memory_;
-  if (PyArray_CopyInto(reinterpret_cast<PyArrayObject*>(out_.ptr()), target()) < 0)
-    throw py::error_already_set();
+  const int failed = taking_gil([&] {
+    return PyArray_CopyInto(reinterpret_cast<PyArrayObject*>(out_.ptr()), target());
+  });
+  if (failed) throw py::error_already_set();
   return out_;
 }
 
@@ -242,6 +248,15 @@ T* in_place(const char* name, py::handle value, std::size_t size) {
   return static_cast<T*>(PyArray_DATA(array));
 }
 
+template <class T>
+double held(const char* name, double value) {
+  if (std::isfinite(static_cast<T>(value)) == std::isfinite(value)) return value;
+  throw py::value_error(std::string(name) + " must be finite in float32, got " +
+                        std::string(py::repr(py::float_(value))));
+}
+
+template double held<float>(const char*, double);
+template double held<double>(const char*, double);
 template const float* Argument::contiguous<float>();
 template const double* Argument::contiguous<double>();
 template Matrix<float> Argument::matrix<float>();

@@ -106,6 +106,11 @@ class Output {
 template <class T>
 T* in_place(const char* name, py::handle value, std::size_t size);
 
+// A number that is computed with in T: ValueError if it is finite and T holds only an
+// infinity in its place.
+template <class T>
+double held(const char* name, double value);
+
 // Whether `value` is a float64 array (else float32); TypeError if it is neither.
 bool is_double_array(const char* name, py::handle value);
 

@@ -102,7 +102,7 @@ inline constexpr CApi c_api = {
     kernel_api<float>, kernel_api<double>,
     [](std::uint8_t* mask, std::size_t n, double rate, std::uint64_t seed,
        std::uint64_t offset) {
-      active().dropout_mask(mask, n, dropout_choice(rate, seed, 0, offset).bits);
+      lamina::dropout_mask(mask, n, dropout_choice(rate, seed, 0, offset).bits);
     }};
 
 }  // namespace lamina

@@ -10,7 +10,28 @@ namespace lamina {
 // many multiply-adds or element operations.
 inline constexpr std::size_t work_worth_releasing = 200000;
 
-// While it lives, work of this thread looks for signals, whose handlers may raise.
+// While it lives, this thread does without the GIL.
+class WithoutGil {
+ public:
+  WithoutGil() { leave(); }
+  ~WithoutGil() { come_back(); }
+  WithoutGil(const WithoutGil&) = delete;
+  WithoutGil& operator=(const WithoutGil&) = delete;
+
+  static void leave() { state_ = PyEval_SaveThread(); }
+  static void come_back() {
+    taking_gil([] {
+      PyEval_RestoreThread(state_);
+      return 0;
+    });
+  }
+
+ private:
+  static inline thread_local PyThreadState* state_ = nullptr;
+};
+
+// While it lives, work of this thread, which is without the GIL, looks for signals,
+// whose handlers may raise.
 class Polling {
  public:
   Polling() : former_(set_poll(signals_raise)) {}
@@ -20,8 +41,12 @@ class Polling {
 
  private:
   static bool signals_raise() {
-    const pybind11::gil_scoped_acquire gil;
-    return PyErr_CheckSignals() != 0;
+    const Poll own = set_poll(nullptr);  // not for what a handler calls
+    WithoutGil::come_back();
+    const int raised = taking_gil(PyErr_CheckSignals);
+    WithoutGil::leave();
+    set_poll(own);
+    return raised != 0;
   }
   Poll former_;
 };
@@ -31,7 +56,7 @@ template <class Work>
 void run(std::size_t amount, Work work) {
   if (amount <= work_worth_releasing) return work();
   try {
-    const pybind11::gil_scoped_release released;
+    const WithoutGil released;
     const Polling polling;
     work();
   } catch (const Interrupted&) {
@@ -43,7 +68,7 @@ void run(std::size_t amount, Work work) {
 template <class Work>
 void run_wholly(std::size_t amount, Work work) {
   if (amount <= work_worth_releasing) return work();
-  const pybind11::gil_scoped_release released;
+  const WithoutGil released;
   work();
 }
 

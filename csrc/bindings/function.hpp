@@ -28,7 +28,8 @@ struct Function {
 
 // Makes a callable type; its instances begin with a Function.
 PyTypeObject* make_callable_type(const char* name, std::size_t size,
-                                 std::vector<PyType_Slot> slots, PyTypeObject* base);
+                                 std::vector<PyType_Slot> slots, const char* doc,
+                                 PyTypeObject* base);
 
 // The type of Function, made on first use.
 PyTypeObject* function_type();
@@ -48,8 +49,9 @@ Ufunc ufunc_of(PyObject* function);
 // float32 into float64), or null with an exception set.
 PyObject* checked_parameter(const Info& info, PyObject* value);
 
-// The docstring of the ufunc behind, for a type's attributes.
-PyObject* get_function_doc(PyObject* self, void*);
+// ValueError unless float32 holds the value: within the parameter's range, and finite
+// if it is.
+void require_single(const Info& info, double parameter);
 
 template <class Object>
 Object* allocate(PyTypeObject* type) {

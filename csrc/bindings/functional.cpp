@@ -20,11 +20,20 @@ namespace {
 
 std::string shown(py::handle value) { return py::str(py::repr(value)); }
 
+// After a conversion of an argument: whether it failed by the value, if at all, and not
+// by the type; what else an object's method raised is thrown.
+bool fits_type() {
+  if (!PyErr_Occurred()) return true;
+  const bool fits = PyErr_ExceptionMatches(PyExc_OverflowError);
+  if (!fits && !PyErr_ExceptionMatches(PyExc_TypeError)) throw py::error_already_set();
+  PyErr_Clear();
+  return fits;
+}
+
 double fraction(const char* name, py::handle value) {
   const double number = PyFloat_AsDouble(value.ptr());
   if (number >= 0 && number <= 1) return number;
-  const bool is_number = !(number == -1.0 && PyErr_Occurred());
-  PyErr_Clear();
+  const bool is_number = fits_type();
   const std::string message =
       std::string(name) + " must be a number in [0, 1], got " + shown(value);
   if (!is_number) throw py::type_error(message);
@@ -38,10 +47,10 @@ std::uint64_t unsigned64(const char* name, py::handle value) {
     if (number != static_cast<unsigned long long>(-1) || !PyErr_Occurred())
       return number;
   }
-  PyErr_Clear();
+  const bool is_integer = fits_type();
   const std::string message =
       std::string(name) + " must be an integer in [0, 2**64), got " + shown(value);
-  if (!index) throw py::type_error(message);
+  if (!is_integer) throw py::type_error(message);
   throw py::value_error(message);
 }
 
@@ -124,6 +133,7 @@ py::object py_dense(py::handle x, py::handle kernel, py::handle bias,
   weights.require_shape({depth, cols}, "one row per feature of x");
   if (shift) shift->require_shape({cols}, "one value per unit of kernel");
   const bool is_double = any_double({&input, &weights, shift ? &*shift : nullptr});
+  require_parameter(choice, is_double);
   return in_precision(is_double, [&](auto type) -> py::object {
     using T = decltype(type);
     const Matrix<T> in = input.matrix<T>(), w = weights.matrix<T>();
@@ -176,6 +186,7 @@ py::object py_dense_backward(py::handle dy, py::handle x, py::handle kernel,
       static_cast<const Argument*>(&gradient), static_cast<const Argument*>(&input),
       static_cast<const Argument*>(&weights), static_cast<const Argument*>(&kept)};
   const bool is_double = any_double(all);
+  require_parameter(choice, is_double);
   return in_precision(is_double, [&](auto type) -> py::object {
     using T = decltype(type);
     const T* g = gradient.contiguous<T>();
@@ -284,6 +295,7 @@ py::object py_gaussian_noise(py::handle x, double stddev, std::uint64_t seed,
   const bool is_double = input.needs_double();
   return in_precision(is_double, [&](auto type) {
     using T = decltype(type);
+    held<T>("stddev", stddev);
     const T* in = input.contiguous<T>();
     Output y("out", py::none(), is_double, shape, {&input});
     const std::size_t size = product_of(shape);
@@ -312,14 +324,14 @@ py::object py_dropout_mask(std::size_t size, py::handle rate, py::handle seed,
       dropout_of("rate", rate, unsigned64("seed", seed), offset);
   py::object mask = new_array(NPY_UINT8, size / 8 + (size % 8 != 0));
   auto* bits = static_cast<std::uint8_t*>(data_of(mask));
-  run(size, [&] { active().dropout_mask(bits, size, dropout.bits); });
+  run(size, [&] { dropout_mask(bits, size, dropout.bits); });
   return mask;
 }
 
 py::object py_random_words(std::size_t size, std::uint64_t seed, std::uint64_t stream) {
   py::object words = new_array(NPY_UINT32, size);
   auto* data = static_cast<std::uint32_t*>(data_of(words));
-  run(size, [&] { active().random_words(data, size, seed, stream); });
+  run(size, [&] { random_words(data, size, seed, stream); });
   return words;
 }
 

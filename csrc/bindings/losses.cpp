@@ -19,9 +19,10 @@ constexpr const char* names[] = {
 
 // A copy of labels: what was checked must be what the kernel reads.
 py::object checked_labels(const Argument& targets, std::size_t rows, std::size_t cols) {
-  PyObject* converted =
-      PyArray_FROM_OTF(reinterpret_cast<PyObject*>(targets.array()), NPY_INT64,
-                       NPY_ARRAY_CARRAY_RO | NPY_ARRAY_ENSURECOPY);
+  PyObject* converted = taking_gil([&] {
+    return PyArray_FROM_OTF(reinterpret_cast<PyObject*>(targets.array()), NPY_INT64,
+                            NPY_ARRAY_CARRAY_RO | NPY_ARRAY_ENSURECOPY);
+  });
   if (!converted) throw py::error_already_set();
   auto labels = py::reinterpret_steal<py::object>(converted);
   const auto* label = static_cast<const std::int64_t*>(
@@ -59,6 +60,8 @@ py::tuple py_loss(py::handle core, py::handle outputs, py::handle targets, doubl
         .weights = weights.is_none() ? nullptr : w.contiguous<T>(),
         .rows = rows,
         .cols = cols};
+    require_option<T>(choice);
+    held<T>("scale", scale);
     T* g =
         gradient.is_none() ? nullptr : in_place<T>("gradient", gradient, rows * cols);
     if (g && (g == in.targets || g == in.weights))
@@ -93,6 +96,13 @@ LossChoice loss_choice(py::handle core) {
               .parameter = numbers[1]};
   throw py::value_error(wrong());
 }
+
+template <class T>
+void require_option(const LossChoice& choice) {
+  held<T>(choice.kind == LossKind::huber ? "delta" : "pos_weight", choice.parameter);
+}
+template void require_option<float>(const LossChoice&);
+template void require_option<double>(const LossChoice&);
 
 void register_losses(py::module_& m) {
   m.attr("LOSSES") = names_of(names);

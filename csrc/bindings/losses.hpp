@@ -10,6 +10,10 @@ namespace lamina {
 // TypeError, ValueError: it is something else.
 LossChoice loss_choice(pybind11::handle core);
 
+// ValueError unless T holds its parameter.
+template <class T>
+void require_option(const LossChoice&);
+
 void register_losses(pybind11::module_& module);
 
 }  // namespace lamina

@@ -1,5 +1,6 @@
 // The module as a table of contents.
 #define LAMINA_IMPORTS_NUMPY
+#include <cctype>
 #include <cstdlib>
 #include <string>
 
@@ -43,11 +44,19 @@ void threads_from_environment() {
   if (!wanted || !*wanted) return;
   char* end;
   const long count = std::strtol(wanted, &end, 10);
+  while (std::isspace(static_cast<unsigned char>(*end))) ++end;
   if (*end || count < 1)
     throw py::import_error(std::string("LAMINA_NUM_THREADS must be a number from 1 up, "
                                        "got '") +
                            wanted + "'");
   set_threads(static_cast<std::size_t>(count));
+}
+
+// Of threads; what is more than can be counted is many.
+std::size_t many(const py::int_& count) {
+  const std::size_t number = PyLong_AsSize_t(count.ptr());
+  if (PyErr_Occurred()) PyErr_Clear();
+  return number;
 }
 
 }  // namespace
@@ -59,7 +68,8 @@ extern "C" __attribute__((visibility("default"))) int lamina_threads() {
   return static_cast<int>(lamina::get_threads());
 }
 
-PYBIND11_MODULE(_core, m, pybind11::mod_gil_not_used()) {
+static int pybind11_exec__core(PyObject*);
+PYBIND11_MODULE_EXEC(_core, m) {
   using namespace lamina;
   namespace py = pybind11;
   if (_import_array() < 0 || _import_umath() < 0) throw py::error_already_set();
@@ -84,6 +94,39 @@ PYBIND11_MODULE(_core, m, pybind11::mod_gil_not_used()) {
   m.def("set_target", set_target);
   m.def("has_bf16", [] { return bfloat16().kernels != nullptr; });
   m.def("get_num_threads", get_threads);
-  m.def("set_num_threads", set_threads);
-  m.def("limit_threads", limit_threads);
+  m.def("set_num_threads", [](const py::int_& n) { set_threads(many(n)); });
+  m.def("limit_threads", [](const py::int_& n) { return limit_threads(many(n)); });
+}
+
+// NumPy has one copy of itself for the process, and so has what is kept here: another
+// interpreter would wait for ever where pybind11 first wants the GIL. Which one imports
+// is known when the module is filled; before, it may be the main one in its place.
+extern "C" PYBIND11_EXPORT PyObject* PyInit__core() {
+  constexpr auto fill = [](PyObject* module) {
+    if (PyInterpreterState_Get() == PyInterpreterState_Main())
+      return pybind11_exec__core(module);
+    PyErr_SetString(PyExc_ImportError,
+                    "lamina works in the main interpreter alone, not in "
+                    "sub-interpreters; use threads or processes");
+    return -1;
+  };
+  static PyModuleDef_Slot slots[] = {
+      {Py_mod_exec, reinterpret_cast<void*>(static_cast<int (*)(PyObject*)>(fill))},
+#if PY_VERSION_HEX >= 0x030C0000
+      {Py_mod_multiple_interpreters, Py_MOD_MULTIPLE_INTERPRETERS_NOT_SUPPORTED},
+#endif
+#if PY_VERSION_HEX >= 0x030D0000
+      {Py_mod_gil, Py_MOD_GIL_NOT_USED},
+#endif
+      {0, nullptr}};
+  static PyModuleDef definition = {PyModuleDef_HEAD_INIT,
+                                   "_core",
+                                   nullptr,
+                                   0,
+                                   nullptr,
+                                   slots,
+                                   nullptr,
+                                   nullptr,
+                                   nullptr};
+  return PyModuleDef_Init(&definition);
 }

@@ -25,13 +25,17 @@ class Described final : public Settings<T> {
  public:
   explicit Described(const py::dict& settings) : settings_(settings) {}
 
-  double number(const char* name) const override { return py::float_(at(name)); }
+  double number(const char* name) const override {
+    return held<T>(name, py::float_(at(name)));
+  }
   std::size_t count(const char* name) const override {
     return py::cast<std::size_t>(at(name));
   }
   bool flag(const char* name) const override { return py::cast<bool>(at(name)); }
   ActivationChoice activation(const char* name) const override {
-    return activation_choice(at(name));
+    const ActivationChoice choice = activation_choice(at(name));
+    require_parameter(choice, std::is_same_v<T, double>);
+    return choice;
   }
   DropoutMode mode(const char* name) const override { return dropout_mode(at(name)); }
   T* array(const char* name, std::size_t size) const override {
@@ -91,8 +95,10 @@ struct Data {
     examples.x = x.template contiguous<T>();
     if (targets.shape().size() == 1 && loss.kind == LossKind::softmax_cross_entropy) {
       targets.require_shape({n}, "a label for each row");
-      PyObject* converted = PyArray_FROM_OTF(
-          reinterpret_cast<PyObject*>(targets.array()), NPY_INT64, NPY_ARRAY_CARRAY_RO);
+      PyObject* converted = taking_gil([&] {
+        return PyArray_FROM_OTF(reinterpret_cast<PyObject*>(targets.array()), NPY_INT64,
+                                NPY_ARRAY_CARRAY_RO);
+      });
       if (!converted) throw py::error_already_set();
       label_array = py::reinterpret_steal<py::object>(converted);
       examples.labels = static_cast<const std::int64_t*>(
@@ -283,8 +289,10 @@ class PyNetwork {
     return visit([&](auto& net, auto type) {
       using T = decltype(type);
       const Goal goal{loss_(loss), logits};
+      require_option<T>(goal.loss);
       const Data<T> data(net, goal.loss, x, y, weights);
       const OptimizerChoice rule = optimizer_(optimizer);
+      require_numbers<T>(rule);
       std::size_t count = data.examples.rows;
       const std::int64_t* rows = nullptr;
       if (!order.is_none()) {
@@ -298,6 +306,7 @@ class PyNetwork {
       if (batch < 1) throw py::value_error("batch_size must be >= 1, got 0");
       const std::size_t steps = (count + batch - 1) / batch;
       const double* rate = in_place<double>("rates", rates, steps);
+      for (std::size_t i = 0; i < steps; ++i) held<T>("learning_rate", rate[i]);
       T* memory = in_place<T>("state", state, slots(rule) * net.size());
       Scores scores{
           .loss = loss_before, .correct = correct_before, .penalty = penalty_before};
@@ -325,6 +334,8 @@ class PyNetwork {
     return visit([&](auto& net, auto type) {
       using T = decltype(type);
       const Goal goal{loss_(loss), logits};
+      require_option<T>(goal.loss);
+      held<T>("weight", weight);
       const Data<T> data(net, goal.loss, x, y, weights);
       Scores scores;
       run(data.examples.rows * net.work(), [&] {
@@ -390,11 +401,17 @@ class PyNetwork {
     });
   }
 
+  void release() {
+    visit([](auto& net, auto) { net.release(); });
+  }
+
   bool apply(py::handle optimizer, double rate, py::handle state,
              std::uint64_t update) {
     return visit([&](auto& net, auto type) {
       using T = decltype(type);
       const OptimizerChoice rule = optimizer_(optimizer);
+      require_numbers<T>(rule);
+      held<T>("learning_rate", rate);
       T* memory = in_place<T>("state", state, slots(rule) * net.size());
       bool finite = true;
       run_wholly(net.size(), [&] { finite = net.apply(rule, rate, update, memory); });
@@ -426,6 +443,7 @@ class PyNetwork {
     return visit([&](auto& net, auto type) {
       using T = decltype(type);
       const Goal goal{loss_(loss), logits};
+      require_option<T>(goal.loss);
       const Data<T> data(net, goal.loss, x, y, weights);
       Scores scores;
       run(data.examples.rows * net.work(),
@@ -458,7 +476,7 @@ class PyNetwork {
   template <class Work>
   static void run_to_border(std::size_t amount, const Work& work) {
     if (amount <= work_worth_releasing) return work();
-    const pybind11::gil_scoped_release released;
+    const WithoutGil released;
     const Polling polling;
     work();
   }
@@ -478,6 +496,9 @@ double py_penalty(py::handle w, py::handle dw, double l1, double l2, double weig
     using T = decltype(type);
     const auto n = static_cast<std::size_t>(
         PyArray_SIZE(reinterpret_cast<PyArrayObject*>(w.ptr())));
+    held<T>("l1", l1);
+    held<T>("l2", l2);
+    held<T>("weight", weight);
     T* const gradient = dw.is_none() ? nullptr : in_place<T>("dw", dw, n);
     return penalty<T>(in_place<T>("w", w, n), gradient, n, l1, l2, weight);
   });
@@ -501,6 +522,7 @@ void register_network(py::module_& m) {
       .def("forward", &PyNetwork::forward)
       .def("backward", &PyNetwork::backward)
       .def("input_gradient", &PyNetwork::input_gradient)
+      .def("release", &PyNetwork::release)
       .def("apply", &PyNetwork::apply)
       .def("predict", &PyNetwork::predict, py::arg("x"), py::arg("out"),
            py::arg("chunk"), py::arg("precision") = py::none())

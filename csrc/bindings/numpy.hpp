@@ -2,6 +2,7 @@
 #pragma once
 
 #include <pybind11/pybind11.h>
+#include <unistd.h>
 
 #define PY_ARRAY_UNIQUE_SYMBOL lamina_ARRAY_API
 #define PY_UFUNC_UNIQUE_SYMBOL lamina_UFUNC_API
@@ -11,3 +12,24 @@
 #endif
 #include <numpy/arrayobject.h>
 #include <numpy/ufuncobject.h>
+
+namespace lamina {
+
+// What f returns, which may take the GIL and does not throw. Up to Python 3.13 a thread
+// that takes it when the interpreter has ended is unwound by pthread_exit, through
+// frames that must not be, or that drop references. Here it sleeps to the end of the
+// process instead, as by later versions.
+template <class F>
+[[gnu::noinline]] auto taking_gil(F f) {
+  struct Sleep {
+    bool wanted = true;
+    ~Sleep() {
+      while (wanted) pause();
+    }
+  } sleep;
+  auto result = f();
+  sleep.wanted = false;
+  return result;
+}
+
+}  // namespace lamina

@@ -3,6 +3,7 @@
 
 #include <pybind11/stl.h>
 
+#include <cmath>
 #include <iterator>
 #include <string>
 #include <string_view>
@@ -43,6 +44,8 @@ void py_update(py::handle core, py::handle w, py::handle dw, py::handle state,
     T* parameters = in_place<T>("w", w, n);
     const T* gradients = in_place<T>("dw", dw, n);
     T* kept = in_place<T>("state", state, slots(rule) * n);
+    require_numbers<T>(rule);
+    held<T>("learning_rate", rate);
     run_wholly(n, [&] { update(rule, rate, step, parameters, gradients, kept, n, n); });
   });
 }
@@ -99,6 +102,17 @@ OptimizerChoice optimizer_choice(py::handle core) {
           .clip_norm = number(7),
           .global_clip_norm = number(8)};
 }
+
+template <class T>
+void require_numbers(const OptimizerChoice& rule) {
+  held<T>("weight_decay", rule.weight_decay);
+  const auto epsilon = static_cast<T>(rule.epsilon);
+  if (!std::isfinite(epsilon) || (epsilon == 0 && rule.epsilon != 0))
+    throw py::value_error("epsilon must be a finite number > 0 in float32, got " +
+                          std::string(py::repr(py::float_(rule.epsilon))));
+}
+template void require_numbers<float>(const OptimizerChoice&);
+template void require_numbers<double>(const OptimizerChoice&);
 
 void register_optimizers(py::module_& m) {
   m.attr("OPTIMIZERS") = names_of(names);

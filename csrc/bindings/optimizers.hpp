@@ -11,6 +11,11 @@ namespace lamina {
 // numbers may be has been checked there. TypeError or ValueError unless it is one.
 OptimizerChoice optimizer_choice(pybind11::handle core);
 
+// ValueError unless T holds its numbers: a step divides by epsilon where gradients are
+// zero.
+template <class T>
+void require_numbers(const OptimizerChoice&);
+
 // update, clip, limit_norms.
 void register_optimizers(pybind11::module_& module);
 

@@ -2,6 +2,7 @@
 
 #include <optional>
 
+#include "bindings/activation_function.hpp"
 #include "bindings/arrays.hpp"
 #include "bindings/call.hpp"
 
@@ -82,6 +83,7 @@ py::object dense_of_packed(py::handle x, const PackedKernel& kernel, py::handle 
     shift->require_shape({cols}, "one value per unit of kernel");
     require_single(*shift);
   }
+  require_parameter(choice, false);
   const float* in = input.contiguous<float>();
   const float* b = shift ? shift->contiguous<float>() : nullptr;
   Output y("out", out, false, {rows, cols}, {&input, shift ? &*shift : nullptr});
@@ -91,7 +93,7 @@ py::object dense_of_packed(py::handle x, const PackedKernel& kernel, py::handle 
 }
 
 void register_packed(py::module_& m) {
-  py::class_<PackedKernel>(
+  py::class_<PackedKernel> type(
       m, "PackedKernel",
       R"(The kernel of a dense layer as `pack` copied it: immutable.
 
@@ -104,8 +106,10 @@ precision : str
 nbytes : int
     Memory that it holds.
 
-It can be pickled; where there is no bf16, unpickling one of "bf16" is a ValueError.)")
-      .def_property_readonly(
+It can be pickled; where there is no bf16, unpickling one of "bf16" is a ValueError.)");
+  // Nothing is made by calling it.
+  type.attr("__signature__") = py::module_::import("inspect").attr("Signature")();
+  type.def_property_readonly(
           "shape",
           [](const PackedKernel& k) { return py::make_tuple(k.rows(), k.cols()); })
       .def_property_readonly("precision", precision_of)

@@ -9,6 +9,7 @@
 #include <memory>
 #include <new>
 #include <string>
+#include <utility>
 
 namespace lamina {
 
@@ -25,6 +26,60 @@ const char* range_text(Range range) {
     default:
       return "a number";
   }
+}
+
+// ---- Signals
+
+namespace {
+thread_local Listening* listening = nullptr;
+}
+
+Listening::Listening()
+    : former_(std::exchange(listening, this)),
+      former_poll_(set_poll(signals_raise)),
+      state_(PyThreadState_Get()) {}
+
+Listening::~Listening() {
+  listening = former_;
+  set_poll(former_poll_);
+}
+
+PyObject* Listening::instead_of(PyObject* made) const {
+  if (!raised_) return made;
+  Py_XDECREF(made);
+  PyErr_SetObject(reinterpret_cast<PyObject*>(Py_TYPE(raised_.ptr())), raised_.ptr());
+  return nullptr;
+}
+
+bool Listening::stopped(std::size_t elements) {
+  Listening* const here = listening;
+  if (!here) return false;
+  if (here->raised_) return true;
+  constexpr std::size_t between_looks = 1 << 16;  // 30 us and more
+  constexpr auto between_polls = std::chrono::milliseconds(100);
+  here->elements_ += elements;
+  if (here->elements_ < between_looks) return false;
+  here->elements_ = 0;
+  const auto now = std::chrono::steady_clock::now();
+  const bool first = here->last_.time_since_epoch().count() == 0;
+  if (!first && now - here->last_ < between_polls) return false;
+  here->last_ = now;
+  return !first && signals_raise();
+}
+
+bool Listening::signals_raise() {
+  Listening& here = *std::exchange(listening, nullptr);  // not for what a handler calls
+  const Poll own = set_poll(nullptr);
+  const bool has_gil = PyGILState_Check();  // NumPy keeps it around short loops
+  const int raised = taking_gil([&] {
+    if (!has_gil) PyEval_RestoreThread(here.state_);
+    return PyErr_CheckSignals();
+  });
+  if (raised) here.raised_ = py::error_already_set().value();
+  if (!has_gil) PyEval_SaveThread();
+  listening = &here;
+  set_poll(own);
+  return raised != 0;
 }
 
 namespace {
@@ -144,6 +199,7 @@ void elementwise_loop(char** args, const npy_intp* dimensions, const npy_intp* s
     piece = 1;
   for (npy_intp start = 0; start < n; start += piece) {
     const npy_intp count = n - start < piece ? n - start : piece;
+    if (Listening::stopped(static_cast<std::size_t>(count))) return;
     T parameter = 0;
     if constexpr (has_parameter)
       parameter = *reinterpret_cast<const T*>(args[inputs] + start * steps[inputs]);
@@ -151,8 +207,12 @@ void elementwise_loop(char** args, const npy_intp* dimensions, const npy_intp* s
     void* const operands[] = {
         const_cast<T*>(first.at(start, count)),
         inputs == 2 ? const_cast<T*>(last.at(start, count)) : result, result};
-    elementwise_kernel<T, pass>(table, index, operands, 1,
-                                static_cast<std::size_t>(count), parameter);
+    try {
+      elementwise_kernel<T, pass>(table, index, operands, 1,
+                                  static_cast<std::size_t>(count), parameter);
+    } catch (const Interrupted&) {
+      return;
+    }
     y.done(start, count);
   }
 }
@@ -177,9 +237,16 @@ void row_loop(char** args, const npy_intp* dimensions, const npy_intp* steps,
   if (rows == 0 || cols == 0) return;
   const auto index = reinterpret_cast<std::uintptr_t>(data);
   const Kernels<T>& table = kernels<T>();
+  // False where a signal ends the call.
   const auto run = [&](void* const* operand, std::size_t count) {
-    row_kernel<T, inputs>(table, index, operand, count, static_cast<std::size_t>(cols),
-                          T{});
+    const auto size = static_cast<std::size_t>(cols);
+    if (Listening::stopped(count * size)) return false;
+    try {
+      row_kernel<T, inputs>(table, index, operand, count, size, T{});
+    } catch (const Interrupted&) {
+      return false;
+    }
+    return true;
   };
   constexpr int operands = inputs + 1;
   constexpr auto item = static_cast<npy_intp>(sizeof(T));
@@ -196,8 +263,9 @@ void row_loop(char** args, const npy_intp* dimensions, const npy_intp* steps,
   const std::unique_ptr<T[]> buffer(new (std::nothrow)
                                         T[static_cast<std::size_t>(operands * cols)]);
   if (!buffer) {  // NumPy asks for errors after the loop
-    const py::gil_scoped_acquire gil;
+    const auto gil = taking_gil(PyGILState_Ensure);
     PyErr_NoMemory();
+    PyGILState_Release(gil);
     return;
   }
   T* operand[operands];
@@ -208,7 +276,7 @@ void row_loop(char** args, const npy_intp* dimensions, const npy_intp* steps,
       for (npy_intp j = 0; j < cols; ++j)
         operand[i][j] = *reinterpret_cast<const T*>(args[i] + row * steps[i] +
                                                     j * steps[operands + i]);
-    run(rows_of, 1);
+    if (!run(rows_of, 1)) return;
     for (npy_intp j = 0; j < cols; ++j)
       *reinterpret_cast<T*>(args[inputs] + row * steps[inputs] +
                             j * steps[operands + inputs]) = operand[inputs][j];

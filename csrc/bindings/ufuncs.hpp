@@ -1,6 +1,8 @@
 // NumPy ufuncs of the activations: inner loops over kernels, and their docstrings.
 #pragma once
 
+#include <chrono>
+
 #include "bindings/numpy.hpp"
 #include "ops/ops.hpp"
 
@@ -30,6 +32,32 @@ UfuncTriple elementwise_ufuncs(std::size_t index);
 
 // Generalised ufuncs over the last axis.
 UfuncTriple row_ufuncs(std::size_t index);
+
+// Around a call of a ufunc, with the GIL: its loops, on this thread, look for signals
+// about every 0.1 s. What a handler raises is kept here, since NumPy does not ask while
+// it goes on; the loops do nothing from there on.
+class Listening {
+ public:
+  Listening();
+  ~Listening();
+  Listening(const Listening&) = delete;
+  Listening& operator=(const Listening&) = delete;
+
+  // What the call returned, unless a handler raised: then that is raised.
+  PyObject* instead_of(PyObject* made) const;
+
+  // For loops: before so many elements, whether there is nothing to do any more.
+  static bool stopped(std::size_t elements);
+
+ private:
+  static bool signals_raise();
+  Listening* const former_;
+  const Poll former_poll_;
+  PyThreadState* const state_;
+  pybind11::object raised_;
+  std::size_t elements_ = 0;
+  std::chrono::steady_clock::time_point last_;
+};
 
 // Which values a parameter may take, in words.
 const char* range_text(Range range);

@@ -4,6 +4,7 @@
 // reaches 90 % of the peak, which is twice that of float.
 #include "kernels/bfloat16.hpp"
 
+#include "kernels/long_sum.hpp"
 #include "simd/registers.hpp"
 
 namespace lamina::LAMINA_TARGET {
@@ -75,7 +76,7 @@ struct Tile {
   float* y;
   std::size_t y_stride;
   __mmask16 last;  // of the columns of the last vector
-  bool from_y;     // start from y instead of zero
+  bool onto_y;     // add to y instead of replacing it
 };
 
 template <std::size_t rows, std::size_t vectors>
@@ -92,15 +93,9 @@ void micro_kernel(const Tile& t) {
     });
   };
   Sum sum[rows][vectors];
-  if (t.from_y)
-    each([&](std::size_t r, std::size_t v) __attribute__((always_inline)) {
-      const float* from = y + r * y_stride + v * lanes;
-      sum[r][v] =
-          v == vectors - 1 ? _mm512_maskz_loadu_ps(last, from) : _mm512_loadu_ps(from);
-    });
-  else
-    each([&](std::size_t r, std::size_t v)
-             __attribute__((always_inline)) { sum[r][v] = _mm512_setzero_ps(); });
+  each([&](std::size_t r, std::size_t v)
+           __attribute__((always_inline)) { sum[r][v] = _mm512_setzero_ps(); });
+  const bool onto_y = t.onto_y;
   for (std::size_t k = t.pairs; k > 0; --k) {
     Pairs w[vectors];
     repeat<vectors>([&](std::size_t v) __attribute__((always_inline)) {
@@ -116,6 +111,12 @@ void micro_kernel(const Tile& t) {
     ++x;
     panel += vectors * lanes;
   }
+  if (onto_y)
+    each([&](std::size_t r, std::size_t v) __attribute__((always_inline)) {
+      const float* from = y + r * y_stride + v * lanes;
+      sum[r][v] +=
+          v == vectors - 1 ? _mm512_maskz_loadu_ps(last, from) : _mm512_loadu_ps(from);
+    });
   each([&](std::size_t r, std::size_t v) __attribute__((always_inline)) {
     float* to = y + r * y_stride + v * lanes;
     if (v == vectors - 1)
@@ -166,8 +167,7 @@ void product(const Bfloat16Product& p) {
     const std::size_t rows = smaller(p.rows - row, MC);
     // Of depth 0 too, which stores the zeros.
     for (std::size_t k = 0; k == 0 || k < all_pairs; k += KC) {
-      t.pairs = smaller(all_pairs - k, KC);
-      t.from_y = k > 0;
+      const std::size_t pairs = smaller(all_pairs - k, KC);
       convert_rows(p.x + row * p.depth + 2 * k, p.depth, rows,
                    smaller(p.depth - 2 * k, 2 * KC), p.scratch, t.x_stride);
       const Bfloat16Pair* panel = p.panels;
@@ -175,14 +175,19 @@ void product(const Bfloat16Product& p) {
         const std::size_t cols = smaller(p.cols - j, Bfloat16Panels::width);
         const std::size_t vectors = parts(cols, lanes);
         t.last = first(cols - (vectors - 1) * lanes);
-        t.panel = panel + k * vectors * lanes;
-        t.x = p.scratch;
+        const Bfloat16Pair* x = p.scratch;
         t.y = p.y + row * p.y_stride + j;
         const std::size_t tiles = parts(rows, tile_rows);
         for (std::size_t i = 0; i < tiles; ++i) {
           const std::size_t height = rows / tiles + (i < rows % tiles ? 1 : 0);
-          micro_kernels.of[vectors][height](t);
-          t.x += height * t.x_stride;
+          for_blocks(pairs, chain / 2, [&](std::size_t begin, std::size_t end) {
+            t.pairs = end - begin;
+            t.onto_y = k + begin > 0;
+            t.x = x + begin;
+            t.panel = panel + (k + begin) * vectors * lanes;
+            micro_kernels.of[vectors][height](t);
+          });
+          x += height * t.x_stride;
           t.y += height * t.y_stride;
         }
         panel += all_pairs * vectors * lanes;

@@ -4,10 +4,10 @@
 //
 // Contract: as in kernel_table.hpp. Rounding to bfloat16 is to nearest, ties to even;
 // NaN and infinities stay, subnormal floats become zero, what rounds beyond the largest
-// bfloat16 becomes infinite. Every element of y is one chain of the processor's
-// instruction from depth 0 upwards, whatever the tiles and blocks: of each pair the
-// second product, then the first, both exact in float, are added to a float, each sum
-// rounded to nearest, ties to even, subnormal ones to zero.
+// bfloat16 becomes infinite. Every element of y is a sum of chains of the processor's
+// instruction, one for each 512 of the depth, from 0 upwards, whatever the tiles and
+// blocks: of each pair the second product, then the first, both exact in float, are
+// added to a float, each sum rounded to nearest, ties to even, subnormal ones to zero.
 #pragma once
 
 #include <cstddef>

@@ -188,11 +188,11 @@ template <class T>
         .store_first(dx + i, n - i);
 }
 
-inline void random_words(std::uint32_t* words, std::size_t n, std::uint64_t seed,
-                         std::uint64_t stream) {
+inline void random_words(std::uint32_t* words, std::size_t first, std::size_t n,
+                         std::uint64_t seed, std::uint64_t stream) {
   const Philox random(seed, stream);
   for (std::size_t i = 0; i < n; i += 64) {
-    const Philox::Block block = random(i / 64);
+    const Philox::Block block = random((first + i) / 64);
     const std::size_t count = n - i < 64 ? n - i : 64;
     __builtin_memcpy(words + i, block.word, count * sizeof(std::uint32_t));
   }

@@ -13,13 +13,13 @@
 //         for each panel of columns     (packed here, just before its first use)
 //           for each tile of rows       (micro_kernel)
 //
-// Contract: every element of c is one chain of fma, from k = 0 upwards, whatever the
-// tiles and blocks; a later part of the depth loads c and goes on. Results therefore
-// depend neither on the register width nor on how the caller cuts rows and columns
-// between threads. The one exception is `dot_product` (few rows, b by columns), which
-// runs in the virtual lanes of Lanes<T>; it is chosen by shape and strides alone, never
-// by target, so cut rows at fixed borders. A transposed product (below) makes the same
-// chains.
+// Contract: every element of c is a sum of chains of fma, one for each KC of the depth,
+// from k = 0 upwards, each from zero and then added to c, whatever the tiles and the
+// other blocks; beyond a span, as LongProduct says. Results therefore depend neither on
+// the register width nor on how the caller cuts rows and columns between threads. The
+// one exception is `dot_product` (few rows, b by columns), which runs in the virtual
+// lanes of Lanes<T>; it is chosen by shape and strides alone, never by target, so cut
+// rows at fixed borders. A transposed product (below) makes the same chains.
 //
 // Bias, activation, column sums and updates are passes of their own: in the tile's
 // epilogue they were measured to gain nothing, and Adam to lose.
@@ -32,19 +32,27 @@
 
 #include "kernels/dot_product.hpp"
 #include "kernels/kernel_table.hpp"
+#include "kernels/long_sum.hpp"
 #include "kernels/micro_kernel.hpp"
 #include "kernels/packing.hpp"
 #include "simd/registers.hpp"
 
 namespace lamina::LAMINA_TARGET {
+
+template <class T>
+std::size_t gemm_scratch(const Product<T>& product);
+template <class T>
+void gemm(const Product<T>& product);
+
 namespace {  // as in micro_kernel.hpp
 namespace matrix_product {
 
-// Blocks, in elements, for either type. KC = 256 loses 3 to 5 % at (512,1024,1024),
-// with AVX2 up to 3 %. The narrow panels of AVX2 are computed in half the time, in
-// which a block of a must come again: 86 -> 92 % of OpenBLAS at (1024,512,1024) with MC
-// = 96 instead of 480, 48 loses 1 to 2 %. AVX-512: 96 to 480 alike.
-constexpr std::size_t KC = 512;  // panel of 64 floats: 128 KiB; six rows of a: 12 KiB
+// Blocks, in elements, for either type. KC is the length of a chain: it decides bits.
+// 256 loses 3 to 5 % at (512,1024,1024), with AVX2 up to 3 %. The narrow panels of AVX2
+// are computed in half the time, in which a block of a must come again: 86 -> 92 % of
+// OpenBLAS at (1024,512,1024) with MC = 96 instead of 480, 48 loses 1 to 2 %. AVX-512:
+// 96 to 480 alike.
+constexpr std::size_t KC = chain;  // panel of 64 floats: 128 KiB; six rows of a: 12 KiB
 constexpr std::size_t MC = many_registers ? 480 : 96;
 constexpr std::size_t NC = 1024;  // 512 to 4096 alike; bounds the scratch for b
 constexpr std::size_t L1 = 1 << 15, L2 = 1 << 20;  // bytes
@@ -138,17 +146,16 @@ template <class T>
 void blocked_product(const Product<T>& p) {
   constexpr std::size_t lanes = Vec<T>::lanes;
   const Blocking<T> blocking(p);
-  const EqualParts depths(p.depth, KC), heights(p.rows, blocking.mc);
+  const EqualParts heights(p.rows, blocking.mc);
   const bool keeps_panels = blocking.keeps_panels(p);
   Tile<T> t;
   t.a_row_stride = p.a_row_stride;
   t.c_stride = p.c_row_stride;
   for (std::size_t jc = 0; jc < p.cols; jc += blocking.nc) {
     const std::size_t cols_end = smaller(p.cols, jc + blocking.nc);
-    std::size_t k = 0;
-    for (std::size_t pc = 0; pc < depths.count; k += depths[pc++]) {
-      t.depth = depths[pc];
-      t.from_c = p.accumulate || k > 0;
+    for (std::size_t k = 0; k < p.depth; k += KC) {
+      t.depth = smaller(p.depth - k, KC);
+      t.onto_c = p.accumulate || k > 0;
       std::size_t row = 0;
       for (std::size_t ic = 0; ic < heights.count; row += heights[ic++]) {
         const T* a = p.a + row * p.a_row_stride + k * p.a_depth_stride;
@@ -221,17 +228,16 @@ LAMINA_INLINE void add_rows(const T* a, const T* b, std::size_t b_stride, bool f
 }
 
 template <class T, std::size_t rows>
-void add_whole_rows(const Product<T>& p, std::size_t k) {
+void add_whole_rows(const Product<T>& p, std::size_t k, bool from_c, T* c) {
   constexpr std::size_t lanes = Vec<T>::lanes, vectors = 8;
-  const bool from_c = p.accumulate || k > 0;
   const T *a = p.a + k, *b = p.b + k * p.b_depth_stride;
   std::size_t j = 0;
   for (; j + vectors * lanes <= p.cols; j += vectors * lanes)
-    add_rows<T, rows, vectors, false>(a, b + j, p.b_depth_stride, from_c, p.c + j, 0);
+    add_rows<T, rows, vectors, false>(a, b + j, p.b_depth_stride, from_c, c + j, 0);
   for (; j + lanes <= p.cols; j += lanes)
-    add_rows<T, rows, 1, false>(a, b + j, p.b_depth_stride, from_c, p.c + j, 0);
+    add_rows<T, rows, 1, false>(a, b + j, p.b_depth_stride, from_c, c + j, 0);
   if (j < p.cols)
-    add_rows<T, rows, 1, true>(a, b + j, p.b_depth_stride, from_c, p.c + j, p.cols - j);
+    add_rows<T, rows, 1, true>(a, b + j, p.b_depth_stride, from_c, c + j, p.cols - j);
 }
 
 // A row times a matrix beyond L2: four whole rows of b at a time, as prefetchers like
@@ -239,9 +245,16 @@ void add_whole_rows(const Product<T>& p, std::size_t k) {
 // prefetch of the next rows loses 10 to 50 %.
 template <class T>
 void row_product(const Product<T>& p) {
-  std::size_t k = 0;
-  for (; k + 4 <= p.depth; k += 4) add_whole_rows<T, 4>(p, k);
-  for (; k < p.depth; ++k) add_whole_rows<T, 1>(p, k);
+  for_blocks(p.depth, chain, [&p](std::size_t begin, std::size_t end) {
+    const bool onto_c = p.accumulate || begin > 0;
+    T *const c = p.c, *const sum = onto_c ? p.scratch : c;
+    std::size_t k = begin;
+    for (; k + 4 <= end; k += 4) add_whole_rows<T, 4>(p, k, k > begin, sum);
+    for (; k < end; ++k) add_whole_rows<T, 1>(p, k, k > begin, sum);
+    if (onto_c)
+      for_vectors<T>(p.cols,
+                     [=](auto load, auto store) { store(load(c) + load(sum), c); });
+  });
 }
 template <class T>
 bool is_row_product(const Product<T>& p) {
@@ -333,6 +346,80 @@ struct Parts {
   }
 };
 
+// ---------------------------------------------------------------- any depth
+
+// A product whose depth is cut into spans, or into chains in each lane where it is a
+// dot product. These are the blocks of a LongSum: `high` is c; `low` and the product of
+// a span lie in scratch, for some rows at a time, since c may be larger than a and b.
+template <class T>
+class LongProduct {
+ public:
+  explicit LongProduct(const Product<T>& p) : p_(p), span_(span_of(p)) {}
+  static LAMINA_INLINE std::size_t span_of(const Product<T>& p) {
+    return is_dot_product(p) ? lane_block<T> : span;
+  }
+
+  std::size_t scratch() const {
+    const EqualParts heights = this->heights();
+    const std::size_t depths[] = {0, (p_.depth - 1) / span_ * span_};
+    const std::size_t rows[] = {heights[0], heights[heights.count - 1]};
+    std::size_t most = 0;  // of every size that a part has
+    for (const std::size_t k : depths)
+      for (const std::size_t r : rows) {
+        const std::size_t own = gemm_scratch(part(0, r, k));
+        if (own > most) most = own;
+      }
+    return 2 * size() + most;
+  }
+  void compute() const {
+    const EqualParts heights = this->heights();
+    const std::size_t cols = p_.cols;
+    T *const low = p_.scratch, *const sums = low + size();
+    std::size_t row = 0;
+    for (std::size_t i = 0; i < heights.count; row += heights[i++])
+      for (std::size_t k = 0; k < p_.depth; k += span_) {
+        Product<T> p = part(row, heights[i], k);
+        p.scratch = sums + size();
+        if (k == 0) {
+          gemm(p);
+          for (std::size_t j = 0; j < size(); ++j) low[j] = 0;
+          continue;
+        }
+        T* const c = p.c;
+        p.c = sums;
+        p.c_row_stride = stride();
+        p.accumulate = false;
+        gemm(p);
+        for (std::size_t r = 0; r < p.rows; ++r)
+          add_block(c + r * p_.c_row_stride, low + r * stride(), sums + r * stride(),
+                    cols);
+      }
+  }
+
+ private:
+  EqualParts heights() const { return EqualParts(p_.rows, 480); }
+  std::size_t stride() const { return odd_lines<T>(p_.cols); }
+  std::size_t size() const { return heights()[0] * stride(); }
+
+  Product<T> part(std::size_t row, std::size_t rows, std::size_t k) const {
+    Product<T> p = p_;
+    p.rows = rows;
+    p.depth = smaller(p.depth - k, span_);
+    p.a += row * p.a_row_stride + k * p.a_depth_stride;
+    p.b += k * p.b_depth_stride;
+    p.c += row * p.c_row_stride;
+    return p;
+  }
+
+  const Product<T>& p_;
+  std::size_t span_;
+};
+
+template <class T>
+LAMINA_INLINE bool is_long(const Product<T>& p) {
+  return p.depth > chain && p.depth > LongProduct<T>::span_of(p);
+}
+
 // ---------------------------------------------------------------- column sums
 
 // Adds rows to sums, or to zero if they are the first.
@@ -359,6 +446,29 @@ LAMINA_INLINE void sum_panel(const T* x, std::size_t rows, std::size_t stride,
   });
 }
 
+// Four vectors side by side, since each addition waits for the one before, and eight
+// rows at a time: 1.1 -> 0.2 ns for an element from memory at (4096,4096), 16 rows lose
+// half within L2.
+template <class T>
+void sum_rows(const T* x, std::size_t rows, std::size_t cols, std::size_t stride,
+              T* sums) {
+  using V = Vec<T>;
+  constexpr std::size_t block = 8;
+  std::size_t row = 0;
+  do {
+    const std::size_t count = smaller(rows - row, block);
+    const T* from = x + row * stride;
+    std::size_t j = 0;
+    for (; j + 4 * V::lanes <= cols; j += 4 * V::lanes)
+      sum_panel<T, 4, false>(from + j, count, stride, row == 0, sums + j, 0);
+    for (; j + V::lanes <= cols; j += V::lanes)
+      sum_panel<T, 1, false>(from + j, count, stride, row == 0, sums + j, 0);
+    if (j < cols)
+      sum_panel<T, 1, true>(from + j, count, stride, row == 0, sums + j, cols - j);
+    row += count;
+  } while (row < rows);
+}
+
 }  // namespace matrix_product
 }  // namespace
 
@@ -366,9 +476,11 @@ LAMINA_INLINE void sum_panel(const T* x, std::size_t rows, std::size_t stride,
 template <class T>
 std::size_t gemm_scratch(const Product<T>& product) {
   const Product<T> p = matrix_product::as_row(product);
-  if (p.rows == 0 || p.cols == 0 || p.depth == 0 || is_dot_product(p) ||
-      matrix_product::is_row_product(p))
-    return 0;
+  if (p.rows == 0 || p.cols == 0 || p.depth == 0) return 0;
+  if (matrix_product::is_long(p)) return matrix_product::LongProduct<T>(p).scratch();
+  if (is_dot_product(p)) return 0;
+  if (matrix_product::is_row_product(p))
+    return p.accumulate || p.depth > chain ? p.cols : 0;
   const std::size_t count = matrix_product::transposed_columns(p);
   if (count > 0) return matrix_product::Parts<T>(p, count).scratch();
   return matrix_product::Blocking<T>(p).scratch(p);
@@ -381,6 +493,8 @@ void gemm(const Product<T>& product) {
   if (p.depth == 0) {
     for (std::size_t i = 0; i < p.rows && !p.accumulate; ++i)
       for (std::size_t j = 0; j < p.cols; ++j) p.c[i * p.c_row_stride + j] = 0;
+  } else if (matrix_product::is_long(p)) {
+    matrix_product::LongProduct<T>(p).compute();
   } else if (matrix_product::is_row_product(p)) {
     matrix_product::row_product(p);
   } else if (!is_dot_product(p)) {
@@ -400,30 +514,21 @@ void gemm(const Product<T>& product) {
   }
 }
 
-// Four vectors side by side, since each addition waits for the one before, and eight
-// rows at a time: 1.1 -> 0.2 ns for an element from memory at (4096,4096), 16 rows lose
-// half within L2.
 template <class T>
 void column_sums(const T* x, std::size_t rows, std::size_t cols, std::size_t row_stride,
                  T* sums) {
-  using V = Vec<T>;
-  constexpr std::size_t block = 8;
-  std::size_t row = 0;
-  do {
-    const std::size_t count = smaller(rows - row, block);
-    const T* from = x + row * row_stride;
-    std::size_t j = 0;
-    for (; j + 4 * V::lanes <= cols; j += 4 * V::lanes)
-      matrix_product::sum_panel<T, 4, false>(from + j, count, row_stride, row == 0,
-                                             sums + j, 0);
-    for (; j + V::lanes <= cols; j += V::lanes)
-      matrix_product::sum_panel<T, 1, false>(from + j, count, row_stride, row == 0,
-                                             sums + j, 0);
-    if (j < cols)
-      matrix_product::sum_panel<T, 1, true>(from + j, count, row_stride, row == 0,
-                                            sums + j, cols - j);
-    row += count;
-  } while (row < rows);
+  constexpr std::size_t most_cols = 1024;
+  T block[most_cols], low[most_cols];
+  for_blocks(cols, most_cols, [&](std::size_t first, std::size_t last) {
+    for_blocks(rows, chain, [&](std::size_t begin, std::size_t end) {
+      matrix_product::sum_rows(x + begin * row_stride + first, end - begin,
+                               last - first, row_stride,
+                               begin == 0 ? sums + first : block);
+      if (begin == chain)
+        for (T& l : low) l = 0;
+      if (begin > 0) add_block(sums + first, low, block, last - first);
+    });
+  });
 }
 
 }  // namespace lamina::LAMINA_TARGET

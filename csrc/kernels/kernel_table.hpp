@@ -13,6 +13,13 @@
 
 namespace lamina {
 
+// The terms of a chain of additions, after which a new one begins at zero: its
+// roundings may all go the same way, and take n / 4 units of roundoff from n equal
+// terms, 7.6e-6 from 512 floats. The sums of the chains of a span are simply added, an
+// eighth of that again; those of spans, or of chains where that costs nothing, as
+// LongSum does, whose error does not grow.
+inline constexpr std::size_t chain = 512, span = 64 * chain;
+
 // c (rows x cols) = a (rows x depth) b (depth x cols), plus the old c if `accumulate`.
 // One stride of a and one of b is 1 and the other at least the extent it steps over:
 // rows or columns of a stored matrix, so that transposes need no copy.
@@ -162,7 +169,7 @@ struct Kernels {
 
   void (*gemm)(const Product<T>&);
   std::size_t (*gemm_scratch)(const Product<T>&);  // elements; reads sizes and strides
-  // sums[j] = sum over rows of x[i, j], rows added in order
+  // sums[j] = sum over rows of x[i, j]
   void (*column_sums)(const T* x, std::size_t rows, std::size_t cols,
                       std::size_t row_stride, T* sums);
 
@@ -220,9 +227,10 @@ struct KernelTable {
   // bit i of byte i / 8 is 1 where element i is kept; the last byte is padded with
   // zeros
   void (*dropout_mask)(std::uint8_t* mask, std::size_t n, const DropoutBits&);
-  // Philox4x32-10: word e is output (e / 16) % 4 of counter 16 (e / 64) + e % 16
-  void (*random_words)(std::uint32_t* words, std::size_t n, std::uint64_t seed,
-                       std::uint64_t stream);
+  // Philox4x32-10: word e is output (e / 16) % 4 of counter 16 (e / 64) + e % 16; n of
+  // them, from word `first` on, a multiple of 64
+  void (*random_words)(std::uint32_t* words, std::size_t first, std::size_t n,
+                       std::uint64_t seed, std::uint64_t stream);
 };
 
 }  // namespace lamina

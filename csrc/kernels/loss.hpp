@@ -181,18 +181,21 @@ template <class T>
     T weight = 1;  // sum(t)
     T score = 0;   // sum(t (z - top))
     if (targets || smooth.spread != 0) {
-      auto weights = Lanes<T>::broadcast(0), scores = weights;
-      for_lanes<T>(cols, [&](std::size_t i, std::size_t n) {
+      score = sum_in_lanes<T>(cols, [=](const Lanes<T>& sum, std::size_t i,
+                                        std::size_t n) __attribute__((always_inline)) {
         const auto t =
             targets ? load_some(targets + i, n, T(0)) : Lanes<T>::broadcast(0);
-        weights = map([](Vec<T> s, Vec<T> v) { return s + v; }, weights, t);
         // Beyond the row z - top is 0.
-        scores = map(add_score<T>, scores, map(smooth, t),
-                     load_some(logits + i, n, top), Lanes<T>::broadcast(top));
+        return map(add_score<T>, sum, map(smooth, t), load_some(logits + i, n, top),
+                   Lanes<T>::broadcast(top));
       });
-      score = fold_sum(scores);
       if (targets) {
-        const T sum = fold_sum(weights);
+        const T sum =
+            sum_in_lanes<T>(cols, [=](const Lanes<T>& s, std::size_t i,
+                                      std::size_t n) __attribute__((always_inline)) {
+              return map([](Vec<T> a, Vec<T> b) { return a + b; }, s,
+                         load_some(targets + i, n, T(0)));
+            });
         weight = sum * smooth.keep + static_cast<T>(choice.label_smoothing);
         wanted = row_largest(targets, cols).place;
       }
@@ -272,20 +275,20 @@ LAMINA_INLINE std::size_t row_losses(const LossRows<T>& a, T scale, T* losses,
   const T *outputs = a.outputs, *targets = a.targets;
   for (std::size_t row = 0; row < a.rows; ++row, outputs += cols, targets += cols) {
     const T row_scale = a.weights ? scale * a.weights[row] : scale;
-    auto sum = Lanes<T>::broadcast(0);
-    for_lanes<T>(cols, [&](std::size_t i, std::size_t n) {
-      const auto o = load_some(outputs + i, n, T(0));
-      const auto t = load_some(targets + i, n, T(0));
-      // The lanes beyond the row would add term(0, 0), which need not be 0.
-      sum = map(add, sum, first_lanes(map(term, o, t), n));
-      if constexpr (classifies) count_right(map(same_side<T>, o, t), n);
-      if (gradient)
-        store_some(
-            map([=](Vec<T> v, Vec<T> b) { return slope(v, b) * Vec<T>(row_scale); }, o,
-                t),
-            gradient + i, n);
-    });
-    losses[row] = fold_sum(sum);
+    losses[row] =
+        sum_in_lanes<T>(cols, [&](const Lanes<T>& sum, std::size_t i,
+                                  std::size_t n) __attribute__((always_inline)) {
+          const auto o = load_some(outputs + i, n, T(0));
+          const auto t = load_some(targets + i, n, T(0));
+          if constexpr (classifies) count_right(map(same_side<T>, o, t), n);
+          if (gradient)
+            store_some(
+                map([=](Vec<T> v, Vec<T> b) { return slope(v, b) * Vec<T>(row_scale); },
+                    o, t),
+                gradient + i, n);
+          // The lanes beyond the row would add term(0, 0), which need not be 0.
+          return map(add, sum, first_lanes(map(term, o, t), n));
+        });
     if (gradient) gradient += cols;
   }
   return right;

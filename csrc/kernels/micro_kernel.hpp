@@ -66,7 +66,7 @@ struct Tile {
   T* c;
   std::size_t c_stride;
   std::size_t last;  // columns in the last vector, if that is not whole
-  bool from_c;       // start from c instead of zero
+  bool onto_c;       // add to c instead of replacing it
 };
 
 // Half is V where the panel does not end in one.
@@ -92,14 +92,12 @@ void micro_kernel(const Tile<typename V::Scalar>& t) {
   // Arrays of V would be zeroed in memory, by a loop.
   Native sum[rows][vectors];
   typename Half::Native half[rows];
-  const bool from_c = t.from_c;
   repeat<rows>([&](std::size_t r) __attribute__((always_inline)) {
-    const T* from = c + r * c_stride;
-    repeat<vectors>([&](std::size_t v) __attribute__((always_inline)) {
-      sum[r][v] = from_c ? load(from, v) : Native{};
-    });
-    if (has_half) half[r] = from_c ? load_half(from) : typename Half::Native{};
+    repeat<vectors>([&](std::size_t v)
+                        __attribute__((always_inline)) { sum[r][v] = Native{}; });
+    if (has_half) half[r] = typename Half::Native{};
   });
+  const bool onto_c = t.onto_c;
   for (std::size_t k = t.depth; k > 0; --k) {
     Native b_k[vectors];
     typename Half::Native half_k{};
@@ -117,6 +115,14 @@ void micro_kernel(const Tile<typename V::Scalar>& t) {
     a += a_depth_stride;
     b += b_stride;
   }
+  if (onto_c)
+    repeat<rows>([&](std::size_t r) __attribute__((always_inline)) {
+      const T* from = c + r * c_stride;
+      repeat<vectors>([&](std::size_t v) __attribute__((always_inline)) {
+        sum[r][v] = load(from, v) + sum[r][v];
+      });
+      if (has_half) half[r] = load_half(from) + half[r];
+    });
   repeat<rows>([&](std::size_t r) __attribute__((always_inline)) {
     T* to = c + r * c_stride;
     repeat<vectors>([&](std::size_t v) __attribute__((always_inline)) {

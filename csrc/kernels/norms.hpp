@@ -3,7 +3,7 @@
 // overflows, and every target gives the same bits.
 #pragma once
 
-#include "kernels/optimizer.hpp"
+#include "kernels/long_sum.hpp"
 #include "simd/registers.hpp"
 #include "simd/vec.hpp"
 
@@ -39,18 +39,21 @@ LAMINA_INLINE Lanes<double> add_squares(const Lanes<double>& sum,
 template <class T>
 [[gnu::flatten]] double sum_of_squares(const T* x, std::size_t n) {
   constexpr std::size_t chains = 4, count = Lanes<double>::count;
-  Lanes<double> sum[chains];
-  for (auto& s : sum) s = Lanes<double>::broadcast(0);
-  std::size_t i = 0;
-  for (; i + chains * count <= n; i += chains * count)
+  const auto sum_of = [=](std::size_t i,
+                          std::size_t end) __attribute__((always_inline)) {
+    Lanes<double> sum[chains];
+    for (auto& s : sum) s = Lanes<double>::broadcast(0);
+    for (; i + chains * count <= end; i += chains * count)
 #pragma GCC unroll 4
-    for (std::size_t k = 0; k < chains; ++k)
-      sum[k] = add_squares(sum[k], load_double(x + i + k * count, count));
-  for (; i < n; i += count)
-    sum[0] = add_squares(sum[0], load_double(x + i, smaller(n - i, count)));
-  const auto add = [](auto a, auto b) { return a + b; };
-  const auto lower = map(add, sum[0], sum[1]), upper = map(add, sum[2], sum[3]);
-  return fold(map(add, lower, upper), add);
+      for (std::size_t k = 0; k < chains; ++k)
+        sum[k] = add_squares(sum[k], load_double(x + i + k * count, count));
+    for (; i < end; i += count)
+      sum[0] = add_squares(sum[0], load_double(x + i, smaller(end - i, count)));
+    const auto add = [](auto a, auto b) { return a + b; };
+    const auto lower = map(add, sum[0], sum[1]), upper = map(add, sum[2], sum[3]);
+    return fold(map(add, lower, upper), add);
+  };
+  return sum_of_blocks<double>(n, chains * lane_block<double>, sum_of);
 }
 
 template <class T>

@@ -13,23 +13,9 @@
 #pragma once
 
 #include "kernels/kernel_table.hpp"
-#include "simd/vec.hpp"
+#include "simd/registers.hpp"
 
 namespace lamina::LAMINA_TARGET {
-
-// Calls step(load, store) for each vector of n elements: load(p) and store(v, p) act on
-// the current position of an array p.
-template <class T, class Step>
-LAMINA_INLINE void for_vectors(std::size_t n, Step step) {
-  using V = Vec<T>;
-  std::size_t i = 0;
-  for (; i + V::lanes <= n; i += V::lanes)
-    step([=](const T* p) { return V::load(p + i); },
-         [=](V v, T* p) { v.store(p + i); });
-  if (i < n)
-    step([=](const T* p) { return V::load_first(p + i, n - i); },
-         [=](V v, T* p) { v.store_first(p + i, n - i); });
-}
 
 // Where gradients stay 0, running means decay until they are subnormal, and stay so:
 // root and division then take ten times as long. What is below these numbers is 0:

@@ -1,8 +1,10 @@
 // Softmax, log-softmax and their vector-Jacobian products over contiguous rows. Every
-// sum runs in the virtual lanes of Lanes<T>: the same bits on every target with fma. A
-// row with NaN or +infinity, or of -infinity alone, gives NaN throughout.
+// sum runs in the virtual lanes of Lanes<T>, in blocks of a chain in each lane: the
+// same bits on every target with fma. A row with NaN or +infinity, or of -infinity
+// alone, gives NaN throughout.
 #pragma once
 
+#include "kernels/long_sum.hpp"
 #include "simd/math.hpp"
 #include "simd/registers.hpp"
 #include "simd/vec.hpp"
@@ -36,6 +38,22 @@ LAMINA_INLINE T fold_sum(const Lanes<T>& a) {
   return fold(a, [](auto s, auto t) { return s + t; });
 }
 
+// The sum of columns, of which step(sum, i, n) adds n at i to the lanes.
+template <class T, class Step>
+LAMINA_INLINE T sum_in_lanes(std::size_t cols, Step step) {
+  const auto sum_of = [&](std::size_t begin,
+                          std::size_t end) __attribute__((always_inline)) {
+    auto sum = Lanes<T>::broadcast(0);
+    for_lanes<T>(
+        end,
+        [&](std::size_t i, std::size_t n)
+            __attribute__((always_inline)) { sum = step(sum, i, n); },
+        begin);
+    return fold_sum(sum);
+  };
+  return sum_of_blocks<T>(cols, lane_block<T>, sum_of);
+}
+
 template <class T>
 constexpr T minus_infinity = -static_cast<T>(__builtin_inf());
 
@@ -56,35 +74,38 @@ LAMINA_INLINE T row_max(const T* x, std::size_t cols) {
 template <class T>
 LAMINA_INLINE T row_exp_sum(const T* x, T* y, std::size_t cols, T top) {
   constexpr std::size_t turn = 3, count = Lanes<T>::count;
-  auto sum = Lanes<T>::broadcast(0);
   const auto exp_of = [=](const Lanes<T>& a) __attribute__((always_inline)) {
     return map([=](Vec<T> v) { return exp_nonpositive(v - Vec<T>(top)); }, a);
   };
-  const auto add = [&](const Lanes<T>& e) __attribute__((always_inline)) {
-    sum = map([](Vec<T> a, Vec<T> b) { return a + b; }, sum, e);
-  };
-  std::size_t i = 0;
-  for (; i + turn * count <= cols; i += turn * count) {
-    Lanes<T> e[turn];
+  const auto sum_of = [=](std::size_t i,
+                          std::size_t end) __attribute__((always_inline)) {
+    auto sum = Lanes<T>::broadcast(0);
+    const auto add = [&](const Lanes<T>& e) __attribute__((always_inline)) {
+      sum = map([](Vec<T> a, Vec<T> b) { return a + b; }, sum, e);
+    };
+    for (; i + turn * count <= end; i += turn * count) {
+      Lanes<T> e[turn];
 #pragma GCC unroll 3
-    for (std::size_t k = 0; k < turn; ++k)
-      e[k] = exp_of(Lanes<T>::load(x + i + k * count));
+      for (std::size_t k = 0; k < turn; ++k)
+        e[k] = exp_of(Lanes<T>::load(x + i + k * count));
 #pragma GCC unroll 3
-    for (std::size_t k = 0; k < turn; ++k) {
-      add(e[k]);
-      if (y) e[k].store(y + i + k * count);
+      for (std::size_t k = 0; k < turn; ++k) {
+        add(e[k]);
+        if (y) e[k].store(y + i + k * count);
+      }
     }
-  }
-  for_lanes<T>(
-      cols,
-      [&](std::size_t j, std::size_t n) {
-        // Lanes beyond the row hold exp(-inf), 0, or NaN where the whole row is NaN.
-        const auto e = exp_of(load_some(x + j, n, minus_infinity<T>));
-        add(e);
-        if (y) store_some(e, y + j, n);
-      },
-      i);
-  return fold_sum(sum);
+    for_lanes<T>(
+        end,
+        [&](std::size_t j, std::size_t n) __attribute__((always_inline)) {
+          // Lanes beyond the row hold exp(-inf), 0, or NaN where the whole row is NaN.
+          const auto e = exp_of(load_some(x + j, n, minus_infinity<T>));
+          add(e);
+          if (y) store_some(e, y + j, n);
+        },
+        i);
+    return fold_sum(sum);
+  };
+  return sum_of_blocks<T>(cols, lane_block<T>, sum_of);
 }
 
 // log(sum) of a sum of exponentials whose largest is 1: the exponent's share and that
@@ -292,12 +313,12 @@ template <class T>
   if (cols <= ShortRows<T>::max_cols)
     return softmax_backward_short(dy, y, dx, rows, cols);
   for (std::size_t row = 0; row < rows; ++row, dy += cols, y += cols, dx += cols) {
-    auto sum = Lanes<T>::broadcast(0);
-    for_lanes<T>(cols, [&](std::size_t i, std::size_t n) {
-      sum = map([](Vec<T> s, Vec<T> g, Vec<T> v) { return fma(g, v, s); }, sum,
-                load_some(dy + i, n, T(0)), load_some(y + i, n, T(0)));
-    });
-    const T dot = fold_sum(sum);
+    const T dot =
+        sum_in_lanes<T>(cols, [=](const Lanes<T>& sum, std::size_t i,
+                                  std::size_t n) __attribute__((always_inline)) {
+          return map([](Vec<T> s, Vec<T> g, Vec<T> v) { return fma(g, v, s); }, sum,
+                     load_some(dy + i, n, T(0)), load_some(y + i, n, T(0)));
+        });
     for_lanes<T>(cols, [&](std::size_t i, std::size_t n) {
       store_some(map([=](Vec<T> g, Vec<T> v) { return v * (g - Vec<T>(dot)); },
                      load_some(dy + i, n, T(0)), load_some(y + i, n, T(0))),
@@ -313,12 +334,12 @@ template <class T>
   if (cols <= ShortRows<T>::max_cols)
     return log_softmax_backward_short(dy, y, dx, rows, cols);
   for (std::size_t row = 0; row < rows; ++row, dy += cols, y += cols, dx += cols) {
-    auto sum = Lanes<T>::broadcast(0);
-    for_lanes<T>(cols, [&](std::size_t i, std::size_t n) {
-      sum = map([](Vec<T> s, Vec<T> g) { return s + g; }, sum,
-                load_some(dy + i, n, T(0)));
-    });
-    const T total = fold_sum(sum);
+    const T total =
+        sum_in_lanes<T>(cols, [=](const Lanes<T>& sum, std::size_t i, std::size_t n)
+                                  __attribute__((always_inline)) {
+                                    return map([](Vec<T> s, Vec<T> g) { return s + g; },
+                                               sum, load_some(dy + i, n, T(0)));
+                                  });
     for_lanes<T>(cols, [&](std::size_t i, std::size_t n) {
       store_some(map([=](Vec<T> g, Vec<T> v) { return fma(-exp(v), Vec<T>(total), g); },
                      load_some(dy + i, n, T(0)), load_some(y + i, n, T(0))),

@@ -52,6 +52,17 @@ class Settings {
   ~Settings() = default;
 };
 
+// The activation, or its backward, of rows; y may be x.
+template <class T>
+void apply(const ActivationChoice& choice, Pass pass, const T* x, const T* saved, T* y,
+           std::size_t rows, std::size_t cols) {
+  if (choice.by_row())
+    activate_rows(kernels<T>(), pass, choice.row_index(), x, saved, y, rows, cols);
+  else
+    activate(kernels<T>(), pass, choice.index, x, saved, y, rows * cols,
+             static_cast<T>(choice.parameter));
+}
+
 template <class T>
 class Layer {
  public:

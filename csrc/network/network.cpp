@@ -174,7 +174,7 @@ Scores Network<T>::fill(const Examples<T>& examples, const Goal& goal, const Dra
 template <class T>
 template <class Work>
 auto Network<T>::filling(size_t rows, bool accumulate, Work work) {
-  Arena::Lease arena(arena_);
+  Arena::Lease arena(arena_, true);
   const size_t copy = accumulate ? Arena::rounded(size_ * sizeof(T)) : 0;
   arena.reserve(bytes(rows) + copy);
   const Memory memory = take(arena, rows);
@@ -262,7 +262,7 @@ void Network<T>::train(const Examples<T>& data, const std::int64_t* order, size_
   auto polled = Clock::now();
 
   batch = std::min(batch, count);
-  Arena::Lease arena(arena_);
+  Arena::Lease arena(arena_, true);
   const size_t target_cols = data.targets ? outputs() : 0;
   arena.reserve(bytes(batch) + Arena::rounded(batch * features() * sizeof(T)) +
                 Arena::rounded(batch * target_cols * sizeof(T)) +

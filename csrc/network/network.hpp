@@ -62,6 +62,8 @@ class Network {
   // The gradient of the mean loss by x.
   void input_gradient(const Examples<T>&, const Goal&, const Draw&, bool training,
                       T* dx);
+  // Gives back what steps of large batches took.
+  void release() { arena_.release(); }
   // Second phase: clips, updates, limits norms; false if a norm was not finite, and
   // nothing was updated. `update` counts from 1.
   bool apply(const OptimizerChoice&, double rate, std::uint64_t update, T* state);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cmath>
 
 #include "ops/threads.hpp"
 
@@ -26,6 +27,23 @@ void forget_unweighted(const LossRows<T>& a, T* losses, T* gradient) {
   }
 }
 
+// In chains, whose sums are added with what rounding took (Knuth's two-sum).
+template <class T>
+double weighted_sum(const T* losses, const T* weights, std::size_t rows) {
+  double sum = 0, low = 0;
+  for (std::size_t begin = 0; begin < rows; begin += chain) {
+    double block = 0;
+    for (std::size_t row = begin; row < std::min(rows, begin + chain); ++row)
+      block +=
+          weights ? static_cast<double>(weights[row]) * static_cast<double>(losses[row])
+                  : static_cast<double>(losses[row]);
+    const double next = sum + block, seen = next - sum;
+    low += (sum - (next - seen)) + (block - seen);
+    sum = next;
+  }
+  return std::isfinite(sum) ? sum + low : sum;
+}
+
 }  // namespace
 
 template <class T>
@@ -46,12 +64,8 @@ LossResult loss(const LossChoice& choice, const LossRows<T>& all, double scale,
              right += kernel(choice, part, static_cast<T>(share), losses + first, g);
              if (part.weights) forget_unweighted(part, losses + first, g);
            });
-  double sum = 0;
-  for (std::size_t row = 0; row < all.rows; ++row)
-    sum += all.weights ? static_cast<double>(all.weights[row]) *
-                             static_cast<double>(losses[row])
-                       : static_cast<double>(losses[row]);
-  return {.sum = sum / terms, .correct = static_cast<double>(right.load()) / terms};
+  return {.sum = weighted_sum(losses, all.weights, all.rows) / terms,
+          .correct = static_cast<double>(right.load()) / terms};
 }
 
 template LossResult loss<float>(const LossChoice&, const LossRows<float>&, double,

@@ -262,6 +262,23 @@ void dropout_masked(const T* dy, const std::uint8_t* mask, T* dx, std::size_t n,
   });
 }
 
+void dropout_mask(std::uint8_t* mask, std::size_t n, const DropoutBits& bits) {
+  const KernelTable& table = active();
+  parallel_elements(n, 3, [&](std::size_t begin, std::size_t size) {
+    DropoutBits own = bits;
+    own.offset += begin;
+    table.dropout_mask(mask + begin / 8, size, own);
+  });
+}
+
+void random_words(std::uint32_t* words, std::size_t n, std::uint64_t seed,
+                  std::uint64_t stream) {
+  const KernelTable& table = active();
+  parallel_elements(n, 1, [&](std::size_t begin, std::size_t size) {
+    table.random_words(words + begin, begin, size, seed, stream);
+  });
+}
+
 template <class T>
 void relu_dropout_backward(const T* dy, const T* y, T* dx, std::size_t n, T scale) {
   const Kernels<T>& table = kernels<T>();
@@ -401,7 +418,7 @@ void dense_backward(const T* dy, const Matrix<T>& x, const Matrix<T>& kernel,
   const Kernels<T>& k = kernels<T>();
   const std::size_t rows = x.rows, cols = kernel.cols, count = rows * cols;
   const bool by_row = activation.by_row();
-  const bool is_identity = !by_row && activation.index == 0;
+  const bool is_identity = activation.is_identity();
 
   const Matrix<T> shape = Matrix<T>::contiguous(nullptr, rows, cols);
   const bool is_copy = is_identity && !dropout;

@@ -31,6 +31,7 @@ struct ActivationChoice {
   double parameter = 0;
 
   bool by_row() const { return kind != Kind::elementwise; }
+  bool is_identity() const { return !by_row() && index == 0; }
   std::size_t row_index() const { return kind == Kind::softmax ? 0 : 1; }
   // What backward reads: the output, or else the input.
   bool saves_output() const {
@@ -117,6 +118,10 @@ template <class T>
 void relu_dropout_backward(const T* dy, const T* y, T* dx, std::size_t n, T scale);
 template <class T>
 double penalty(const T* w, T* dw, std::size_t n, double l1, double l2, double weight);
+
+void dropout_mask(std::uint8_t* mask, std::size_t n, const DropoutBits&);
+void random_words(std::uint32_t* words, std::size_t n, std::uint64_t seed,
+                  std::uint64_t stream);
 
 // At a stddev of 0 a copy, so that not even a sign changes; y may be x.
 template <class T>

@@ -26,8 +26,9 @@ PackedKernel::PackedKernel(const float* kernel, std::size_t rows, std::size_t co
 // Up to eight columns are as fast in float (a single one is five times as fast). Panels
 // of floats gain where b lies beyond L2 and is read in place else: 10 to 40 % at (8 to
 // 128,1024,1024) with AVX-512, nothing with more rows. With AVX2 they lose where there
-// are more rows, and smaller kernels lose up to 8 %.
+// are more rows, and smaller kernels lose up to 8 %. Spans are added by gemm alone.
 PackedKernel::Form PackedKernel::form() const {
+  if (shape_.depth > span) return Form::array;
   if (kernels_ && shape_.cols > 8) return Form::bfloat16;
   const bool large = shape_.depth * shape_.cols * sizeof(float) > std::size_t{1} << 20;
   return large && active().vector_bytes == 64 ? Form::panels : Form::array;
@@ -60,18 +61,18 @@ void PackedKernel::unpack(float* kernel) const {
   }
 }
 
-// Of a part's columns. Blocks of x stay in L2; gemm goes on with the chains of y, and
-// needs no scratch for products of this form.
+// Of a part's columns. Blocks of x stay in L2; gemm adds its chain to y, and needs no
+// scratch for products of this form.
 void PackedKernel::multiply_panels(const Kernels<float>& k, const float* x,
                                    std::size_t rows, std::size_t first,
                                    std::size_t cols, float* y) const {
-  constexpr std::size_t most_rows = 480, most_depth = 512;
+  constexpr std::size_t most_rows = 480;
   for (std::size_t i = 0; i < rows; i += most_rows)
-    for (std::size_t d = 0; d < shape_.depth; d += most_depth)
+    for (std::size_t d = 0; d < shape_.depth; d += chain)
       for (std::size_t j = first; j < first + cols; j += width)
         k.gemm({.rows = std::min(most_rows, rows - i),
                 .cols = std::min(width, first + cols - j),
-                .depth = std::min(most_depth, shape_.depth - d),
+                .depth = std::min(chain, shape_.depth - d),
                 .a = x + i * shape_.depth + d,
                 .a_row_stride = shape_.depth,
                 .a_depth_stride = 1,

@@ -20,6 +20,9 @@
 #if defined(__linux__)
 #include <sched.h>
 #endif
+#if defined(__x86_64__)
+#include <xmmintrin.h>
+#endif
 
 namespace lamina {
 
@@ -81,6 +84,17 @@ inline void relax() {
   asm volatile("isb" ::: "memory");
 #endif
 }
+
+// How a thread computes beside its instructions: rounding, what becomes of subnormal
+// numbers, traps. The caller's goes with its work, that results do not depend on who
+// does it.
+#if defined(__x86_64__)
+std::uint32_t float_mode() { return _mm_getcsr() & ~std::uint32_t{_MM_EXCEPT_MASK}; }
+void set_float_mode(std::uint32_t mode) { _mm_setcsr(mode); }
+#elif defined(__aarch64__)
+std::uint32_t float_mode() { return __builtin_aarch64_get_fpcr(); }
+void set_float_mode(std::uint32_t mode) { __builtin_aarch64_set_fpcr(mode); }
+#endif
 
 // Which parts of the present call nobody has taken: front ... back - 1. In one word
 // with a number of the call, so that a compare-and-swap takes a part of that call or
@@ -239,6 +253,7 @@ class Pool {
     call_.store(call, std::memory_order_release);
     work_.store(work, std::memory_order_release);
     helpers_.store(helpers, std::memory_order_release);
+    float_mode_.store(float_mode(), std::memory_order_release);
     done_.store(0, std::memory_order_relaxed);
     Ticket ticket{ticket_.load(std::memory_order_relaxed)};
     ticket =
@@ -314,11 +329,13 @@ class Pool {
                         parts_count_.load(std::memory_order_acquire)};
       pool::Call* const call = call_.load(std::memory_order_acquire);
       const void* const work = work_.load(std::memory_order_acquire);
+      const std::uint32_t mode = float_mode_.load(std::memory_order_acquire);
       const Ticket next =
           Ticket::of(ticket.number(), ticket.front(), ticket.back() - 1);
       if (!ticket_.compare_exchange_strong(ticket.word, next.word,
                                            std::memory_order_acq_rel))
         continue;
+      if (mode != float_mode()) set_float_mode(mode);
       const std::size_t first = parts.border(next.back());
       call(work, first, parts.border(next.back() + 1) - first, id + 1);
       done_.fetch_add(1, std::memory_order_release);
@@ -342,6 +359,7 @@ class Pool {
   std::atomic<std::size_t> parts_units_{0}, parts_count_{1}, helpers_{0};
   std::atomic<pool::Call*> call_{nullptr};
   std::atomic<const void*> work_{nullptr};
+  std::atomic<std::uint32_t> float_mode_{0};
   Ticket held_{};
 
   alignas(64) std::atomic<std::size_t> done_{0};  // parts, by helpers

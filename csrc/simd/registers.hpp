@@ -17,6 +17,20 @@ constexpr std::size_t parts(std::size_t n, std::size_t most) {
   return (n + most - 1) / most;
 }
 
+// Calls step(load, store) for each vector of n elements: load(p) and store(v, p) act on
+// the current position of an array p.
+template <class T, class Step>
+LAMINA_INLINE void for_vectors(std::size_t n, Step step) {
+  using V = Vec<T>;
+  std::size_t i = 0;
+  for (; i + V::lanes <= n; i += V::lanes)
+    step([=](const T* p) { return V::load(p + i); },
+         [=](V v, T* p) { v.store(p + i); });
+  if (i < n)
+    step([=](const T* p) { return V::load_first(p + i, n - i); },
+         [=](V v, T* p) { v.store_first(p + i, n - i); });
+}
+
 // f(0), ..., f(n - 1) as straight code. GCC 12 unrolls nested loops too late to keep
 // their arrays of vectors out of memory.
 template <std::size_t n, class Function>

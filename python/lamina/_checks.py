@@ -30,10 +30,8 @@ def real(
         raise TypeError(message)
     try:
         number = float(value)
-    except OverflowError:
-        raise ValueError(
-            f"{name} must be {expected}, got an integer too large for a float"
-        ) from None
+    except OverflowError:  # an integer beyond any float, valid nowhere
+        number = np.nan
     if not valid(number):
         raise ValueError(message)
     return number

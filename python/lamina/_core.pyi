@@ -1,22 +1,30 @@
 from collections.abc import Callable, Sequence
+from inspect import Signature
 from typing import Any, TypeVar
 
 from numpy import ufunc, uint8, uint32
 from numpy.typing import ArrayLike, NDArray
+from typing_extensions import disjoint_base
 
-F = TypeVar("F", bound=Callable[..., Any])
+_F = TypeVar("_F", bound=Callable[..., Any])
 
 __version__: str
 compiler: str
 _C_API: object
 
+@disjoint_base
 class Function:
+    __signature__: Signature | None  # of objects; their type has none
+    @property
+    def __name__(self) -> str: ...
+    @property
+    def __qualname__(self) -> str: ...
     @property
     def ufunc(self) -> ufunc: ...
     def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
 
+@disjoint_base
 class ActivationFunction(Function):
-    __name__: str
     @property
     def name(self) -> str: ...
     @property
@@ -38,6 +46,7 @@ class ActivationFunction(Function):
     def using(self, **parameter: float) -> ActivationFunction: ...
 
 class PackedKernel:
+    __signature__: Signature
     @property
     def shape(self) -> tuple[int, int]: ...
     @property
@@ -46,7 +55,7 @@ class PackedKernel:
     def nbytes(self) -> int: ...
 
 def get_activation(value: str | ActivationFunction | None) -> ActivationFunction: ...
-def compiled(declaration: F) -> F: ...
+def compiled(declaration: _F) -> _F: ...
 def dropout(
     x: ArrayLike,
     rate: float,
@@ -140,6 +149,7 @@ class Network:
         first_row: int,
         accumulate: bool,
     ) -> tuple[float, float, float]: ...
+    def release(self) -> None: ...
     def apply(
         self, optimizer: tuple[Any, ...], rate: float, state: NDArray[Any], update: int
     ) -> bool: ...
@@ -174,18 +184,15 @@ def loss(
     weights: NDArray[Any] | None = None,
     gradient: NDArray[Any] | None = None,
 ) -> tuple[float, float]: ...
-
-OptimizerCore = tuple[str, float, float, float, bool, float, float, float, float]
-
 def update(
-    core: OptimizerCore,
+    core: tuple[Any, ...],
     w: NDArray[Any],
     dw: NDArray[Any],
     state: NDArray[Any],
     rate: float,
     step: int,
 ) -> None: ...
-def clip(core: OptimizerCore, dw: NDArray[Any], sizes: Sequence[int]) -> float: ...
+def clip(core: tuple[Any, ...], dw: NDArray[Any], sizes: Sequence[int]) -> float: ...
 def limit_norms(kernel: NDArray[Any], limit: float) -> None: ...
 def targets(available_only: bool = False) -> list[str]: ...
 def get_target() -> str: ...

@@ -4,6 +4,10 @@ Each is an `ActivationFunction`: called like a NumPy ufunc, with its `backward`,
 `derivative`, `ufunc`, `name`, `formula`, `saves`, `parameters` and `using`.
 """
 
+import functools
+import inspect
+from typing import Any
+
 from lamina import _checks
 from lamina._core import *
 from lamina._core import ActivationFunction, get_activation
@@ -56,13 +60,34 @@ def get(activation: str | ActivationFunction | None) -> ActivationFunction:
     return get_activation(activation)
 
 
-def _restore(name: str, parameter: float) -> ActivationFunction:
-    """Rebuild a pickled activation; unparametrised ones stay one object."""
+def _restore(path: str, parameter: float | None) -> Any:
+    """Rebuild a pickled activation, or its derivative or backward; those of the list
+    stay one object."""
+    name, *parts = path.split(".")
     activation = get(name)
     values = activation.parameters
-    if not values or list(values.values()) == [parameter]:
-        return activation
-    return activation.using(**dict.fromkeys(values, parameter))
+    if values and list(values.values()) != [parameter]:
+        activation = activation.using(**dict.fromkeys(values, parameter))
+    return functools.reduce(getattr, parts, activation)
+
+
+def _signature(
+    inputs: int, parameter: str | None, default: float | None, by_row: bool
+) -> inspect.Signature:
+    """That of an activation, its derivative or its backward: a ufunc's."""
+    kinds = inspect.Parameter
+    given = [
+        kinds(name, kinds.POSITIONAL_ONLY)
+        for name in (["x"] if inputs == 1 else ["dy", "saved"])
+    ]
+    if parameter is not None:
+        given.append(kinds(parameter, kinds.POSITIONAL_OR_KEYWORD, default=default))
+    given.append(kinds("out", kinds.POSITIONAL_OR_KEYWORD, default=None))
+    options: dict[str, Any] = {"axis": -1} if by_row else {"where": True}
+    options |= {"casting": "same_kind", "order": "K", "dtype": None, "subok": True}
+    options |= {"signature": None}
+    given += [kinds(n, kinds.KEYWORD_ONLY, default=v) for n, v in options.items()]
+    return inspect.Signature(given)
 
 
 __all__ = [*names, "ActivationFunction", "get", "names"]

@@ -60,7 +60,7 @@ def set_num_threads(count: int) -> None:
     Parameters
     ----------
     count : int
-        From 1 up.
+        From 1 up; 1024 at most are used.
 
     Raises
     ------
@@ -85,7 +85,7 @@ class threads:  # noqa: N801, used like a function
     Parameters
     ----------
     count : int
-        From 1 up.
+        From 1 up; 1024 at most are used.
 
     Raises
     ------

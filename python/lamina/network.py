@@ -557,6 +557,24 @@ class Network:
             )
         return None
 
+    def release_memory(self) -> None:
+        """Give back the memory that steps of large batches were computed in.
+
+        What `gradients` and `train_on_batch` took is kept for the next step, however
+        large; `fit` calls this at its end. Up to 64 MiB stay with the net.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import lamina as lm
+        >>> net = lm.Sequential([lm.Dense(1)], seed=0)
+        >>> scores = net.train_on_batch(np.ones((9, 2)), np.ones(9), loss="huber")
+        >>> net.release_memory()
+        """
+        for net in self._compiled:
+            if isinstance(net, _core.Network):
+                net.release()
+
     def _link(self, features: int) -> None:
         """Move the layers' parameters and gradients into the two flat buffers."""
         self._compiled: list[Any] = []  # what computes, if known; layers share the list
@@ -777,6 +795,7 @@ class Network:
         try:
             yield
         finally:
+            self.release_memory()
             self._fit = None
 
     def _require_own(self, method: str) -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,8 +17,8 @@ from lamina import _checks, _core
 from lamina._checks import Array
 from lamina.schedules import Schedule
 
-if TYPE_CHECKING:
-    from lamina._core import OptimizerCore
+# The kind, and the numbers that the compiled part calls an OptimizerChoice.
+OptimizerCore = tuple[str, float, float, float, bool, float, float, float, float]
 
 __all__ = ["SGD", "Adagrad", "Adam", "AdamW", "Lion", "Optimizer", "RMSprop", "get"]
 

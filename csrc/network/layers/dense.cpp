@@ -45,9 +45,12 @@ class Dense final : public Layer<T> {
 
   T* backward(const Batch& batch, const T* x, const T* y, const T* saved, T* dy, T* dx,
               T* gradient) const override {
-    const ActivationChoice choice = chosen(batch);
-    dense_backward(dy, Matrix<T>::contiguous(x, batch.rows, inputs), kernel(),
-                   choice.saves_output() ? y : saved, choice, nullptr, dx, gradient,
+    // In place here: dense_backward, which has to leave dy, would take as much more.
+    if (!batch.bare && !activation_.is_identity())
+      apply<T>(activation_, Pass::backward, dy, activation_.saves_output() ? y : saved,
+               dy, batch.rows, outputs);
+    dense_backward(dy, Matrix<T>::contiguous(x, batch.rows, inputs), kernel(), dy,
+                   ActivationChoice{}, nullptr, dx, gradient,
                    gradient && has_bias_ ? gradient + size() : nullptr);
     return dx;
   }

@@ -34,6 +34,7 @@ def to_numpy(value: Any) -> Any:
 
 
 def set_weights(net: Network, weights: Iterable[Any]) -> None:
+    """What `Sequential.set_weights` does."""
     owned = [array for layer in net.layers for array in layer.parameters.values()]
     given = list(weights)
     if len(given) != len(owned):
@@ -50,6 +51,7 @@ def set_weights(net: Network, weights: Iterable[Any]) -> None:
 
 
 def state_dict(net: Network) -> dict[str, Array]:
+    """What `Sequential.state_dict` returns."""
     return {
         f"{number}.{name}": np.array(array, order="C")
         for number, layer in _numbered(net)
@@ -58,6 +60,7 @@ def state_dict(net: Network) -> dict[str, Array]:
 
 
 def load_state_dict(net: Network, state: Mapping[str, Any]) -> None:
+    """What `Sequential.load_state_dict` does."""
     groups = _groups(state)
     dense = [layer for _, layer in _numbered(net)]
     if len(groups) != len(dense):
