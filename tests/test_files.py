@@ -1,14 +1,19 @@
 """Model files: everything comes back, and a bad file is an error; weights of others."""
 
 import copy
+import errno
 import json
 import os
+import pickle
 import stat
 import struct
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import joblib
 import numpy as np
 import pytest
 import safetensors.numpy
@@ -342,6 +347,163 @@ def test_a_failure_leaves_the_old_file(
         lm.load(tmp_path)
 
 
+def test_a_pipe_or_a_device_is_no_file(tmp_path: Path) -> None:
+    """In a process of its own, which a pipe that nobody writes to would stop."""
+    code = f"""
+import os, lamina as lm
+net = lm.Sequential([lm.Dense(1)])
+net.build(2)
+pipe, link, folder = (os.path.join({str(tmp_path)!r}, n) for n in ("p", "l", "f"))
+os.mkfifo(pipe), os.symlink(pipe, link), os.mkdir(folder)
+devices = ["/dev/zero", "/dev/null", "/dev/full", "/dev/fd/" + str(os.pipe()[0])]
+for path in [pipe, link, folder, *devices]:
+    for call in (net.save, lm.load):
+        try:
+            call(path)
+        except OSError as error:
+            assert "path must be that of a file, got the" in str(error), error
+            assert repr(path) in str(error), error
+        else:
+            raise AssertionError(path)
+assert sorted(os.listdir({str(tmp_path)!r})) == ["f", "l", "p"]
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def test_errors_name_the_path_that_was_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not the file that is written beside it."""
+    (tmp_path / "plain").touch()
+    for path, kind in (
+        (tmp_path / "none" / "net", FileNotFoundError),
+        (tmp_path / "plain" / "net", NotADirectoryError),
+    ):
+        with pytest.raises(kind) as raised:
+            make().save(path)
+        assert raised.value.filename == str(path)
+        assert ".lamina" not in str(raised.value)
+
+    def full(file: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match=f"No space left .*{tmp_path / 'net'}"):
+        make().save(tmp_path / "net")
+
+
+def test_what_layers_keep_may_be_wider(tmp_path: Path) -> None:
+    """A mean far from zero is float64 in a net of float32."""
+    net = lm.Sequential([lm.Standardize(), lm.Dense(1)], seed=0)
+    net.fit([[1e9], [1e9 + 1]], [0.0, 1.0], verbose=0)
+    net.save(tmp_path / "net")
+    again = lm.load(tmp_path / "net")
+    layer: Any = again.layers[0]
+    assert (layer.mean, layer.mean.dtype) == (1e9 + 0.5, np.float64)
+    assert again.predict([[1e9]]) == net.predict([[1e9]])
+
+
+class Counting(lm.Layer):
+    """Keeps an array that training changes in place."""
+
+    kept = ("total",)
+
+    def initial(self) -> dict[str, np.ndarray]:
+        self.total = np.zeros(self.features)
+        return {"factor": np.ones(self.features)}
+
+    def forward(self, x: Any, training: bool = False) -> np.ndarray:
+        x = self.take(x)
+        self.keep(x, training)
+        if training:
+            self.total += x.sum(axis=0)
+        return np.asarray(x * self.parameters["factor"])
+
+    def backward(self, dy: Any, *, input_gradient: bool = True) -> np.ndarray:
+        dy, x = self.recall(dy)
+        self.gradients["factor"][...] = (dy * x).sum(axis=0)
+        return np.asarray(dy * self.parameters["factor"])
+
+
+def from_bytes(value: Any, folder: Path) -> Any:
+    """As ray and dask hand it on: every array in a buffer that cannot be written to."""
+    parts: list[pickle.PickleBuffer] = []
+    data = pickle.dumps(value, 5, buffer_callback=parts.append)
+    return pickle.loads(data, buffers=[bytes(part) for part in parts])
+
+
+def from_mapped(value: Any, folder: Path) -> Any:
+    joblib.dump(value, folder / "dumped")
+    return joblib.load(folder / "dumped", mmap_mode="r")
+
+
+read_only = pytest.mark.parametrize("read", [from_bytes, from_mapped])
+
+
+@read_only
+@pytest.mark.parametrize(
+    "rule",
+    [
+        lm.SGD(0.1),
+        lm.Adam(),
+        lm.SGD(lm.schedules.Step(0.1, 3), momentum=0.9),
+        lm.RMSprop(centered=True),
+    ],
+    ids=repr,
+)
+@pytest.mark.parametrize("own", [False, True], ids=["compiled", "interpreted"])
+def test_a_net_from_read_only_buffers_goes_on(
+    own: bool, rule: Any, read: Callable[[Any, Path], Any], tmp_path: Path
+) -> None:
+    layers = [lm.Standardize(), *([Counting()] if own else []), lm.Dense(3, "softmax")]
+    net = lm.Sequential(layers, seed=0)
+    net.fit(X, LABELS, optimizer=rule, verbose=0)
+    again, other = read(net, tmp_path), copy.deepcopy(net)
+    for each in (again, other):
+        each.train_on_batch(X, LABELS)
+        each.gradients(X, LABELS)
+        each.apply_gradients()
+        each.fit(X, LABELS, epochs=2, batch_size=7, verbose=0)
+    np.testing.assert_array_equal(again.parameters, other.parameters)
+    again.set_weights(net.get_weights())
+    again.layers[0].learn(X + 1)
+    np.testing.assert_allclose(again.layers[0].mean, X.mean(axis=0) + 1, 1e-6)
+    again.parameters[...] = 0
+
+
+@read_only
+@pytest.mark.parametrize(
+    "layer",
+    [lm.Dense(4, l2=0.1), lm.Dropout(0.5), lm.Standardize(), Counting()],
+    ids=lambda layer: type(layer).__name__,
+)
+def test_a_layer_from_read_only_buffers_learns(
+    layer: Any, read: Callable[[Any, Path], Any], tmp_path: Path
+) -> None:
+    layer = copy.deepcopy(layer)
+    layer.build(4)
+    alone = read(layer, tmp_path)
+    alone.backward(alone.forward(X, training=True))
+    for array in alone.parameters.values():
+        array[...] = 1
+    if isinstance(alone, lm.Standardize):
+        alone.learn(X)
+    net = lm.Sequential([alone, lm.Dense(3, "softmax")])
+    net.fit(X, LABELS, verbose=0)
+
+
+@read_only
+def test_callbacks_from_read_only_buffers(
+    read: Callable[[Any, Path], Any], tmp_path: Path
+) -> None:
+    stop = lm.callbacks.EarlyStopping("loss", patience=1, restore_best=True)
+    net = lm.Sequential([lm.Dense(3, "softmax")], seed=0)
+    net.fit(X, LABELS, epochs=3, callbacks=[stop], verbose=0)
+    again = read(stop, tmp_path)
+    net.fit(X, LABELS, epochs=3, callbacks=[again], verbose=0)
+    assert again.best_epoch > 3
+
+
 def test_without_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "safetensors.numpy", None)
     for call in (make().save, lm.load):
@@ -454,6 +616,12 @@ def rename(old: str, new: str) -> Callable[[Any, Any], None]:
 @pytest.mark.parametrize(
     ("edit", "message"),
     [
+        (
+            change("counts", "steps", to=2**64 - 1),  # after which there is no step
+            r"steps must be an integer in \[0, 2\*\*62\), got 18446744073709551615",
+        ),
+        (change("counts", "updates", to=2**62), r"updates must be .* 2\*\*62\), got"),
+        (change("counts", "epoch", to=2**62), r"epoch must be .* 2\*\*62\), got"),
         (change("version", to=2), "newer Lamina .version 2 of the format; .* reads 1"),
         (change("version", to="1"), "description must have"),
         (change("version", to=True), "version must be int"),

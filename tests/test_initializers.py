@@ -314,3 +314,17 @@ def test_unknown() -> None:
         lm.Dense(3, kernel_initializer="xavier")
     with pytest.raises(TypeError, match="unknown initializer 3"):
         lm.Dense(3, kernel_initializer=3)  # type: ignore[arg-type]
+
+
+def test_names_of_other_libraries() -> None:
+    for name, known in (
+        ("GlorotUniform", "glorot_uniform"),
+        ("xavier_uniform_", "glorot_uniform"),
+        ("kaiming_normal", "he_normal"),
+        ("HeNormal", "he_normal"),
+        ("RandomNormal", "normal"),
+        ("Zeros", "zeros"),
+    ):
+        assert initializers.get(name) is initializers.get(known)
+    with pytest.raises(ValueError, match=r"'xavier'; .*nearest is 'glorot_uniform'"):
+        initializers.get("xavier")

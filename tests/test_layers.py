@@ -534,3 +534,130 @@ def test_a_build_that_fails_leaves_nothing_built() -> None:
 def test_standardize_of_huge_values() -> None:
     with pytest.raises(ValueError, match="x must have a finite spread, got column=1"):
         lm.Standardize().learn(np.array([[1.0, 1e200], [2.0, -1e200]]))
+
+
+def test_activations_by_names_of_other_libraries() -> None:
+    for name, known in (
+        ("ReLU", "relu"),
+        ("LeakyReLU", "leaky_relu"),
+        ("Softmax", "softmax"),
+        ("LogSoftmax", "log_softmax"),
+        ("swish", "silu"),
+        ("linear", "identity"),
+        ("hard-swish", "hard_swish"),
+    ):
+        assert lm.Dense(1, name).activation is lm.activations.get(known)
+    with pytest.raises(ValueError, match=r"'prelu'; .*nearest is 'leaky_relu'"):
+        lm.Activation("prelu")
+
+
+@pytest.mark.parametrize(
+    ("layer", "name", "value", "error", "message"),
+    [
+        (lm.Dropout(0.5), "rate", np.nan, ValueError, r"rate must be .* got nan"),
+        (
+            lm.Dropout(0.5),
+            "rate",
+            1.5,
+            ValueError,
+            r"rate must be .* 1\], got 1.5",
+        ),
+        (lm.Dropout(0.5), "mode", "up", ValueError, "mode must be 'inverted', "),
+        (lm.GaussianNoise(0.5), "stddev", -1, ValueError, "stddev must be .* >= 0"),
+        (lm.Dense(3), "l1", np.nan, ValueError, "l1 must be .* got nan"),
+        (lm.Dense(3), "l2", -1, ValueError, "l2 must be a finite number >= 0, got -1"),
+        (lm.Dense(3), "l2", "much", TypeError, "l2 must be .* got 'much'"),
+        (lm.Dense(3), "max_norm", 0, ValueError, "max_norm must be .* > 0, got 0"),
+        (lm.Dense(3), "activation", "rleu", ValueError, "unknown activation 'rleu'"),
+        (lm.Dense(3), "units", 4, ValueError, "units must stay 3 in a layer that is"),
+        (lm.Dense(3), "use_bias", False, ValueError, "use_bias must stay True"),
+        (lm.Activation("relu"), "activation", 3, TypeError, "activation must be a n"),
+    ],
+)
+def test_settings_are_checked_whenever_they_are_set(
+    layer: Any, name: str, value: Any, error: type[Exception], message: str
+) -> None:
+    """On a built layer, too, where they would be met in the middle of a training."""
+    before = getattr(layer, name)
+    layer = copy.deepcopy(layer)
+    net = lm.Sequential([layer, lm.Dense(1)], seed=0)
+    net.build(4)
+    with pytest.raises(error, match=message):
+        setattr(layer, name, value)
+    assert getattr(layer, name) == before
+    net.train_on_batch(np.ones((2, 4)), [1, 2])
+
+
+def test_settings_that_are_set_count_at_once() -> None:
+    net = lm.Sequential([lm.Dense(1)], seed=0)
+    net.build(2)
+    x = np.array([[3.0, -4.0]])
+    layer: Any = net.layers[0]
+    linear = net.predict(x)
+    layer.activation = "tanh"
+    np.testing.assert_allclose(net.predict(x), np.tanh(linear), 1e-6)
+    layer.l2 = np.float32(0.5)
+    assert type(layer.l2) is float
+
+
+def own_layer(**methods: Any) -> lm.Layer:
+    layer: lm.Layer = type("Mine", (lm.Layer,), methods)()
+    return layer
+
+
+def passing(self: Any, x: Any, training: bool = False) -> Any:
+    x = self.take(x)
+    self.keep(x, training)
+    return x
+
+
+@pytest.mark.parametrize(
+    ("methods", "error", "message"),
+    [
+        ({}, NotImplementedError, r"Mine must define forward\(x, training=False\)"),
+        (
+            {"forward": passing},
+            NotImplementedError,
+            r"Mine must define .*backward\(dy, \*, input_gradient=True\) to be trained",
+        ),
+        (
+            {"forward": lambda self, x, training=False: np.hstack([x, x])},
+            ValueError,
+            r"Mine.forward must return shape \(5, 3\), as outputs.* got \(5, 6\)",
+        ),
+        (
+            {"forward": lambda self, x, training=False: None},
+            ValueError,
+            r"Mine.forward must return shape \(5, 3\), .* got \(\)",
+        ),
+        (
+            {
+                "forward": passing,
+                "backward": lambda self, dy, input_gradient=True: None,
+            },
+            TypeError,
+            "backward must return a gradient, got None",
+        ),
+    ],
+)
+def test_what_an_own_layer_lacks(
+    methods: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    net = lm.Sequential([lm.Dense(3), own_layer(**methods), lm.Dense(1)], seed=0)
+    with pytest.raises(error, match=message):
+        net.fit(np.ones((5, 2)), np.ones(5), verbose=0)
+
+
+@pytest.mark.parametrize(
+    ("x", "message"),
+    [
+        ([[1.0], [np.nan]], r"x must be finite .* \(nan\) in row 1, column 0"),
+        (np.empty((0, 2)), r"x must have a row and a feature at least, got \(0, 2\)"),
+        (np.empty((2, 0)), r"x must have a row and a feature at least, got \(2, 0\)"),
+    ],
+)
+def test_standardize_learns_from_numbers(x: Any, message: str) -> None:
+    layer = lm.Standardize()
+    with pytest.raises(ValueError, match=message):
+        layer.learn(x)
+    assert not layer.learnt

@@ -677,10 +677,43 @@ def test_get() -> None:
         ValueError, match="unknown loss 'hinge'; known are binary_cross"
     ):
         losses.get("hinge")
-    with pytest.raises(
-        ValueError, match="'categorical_crossentropy' takes integer labels as well as"
-    ):
-        losses.get("sparse_categorical_crossentropy")
+    with pytest.raises(TypeError, match=r"MyLoss'>; known are .*; use MyLoss\(\)"):
+        losses.get(type("MyLoss", (lm.losses.Loss,), {}))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("names", "loss"),
+    [
+        ("mse MSE MeanSquaredError MSELoss squared_error", "mean_squared_error"),
+        ("mae L1Loss absolute_error mean-absolute-error", "mean_absolute_error"),
+        ("bce BinaryCrossentropy BCELoss BCEWithLogitsLoss", "binary_crossentropy"),
+        (
+            "sparse_categorical_crossentropy cross_entropy CrossEntropyLoss nll_loss "
+            "categorical_cross_entropy NLLLoss",
+            "categorical_crossentropy",
+        ),
+        ("Huber HuberLoss smooth_l1_loss SmoothL1Loss", "huber"),
+        ("Poisson PoissonNLLLoss", "poisson"),
+    ],
+)
+def test_names_that_other_libraries_have_for_the_same(names: str, loss: str) -> None:
+    for name in names.split():
+        assert losses.get(name) is losses.get(loss), name
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("rmse", "nearest is 'mean_squared_error'"),
+        ("msle", r"nearest is 'mean_squared_error' of np.log1p\(y\)"),
+        ("log_loss", "'categorical_crossentropy' after softmax, 'binary_crossen"),
+        ("KLDivLoss", "nearest is 'categorical_crossentropy'"),
+        ("mean_sqared_error", "nearest is 'mean_squared_error'"),
+    ],
+)
+def test_names_for_something_else_lead_on(name: str, hint: str) -> None:
+    with pytest.raises(ValueError, match=f"unknown loss '{name}'; known are .*{hint}"):
+        losses.get(name)
 
 
 def test_an_option_that_float32_cannot_hold_is_refused_there() -> None:

@@ -812,3 +812,27 @@ def test_whole_trainings_agree_bit_for_bit_on_targets_with_fma() -> None:
     for parameters, outputs in trained[1:]:
         np.testing.assert_array_equal(parameters, trained[0][0])
         np.testing.assert_array_equal(outputs, trained[0][1])
+
+
+@pytest.mark.parametrize("value", [-1, np.nan, np.inf, "1", None])
+def test_a_rate_factor_that_is_none(value: Any) -> None:
+    net = classifier()
+    with pytest.raises((TypeError, ValueError), match="rate_factor must be a finite n"):
+        net.rate_factor = value
+    assert net.rate_factor == 1
+
+
+def test_weights_that_the_dtype_cannot_hold() -> None:
+    net = lm.Sequential([lm.Dense(1)], seed=0)
+    net.build(2)
+    before = net.parameters.copy()
+    big = np.array([[1.0], [-1e300]])
+    calls: list[Any] = [
+        lambda: net.set_weights([big, [0.0]]),
+        lambda: net.load_state_dict({"0.weight": big.T, "0.bias": [0.0]}),
+        lambda: setattr(net, "parameters", [1.0, 1e300, 0.0]),
+    ]
+    for call in calls:
+        with pytest.raises(ValueError, match=r"what float32 can, got -?1e.300"):
+            call()
+    np.testing.assert_array_equal(net.parameters, before)

@@ -638,6 +638,35 @@ def test_core_checks_its_arguments() -> None:
         _core.limit_norms(a, 1.0)
 
 
+def test_names_in_any_case_and_what_is_nearest() -> None:
+    for name in ("Adam", "ADAM", "RMSProp", "AdaGrad", "AdamW", "SGD", "Lion"):
+        assert optimizers.get(name) is optimizers.get(name.lower())
+    for name, hint in (
+        ("nadam", "nearest is 'adam'"),
+        ("momentum", r"nearest is SGD\(momentum=0.9\)"),
+        ("addam", "nearest is 'adam'"),
+    ):
+        with pytest.raises(ValueError, match=f"unknown optimizer '{name}'.*{hint}"):
+            optimizers.get(name)
+    with pytest.raises(TypeError, match=r"unknown optimizer <.*; use Adam\(\)"):
+        optimizers.get(lm.Adam)  # type: ignore[arg-type]
+
+
+def test_what_an_own_optimizer_or_schedule_lacks() -> None:
+    def fit(rule: Any) -> None:
+        lm.Sequential([lm.Dense(1)]).fit([[1.0]], [1.0], optimizer=rule, verbose=0)
+
+    mine: Any = type("Mine", (optimizers.Optimizer,), {})
+    with pytest.raises(NotImplementedError, match="Mine must define slots"):
+        fit(mine())
+    mine.slots = 0
+    with pytest.raises(NotImplementedError, match=r"Mine must define update\(w"):
+        fit(mine())
+    rate = type("Rate", (lm.schedules.Schedule,), {})()
+    with pytest.raises(NotImplementedError, match=r"Rate must define __call__"):
+        fit(lm.SGD(rate))
+
+
 @pytest.mark.parametrize(
     ("rule", "message"),
     [

@@ -109,3 +109,68 @@ def test_in_a_fit() -> None:
 def test_wrong_values(make: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         make()
+
+
+SCHEDULES = [
+    Step(0.5, 3, 0.3),
+    Exponential(0.5, 0.9),
+    Exponential(0.5, 2),  # squared as an integer it would fill the memory
+    Cosine(0.5, 10, warm_up=4),
+    OneCycle(0.5, 10),
+]
+each_schedule = pytest.mark.parametrize("schedule", SCHEDULES, ids=repr)
+
+
+@each_schedule
+def test_a_curve_may_be_asked_for_at_any_number(schedule: Any) -> None:
+    """Plotted from 0, or on a fine grid: a rate holds until the next step."""
+    first, second, third = schedule([1, 2, 3])
+    assert (schedule([-(2**63), -5, 0, -0.5, -np.inf, 1e-300, 1.9]) == first).all()
+    assert schedule([2, 2.5, 2.999]).tolist() == [second] * 3
+    assert schedule(np.arange(4)).tolist() == [first, first, second, third]
+    last = schedule(2**62)
+    for huge in (2**63 - 1, 2**63, 2**64 - 1, 1e300, np.inf, np.uint64(2**63)):
+        assert schedule([huge]).tolist() == [last]
+
+
+@each_schedule
+@pytest.mark.parametrize("dtype", ["b", "B", "u4", "u8", ">i8", "e", "f", "g"])
+def test_steps_of_any_type(schedule: Any, dtype: str) -> None:
+    steps = np.arange(1, 7).reshape(2, 3)
+    found = schedule(steps.astype(dtype))
+    assert found.dtype == np.float64
+    np.testing.assert_array_equal(found, schedule(steps))
+    assert schedule(np.ones((2, 0), dtype)).shape == (2, 0)
+    assert schedule(np.array(3, dtype)).shape == ()
+
+
+@each_schedule
+@pytest.mark.parametrize(
+    ("steps", "error", "message"),
+    [
+        (np.nan, ValueError, "steps must hold no NaN, got nan"),
+        ([1, np.nan], ValueError, "steps must hold no NaN"),
+        ("3", TypeError, "steps must hold real numbers, got dtype <U1"),
+        (["1", "2"], TypeError, "steps must hold real numbers"),
+        ([1j], TypeError, "steps must hold real numbers, got dtype complex128"),
+        (2**64, TypeError, "real numbers, got dtype object; use astype"),
+        (None, TypeError, "steps must hold real numbers, got dtype object with NoneT"),
+        ([[1], [2, 3]], ValueError, "steps must have rows of one length"),
+    ],
+)
+def test_steps_that_are_none(
+    schedule: Any, steps: Any, error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        schedule(steps)
+
+
+def test_arguments_of_any_type_of_number() -> None:
+    """float16 would round, and int8 overflow, where rates are computed from them."""
+    half: Any = np.float16(0.5)
+    numbers: list[Any] = [np.int8(100), np.int8(1), np.int8(0)]
+    hundred, one, zero = numbers
+    assert OneCycle(half, hundred)(1) == OneCycle(0.5, 100)(1)
+    small = Cosine(half, hundred, hundred - one, zero)
+    assert small([1, 1000]).tolist() == Cosine(0.5, 100, 99)([1, 1000]).tolist()
+    assert Step(1, 2**62)(2**62) == 1

@@ -6,7 +6,9 @@ from __future__ import annotations
 import math
 import numbers
 import operator
-from collections.abc import Callable, Mapping
+import os
+import stat
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, TypeVar, cast
 
 import numpy as np
@@ -66,6 +68,10 @@ def nonnegative(name: str, value: object) -> float:
     return real(name, value, "a finite number >= 0", lambda v: 0 <= v < np.inf)
 
 
+def finite_number(name: str, value: object) -> float:
+    return real(name, value, "a finite number", math.isfinite)
+
+
 def below_one(name: str, value: object) -> float:
     return real(name, value, "a number in [0, 1)", lambda v: 0 <= v < 1)
 
@@ -75,7 +81,7 @@ def positive(name: str, value: object) -> float:
 
 
 def count(name: str, value: Any) -> int:
-    """`value` as an int, if it is a whole number of at least 1."""
+    """`value` as an int, if it is a whole number of at least 1 that int64 can hold."""
     message = f"{name} must be an integer >= 1, got {value!r}"
     try:
         number = operator.index(value)
@@ -83,7 +89,15 @@ def count(name: str, value: Any) -> int:
         raise TypeError(message) from None
     if number < 1:
         raise ValueError(message)
+    if number >= 2**63:
+        raise ValueError(f"{name} must be an integer < 2**63, got {value!r}")
     return number
+
+
+def fields(instance: object, **checks: Callable[[str, Any], Any]) -> None:
+    """Check these fields of a frozen dataclass, and keep what the checks return."""
+    for name, check in checks.items():
+        object.__setattr__(instance, name, check(name, getattr(instance, name)))
 
 
 def extents(name: str, shape: Any) -> tuple[int, ...]:
@@ -115,14 +129,14 @@ def flag(name: str, value: Any) -> bool:
     return bool(value)
 
 
-def unsigned(name: str, value: Any) -> int:
-    """`value` as an int of 64 bits."""
-    message = f"{name} must be an integer in [0, 2**64), got {value!r}"
+def unsigned(name: str, value: Any, bits: int = 64) -> int:
+    """`value` as an int of that many bits."""
+    message = f"{name} must be an integer in [0, 2**{bits}), got {value!r}"
     try:
         number = operator.index(value)
     except TypeError:
         raise TypeError(message) from None
-    if not 0 <= number < 2**64:
+    if not 0 <= number < 2**bits:
         raise ValueError(message)
     return number
 
@@ -142,24 +156,84 @@ def float_dtype(value: Any) -> np.dtype[Any]:
     return dtype
 
 
-def choice(kind: str, value: object, known: Mapping[str, T], wanted: type[T]) -> T:
+def choice(
+    kind: str,
+    value: object,
+    known: Mapping[str, T],
+    wanted: type[T],
+    meant: Mapping[str, str],
+    nearest: Mapping[str, str],
+) -> T:
     """The object itself, or the known one of that name."""
     if isinstance(value, wanted):
         return value
-    if isinstance(value, str) and value in known:
-        return known[value]
-    error = ValueError if isinstance(value, str) else TypeError
-    raise error(f"unknown {kind} {value!r}; known are {', '.join(sorted(known))}")
+    if isinstance(value, str):
+        return known[named(kind, value, sorted(known), meant, nearest)]
+    own = isinstance(value, type) and issubclass(value, wanted)
+    hint = f"; use {value.__name__}()" if own else ""  # type: ignore[attr-defined]
+    raise TypeError(
+        f"unknown {kind} {value!r}; known are {', '.join(sorted(known))}{hint}"
+    )
 
 
-def numeric(name: str, value: ArrayLike) -> Array:
-    """`value` as an array of bools, integers or real numbers."""
-    array = np.asarray(value)
+def named(
+    kind: str,
+    value: str,
+    known: Sequence[str],
+    meant: Mapping[str, str],
+    nearest: Mapping[str, str],
+) -> str:
+    """The one of the known names that `value` means, in any case and with any marks.
+
+    Names that other libraries have for the same are in `meant`, those for something
+    else in `nearest`: as `_plain` writes them, with the known name or what to say.
+    """
+    if value in known:
+        return value
+    plain = {_plain(name): name for name in known} | dict(meant)
+    if _plain(value) in plain:
+        return plain[_plain(value)]
+    hint = nearest.get(_plain(value))
+    if hint is None:
+        import difflib  # takes a millisecond
+
+        close = difflib.get_close_matches(_plain(value), plain, n=1, cutoff=0.75)
+        hint = f"{plain[close[0]]!r}" if close else None
+    said = "" if hint is None else f"; nearest is {hint}"
+    raise ValueError(f"unknown {kind} {value!r}; known are {', '.join(known)}{said}")
+
+
+def _plain(name: str) -> str:
+    return "".join(filter(str.isalnum, name)).lower()
+
+
+def numeric(name: str, value: ArrayLike, hint: str = "") -> Array:
+    """`value` as an array of bools, integers or real numbers; `hint` is for strings."""
+    try:
+        array = np.asarray(value)
+    except ValueError as error:
+        if "inhomogeneous" not in str(error):
+            raise
+        raise ValueError(
+            f"{name} must have rows of one length, got an inhomogeneous sequence"
+        ) from None
     if array.dtype.kind not in "biuf":
-        raise TypeError(f"{name} must hold real numbers, got dtype {array.dtype}")
+        found = _instead(array, hint)
+        raise TypeError(f"{name} must hold real numbers, got dtype {found}")
     if isinstance(value, np.ma.MaskedArray):
         raise TypeError(f"{name} must not be masked; fill or drop the missing values")
     return array
+
+
+def _instead(array: Array, hint: str) -> str:
+    """What there is in place of real numbers."""
+    if array.dtype != object:
+        return f"{array.dtype}{hint if array.dtype.kind in 'TU' else ''}"
+    for value in array.flat:
+        if not isinstance(value, numbers.Real | np.bool_):
+            kind = type(value).__name__
+            return f"object with {kind}{hint if isinstance(value, str) else ''}"
+    return "object; use astype(float)"
 
 
 def rows(name: str, value: ArrayLike, dtype: np.dtype[Any], features: int = 0) -> Array:
@@ -201,6 +275,19 @@ def weights(name: str, value: ArrayLike, like: Array) -> Array:
 def assign(name: str, value: ArrayLike, array: Array) -> None:
     """Copy the numbers of `value` into `array`, of the same shape."""
     array[...] = weights(name, value, array)
+
+
+def file(name: str, path: str) -> None:
+    """Raise OSError where there is something that is no file: a pipe could block."""
+    try:
+        mode = os.stat(path).st_mode
+    except FileNotFoundError:
+        return
+    if not stat.S_ISREG(mode):
+        folder = stat.S_ISDIR(mode)
+        kind = IsADirectoryError if folder else OSError
+        found = "folder" if folder else "pipe or device"
+        raise kind(f"{name} must be that of a file, got the {found} {path!r}")
 
 
 def output(out: object, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:

@@ -8,13 +8,29 @@ import functools
 import inspect
 from typing import Any
 
+from lamina import _checks
 from lamina._core import *
 from lamina._core import ActivationFunction, get_activation
 from lamina._core import __all__ as names
 
+# What other libraries call the same, and what they have besides.
+_MEANT = {
+    "hardsilu": "hard_swish",
+    "linear": "identity",
+    "logistic": "sigmoid",
+    "none": "identity",
+    "swish": "silu",
+}
+_NEAREST = {
+    **dict.fromkeys(["prelu", "rrelu"], "'leaky_relu'"),
+    **dict.fromkeys(["geglu", "glu", "swiglu"], "'silu'"),
+}
+
 
 def get(activation: str | ActivationFunction | None) -> ActivationFunction:
     """Return the activation of that name; None is identity.
+
+    Names of other libraries for the same, and names in another case, do as well.
 
     Parameters
     ----------
@@ -36,7 +52,11 @@ def get(activation: str | ActivationFunction | None) -> ActivationFunction:
     >>> import lamina as lm
     >>> lm.activations.get("tanh").saves
     'output'
+    >>> lm.activations.get("ReLU").name, lm.activations.get("swish").name
+    ('relu', 'silu')
     """
+    if isinstance(activation, str):
+        activation = _checks.named("activation", activation, names, _MEANT, _NEAREST)
     return get_activation(activation)
 
 

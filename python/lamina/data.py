@@ -20,11 +20,30 @@ from numpy.typing import ArrayLike
 from lamina import _checks, losses
 from lamina._checks import Array
 
-__all__ = ["Batches", "Rows", "Table", "gives_batches", "inputs", "moments", "rows"]
+__all__ = [
+    "Batches",
+    "Centred",
+    "Rows",
+    "Table",
+    "gives_batches",
+    "gives_pair",
+    "inputs",
+    "moments",
+    "rows",
+    "standardization",
+]
 
 _WHOLE = 1 << 28  # bytes of a copy
+_ENDLESS = 100_000  # batches that nobody validates by
 _BLOCK = 1 << 20  # values looked at together, a few MB
+_NAMES = "; for names of classes, labels = np.unique(y, return_inverse=True)[1]"
 Batch = tuple[Array, Array, Array | None]  # x, y and the weights of the rows
+
+
+class Centred(np.ndarray):
+    """Rows less the mean of a `Standardize` layer, which then subtracts nothing: done
+    before they were rounded to the net's dtype. Parts of such an array are such, too.
+    """
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,6 +53,8 @@ class Table:
     Attributes
     ----------
     held : array or sparse matrix
+    dtype : dtype
+        Of those arrays.
     convert : function (name, rows of `held`) -> array
         Raises an error that begins with the name where rows cannot be used.
     whole : array or None
@@ -41,6 +62,7 @@ class Table:
     """
 
     held: Any
+    dtype: np.dtype[Any]
     convert: Callable[[str, Array], Array]
     whole: Array | None = None
 
@@ -51,6 +73,10 @@ class Table:
         if self.whole is not None:
             return self.whole[rows]
         return self.convert(name, _dense(self.held[rows]))
+
+    def centred(self, mean: Array) -> Table:
+        """The same rows for a net whose first layer has that mean."""
+        return inputs("x", self.held, self.dtype, mean=mean)
 
     def blocks(self, rows: Array | None = None) -> Iterator[Array]:
         """The rows of those numbers, or all of them, some at a time."""
@@ -103,7 +129,11 @@ class Rows:
     ) -> Rows:
         """With the weights of their classes, too: all, or `rows` by their numbers."""
         labels = np.concatenate([_labels(block) for block in self.y.blocks(rows)])
-        factors = losses.class_weights(labels, class_weight).astype(dtype)
+        factors = _checks.weights(
+            "class_weight",
+            losses.class_weights(labels, class_weight),
+            np.empty(len(labels), dtype),
+        )
         weights = (
             np.ones(len(self), dtype) if self.weights is None else self.weights.copy()
         )
@@ -122,7 +152,9 @@ class Batches:
     """Batches (x, y) or (x, y, weights) of an iterable, checked as they come.
 
     The first one is taken at once, since it tells the number of features; the first
-    epoch begins with it.
+    epoch begins with it. An epoch has `length` of them; where that is None, all, but
+    where `endless` names the argument that gives a length, no more than 100 000 of an
+    iterable that does not know how many they are.
     """
 
     def __init__(
@@ -131,8 +163,10 @@ class Batches:
         batches: Iterable[Any],
         check: Callable[[tuple[str, str, str], Any], Rows],
         length: int | None = None,
+        endless: str = "",
     ) -> None:
         self.name, self.check, self.length = name, check, length
+        self.endless = "" if hasattr(batches, "__len__") else endless
         self.iterable, self.begun = batches, iter(batches)
         try:
             self.first: Any = next(self.begun)
@@ -149,6 +183,11 @@ class Batches:
             begun = iter(self.iterable)
         number = 0
         for number, batch in enumerate(itertools.islice(begun, self.length), 1):
+            if self.length is None and self.endless and number > _ENDLESS:
+                raise ValueError(
+                    f"{self.name} must end, or come with {self.endless}, got more than "
+                    f"{_ENDLESS} batches"
+                )
             yield self._rows(batch, number - 1).take(slice(None))
         if number < (self.length or 1):
             raise ValueError(
@@ -167,22 +206,42 @@ class Batches:
 
 
 def inputs(
-    name: str, value: Any, dtype: np.dtype[Any], features: int = 0, finite: bool = True
+    name: str,
+    value: Any,
+    dtype: np.dtype[Any],
+    features: int = 0,
+    finite: bool = True,
+    mean: Array | None = None,
 ) -> Table:
-    """The rows of `value`, real numbers (rows, features), all of them checked."""
+    """The rows of `value`, real numbers (rows, features), all of them checked.
+
+    A `mean` is subtracted from what `dtype` would round; it is `Centred` then.
+    """
     rows = held(name, value)
     empty = np.empty([min(n, 1) for n in rows.shape], rows.dtype)
     if rows.ndim != 2 or features not in (0, rows.shape[1]):
         _checks.rows(name, np.broadcast_to(empty, rows.shape), dtype, features)
     integers = rows.dtype.kind in "biu"  # finite in either dtype
+    rounded = not np.can_cast(rows.dtype, dtype)
 
     def convert(name: str, block: Array) -> Array:
-        block = _checks.convert(block, dtype)
+        if mean is not None and rounded:
+            block = _centre(block, mean, dtype)
+        else:
+            block = _checks.convert(block, dtype)
         if finite and not integers:
             _checks.finite(name, block)
         return block
 
-    return _table(name, rows, convert, dtype.itemsize)
+    return _table(name, rows, dtype, convert)
+
+
+def _centre(array: Array, mean: Array, dtype: np.dtype[Any]) -> Centred:
+    made = np.empty(array.shape, dtype)
+    wide = np.result_type(array, mean, np.float64)
+    with np.errstate(over="ignore"):  # as `_checks.convert`
+        np.subtract(array, mean, out=made, dtype=wide, casting="unsafe")
+    return made.view(Centred)
 
 
 def rows(
@@ -195,19 +254,20 @@ def rows(
     features: int,
     names: Sequence[str],
     signed: bool = False,
+    mean: Array | None = None,
 ) -> Rows:
     """Inputs, targets and weights, all checked; `width` is that of the outputs, and
     weights may be negative if they are `signed`."""
     if y is None:
         raise TypeError(f"{names[1]} must be given, unless {names[0]} gives batches")
-    table = inputs(names[0], x, dtype, features)
+    table = inputs(names[0], x, dtype, features, mean=mean)
     require_rows(names[0], table)
     outputs = width(table.held.shape[1])
 
     def convert(name: str, block: Array) -> Array:
         return goal.targets(block, outputs, dtype, name)
 
-    targets = _table(names[1], held(names[1], y), convert, dtype.itemsize)
+    targets = _table(names[1], held(names[1], y, _NAMES), dtype, convert)
     if len(table) != len(targets):
         raise ValueError(
             f"{names[1]} must have as many rows as {names[0]}, {len(table)}, "
@@ -247,8 +307,30 @@ def _weights(
 
 def gives_batches(value: Any) -> bool:
     """Whether it is no table of any kind, but an iterable."""
-    table = any(hasattr(value, each) for each in ("__array__", "to_numpy", "tocsr"))
-    return isinstance(value, Iterable) and not table
+    return isinstance(value, Iterable) and not _is_table(value)
+
+
+def gives_pair(value: Any) -> bool:
+    """Whether it is (x, y) or (x, y, weights), and no batches of these.
+
+    Their number does not tell, but the dimensions do: `x` has two of them.
+    """
+    if not isinstance(value, tuple | list) or len(value) not in (2, 3):
+        return False
+    first = value[0]
+    batch = isinstance(first, tuple | list) and len(first) in (2, 3)
+    return not (batch and _dimensions(first[0]) >= 2)
+
+
+def _dimensions(value: Any) -> int:
+    if not isinstance(value, tuple | list):
+        return len(value.shape) if hasattr(value, "shape") else np.ndim(value)
+    return 1 + max(map(_dimensions, value[:1]), default=0)
+
+
+def _is_table(value: Any) -> bool:
+    kinds = "__array__", "__array_interface__", "to_numpy", "tocsr"
+    return any(hasattr(value, each) for each in kinds)
 
 
 def _labels(targets: Array) -> Array:
@@ -258,6 +340,19 @@ def _labels(targets: Array) -> Array:
     losses.class_weights(targets, {})  # raises where a row has not one class
     labels: Array = targets.argmax(axis=1)
     return labels
+
+
+def standardization(table: Table, rows: Array | None = None) -> tuple[Array, Array]:
+    """Mean and scale of the columns of these rows, or of all.
+
+    The mean has the table's dtype, but float64 where a column lies so far from zero
+    that rounding it to this dtype could move what is standardized by 2**-20 or more.
+    """
+    mean, scale = moments(table.blocks(rows))
+    far = np.abs(mean) * np.finfo(table.dtype).eps >= 2.0**-19 * scale
+    if not far.any() or np.can_cast(table.held.dtype, table.dtype):
+        return mean.astype(table.dtype), scale
+    return moments(inputs("x", table.held, np.dtype(np.float64)).blocks(rows))
 
 
 def moments(blocks: Iterable[Array]) -> tuple[Array, Array]:
@@ -292,7 +387,7 @@ def moments(blocks: Iterable[Array]) -> tuple[Array, Array]:
     return np.where(constant, low, mean), np.where(constant, 1, scale)
 
 
-def held(name: str, value: Any) -> Any:
+def held(name: str, value: Any, hint: str = "") -> Any:
     """`value` as an array of real numbers or a sparse matrix with rows; no copy."""
     if hasattr(value, "tocsr") and hasattr(value, "toarray"):
         if value.ndim != 2 or value.dtype.kind not in "biuf":
@@ -302,39 +397,60 @@ def held(name: str, value: Any) -> Any:
             )
         return value.tocsr()
     if hasattr(value, "to_numpy"):
-        value = _frame(name, value)
-    return _checks.numeric(name, value)
+        value = _frame(name, value, hint)
+    return _checks.numeric(name, value, hint)
 
 
-def _frame(name: str, frame: Any) -> Array:
-    """A table of pandas or the like as an array; missing values become NaN."""
-    array = np.asarray(frame.to_numpy())
-    if array.dtype != object:
-        return array
+def _frame(name: str, frame: Any, hint: str) -> Array:
+    """A table or a column of pandas, polars or the like as an array; missing values
+    become NaN."""
     dtypes: Any = getattr(frame, "dtypes", None)
-    columns = dict(dtypes) if hasattr(dtypes, "items") else {name: dtypes}
-    others = [c for c, d in columns.items() if getattr(d, "kind", "O") not in "biuf"]
+    if hasattr(dtypes, "items"):  # pandas: names may come twice
+        columns = list(dtypes.items())
+    elif isinstance(dtypes, list):  # polars
+        columns = list(zip(frame.columns, dtypes, strict=True))
+    else:
+        columns = []
+    others = [f"{c!r} ({dtype})" for c, dtype in columns if not _real(dtype)]
     if others:
+        more = f" and {len(others) - 8} more" if len(others) > 8 else ""
         raise TypeError(
             f"{name} must hold real numbers, got others in columns "
-            f"{', '.join(map(repr, others))}"
+            f"{', '.join(others[:8])}{more}{hint}"
         )
-    return np.asarray(frame.to_numpy(dtype=np.float64, na_value=np.nan))
+    array = np.asarray(frame.to_numpy())
+    if array.dtype != object or not (columns or _real(getattr(frame, "dtype", None))):
+        return array
+    if hasattr(frame, "iloc"):  # pandas, whose missing value is an object
+        return np.asarray(frame.to_numpy(dtype=np.float64, na_value=np.nan))
+    return array.astype(np.float64)
+
+
+def _real(dtype: Any) -> bool:
+    """Whether a column of that type of pandas or polars holds real numbers."""
+    if hasattr(dtype, "kind"):
+        return dtype.kind in tuple("biuf")
+    numeric = getattr(dtype, "is_numeric", lambda: False)
+    return bool(numeric()) or str(dtype) == "Boolean"
 
 
 def _table(
-    name: str, held: Any, convert: Callable[[str, Array], Array], itemsize: int
+    name: str,
+    held: Any,
+    dtype: np.dtype[Any],
+    convert: Callable[[str, Array], Array],
 ) -> Table:
     """All rows checked, and converted if they may be."""
     column = math.prod(held.shape[1:]) <= 1  # no larger than the order of the rows
     ready = isinstance(held, np.ndarray)
-    if ready and (column or not (_mapped(held) or itemsize * held.size > _WHOLE)):
-        return Table(held, convert, convert(name, held))
+    large = dtype.itemsize * held.size > _WHOLE
+    if ready and (column or not (large or _mapped(held))):
+        return Table(held, dtype, convert, convert(name, held))
     for part in _parts(held.shape):
         block = _dense(held[part])
         made = convert(f"{name}[{part.start}:{part.stop}]", block)
         ready = ready and np.may_share_memory(made, block)
-    return Table(held, convert, np.asarray(held) if ready else None)
+    return Table(held, dtype, convert, np.asarray(held) if ready else None)
 
 
 def _dense(rows: Any) -> Array:

@@ -166,8 +166,15 @@ class Initializer:
         -------
         ndarray of `shape` and `dtype`
         """
+        shape = _checks.extents("shape", shape)
+        stream = _checks.unsigned("stream", stream)
         weights = np.empty(shape, _checks.float_dtype(dtype))
-        self._fill(weights, _checks.seed(seed), stream)
+        with np.errstate(over="ignore"):
+            self._fill(weights, _checks.seed(seed), stream)
+        if not np.isfinite(weights).all():
+            raise ValueError(
+                f"{self!r} must make numbers that {weights.dtype} can hold, got inf"
+            )
         return weights
 
     def _fill(self, weights: Array, seed: int, stream: int) -> None:
@@ -231,7 +238,7 @@ class VarianceScaling(Initializer):
     truncated: bool = False
 
     def __post_init__(self) -> None:
-        _checks.nonnegative("gain", self.gain)
+        _checks.fields(self, gain=_checks.nonnegative)
         _one_of("fan", self.fan, ("in", "mean"))
         _one_of("distribution", self.distribution, ("normal", "uniform"))
         _checks.flag("truncated", self.truncated)
@@ -271,7 +278,7 @@ class Normal(Initializer):
     truncated: bool = False
 
     def __post_init__(self) -> None:
-        _checks.nonnegative("std", self.std)
+        _checks.fields(self, std=_checks.nonnegative)
         _checks.flag("truncated", self.truncated)
 
     def _fill(self, weights: Array, seed: int, stream: int) -> None:
@@ -298,7 +305,7 @@ class Uniform(Initializer):
     limit: float = 0.05
 
     def __post_init__(self) -> None:
-        _checks.nonnegative("limit", self.limit)
+        _checks.fields(self, limit=_checks.nonnegative)
 
     def _fill(self, weights: Array, seed: int, stream: int) -> None:
         _fill_uniform(weights, self.limit, seed, stream)
@@ -334,7 +341,7 @@ class Orthogonal(Initializer):
     gain: float = 1.0
 
     def __post_init__(self) -> None:
-        _checks.nonnegative("gain", self.gain)
+        _checks.fields(self, gain=_checks.nonnegative)
 
     def _fill(self, weights: Array, seed: int, stream: int) -> None:
         if weights.ndim != 2:
@@ -367,7 +374,7 @@ class Constant(Initializer):
     value: float = 0.0
 
     def __post_init__(self) -> None:
-        _checks.real("value", self.value, "a finite number", np.isfinite)
+        _checks.fields(self, value=_checks.finite_number)
 
     def _fill(self, weights: Array, seed: int, stream: int) -> None:
         weights.fill(self.value)
@@ -410,6 +417,25 @@ _KNOWN: dict[str, Initializer] = {
         ones,
     )
 }
+# What other libraries call the same, and what they have besides.
+_MEANT = {
+    "kaimingnormal": "he_normal",
+    "kaiminguniform": "he_uniform",
+    "one": "ones",
+    "randomnormal": "normal",
+    "randomuniform": "uniform",
+    "xaviernormal": "glorot_normal",
+    "xavieruniform": "glorot_uniform",
+    "zero": "zeros",
+}
+_NEAREST = {
+    **dict.fromkeys(["glorot", "xavier"], "'glorot_uniform'"),
+    **dict.fromkeys(["he", "kaiming"], "'he_normal'"),
+    **dict.fromkeys(["eye", "identity"], "'orthogonal'"),
+    "lecun": "'lecun_normal'",
+    "truncnormal": "'truncated_normal'",
+    "variancescaling": "he_normal.using(...)",
+}
 
 
 def get(
@@ -418,7 +444,9 @@ def get(
     """The initializer of that name; a function (shape, dtype) -> array as it is."""
     if callable(initializer):
         return initializer
-    return _checks.choice("initializer", initializer, _KNOWN, Initializer)
+    return _checks.choice(
+        "initializer", initializer, _KNOWN, Initializer, _MEANT, _NEAREST
+    )
 
 
 def draw(

@@ -201,14 +201,20 @@ class Interpreter:
         return mean.astype(x.dtype), deviation.astype(x.dtype)
 
     def forward(self, x: Array, training: bool = False, logits: bool = False) -> Array:
-        for layer in self.layers[:-1]:
-            x = layer.forward(x, training)
         last = self.layers[-1]
-        if logits and gives_logits(last):
-            y = last.forward(x, training, logits=True)
-        else:
-            y = last.forward(x, training)
-        return np.ascontiguousarray(y)
+        for layer in self.layers:
+            if layer is last and logits and gives_logits(last):
+                y = last.forward(x, training, logits=True)
+            else:
+                y = layer.forward(x, training)
+            shape = len(x), layer.outputs(layer.features)
+            if np.shape(y) != shape:
+                raise ValueError(
+                    f"{type(layer).__name__}.forward must return shape {shape}, as "
+                    f"outputs(features) says, got {np.shape(y)}"
+                )
+            x = y
+        return np.ascontiguousarray(x)
 
     def _train(self, x: Array, step: int, first_row: int, logits: bool) -> Array:
         """The outputs of the pass of that step, which `_descend` follows."""
@@ -248,7 +254,7 @@ class _Quiet(Layer):
 
     def __init__(self, layer: Layer) -> None:
         super().__init__()
-        self.layer = layer
+        self.layer, self.features = layer, layer.features
 
     def forward(self, x: ArrayLike, training: bool = False) -> Array:
         self.x = np.asarray(x)

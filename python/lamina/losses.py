@@ -155,6 +155,7 @@ class Loss:
         """
         if scale is None:
             scale = 1 / max(len(outputs), 1)
+        scale = _checks.finite_number("scale", scale)
         core = self.core
         if core is not None:
             return _core.loss(core, outputs, targets, scale, weights, gradient)
@@ -289,18 +290,30 @@ class _Categorical(_Compiled):
                 f"{name} must be labels (n,) or one-hot (n, {outputs}), got shape "
                 f"{array.shape}"
             )
+        array = array.reshape(-1)
         if array.dtype.kind == "f":
+            missing = np.isnan(array)
+            if missing.any():
+                raise ValueError(
+                    f"{name} must hold a label in each row, got {missing.sum()} "
+                    f"missing, the first in row {missing.argmax()}"
+                )
             raise TypeError(
                 f"{name} must hold integer labels, got dtype {array.dtype}; "
                 "use astype(int)"
             )
         bad = (array < 0) | (array >= outputs)
         if bad.any():
+            hint = ""
+            if array.min() == 1 and array.max() == outputs:
+                hint = f"; where they begin with 1, {name} - 1"
+            elif array.min() >= 0:
+                hint = "; as many outputs as classes are needed"
             raise ValueError(
                 f"{name} must hold labels from 0 to {outputs - 1} for {outputs} "
-                f"outputs, got {array[bad][0]}"
+                f"outputs, got {array[bad][0]} in row {bad.argmax()}{hint}"
             )
-        return np.ascontiguousarray(array, np.int64).reshape(-1)
+        return np.ascontiguousarray(array, np.int64)
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -337,7 +350,15 @@ class _Binary(_Compiled):
         table = _columns(name, y, outputs, dtype)
         bad = ~((table >= 0) & (table <= 1))
         if bad.any():
-            raise ValueError(f"{name} must hold 0 and 1, got {table[bad][0]}")
+            row = int(bad.any(axis=1).argmax())
+            hint = ""
+            if np.isin(table, (-1, 1)).all():
+                hint = f"; for -1 and 1, ({name} + 1) // 2"
+            elif np.isin(table, (1, 2)).all():
+                hint = f"; for 1 and 2, {name} - 1"
+            raise ValueError(
+                f"{name} must hold 0 and 1, got {table[bad][0]} in row {row}{hint}"
+            )
         return table
 
 
@@ -526,11 +547,58 @@ def bounds(loss: Loss) -> tuple[float, float] | None:
     return loss.bounds if "kind" in vars(type(loss)) else None  # type: ignore[attr-defined]
 
 
+# What other libraries call the same, and what they have besides; also with "loss" at
+# the end.
+_MEANT = {
+    "absoluteerror": "mean_absolute_error",
+    "bce": "binary_crossentropy",
+    "bcewithlogits": "binary_crossentropy",
+    "binarycrossentropywithlogits": "binary_crossentropy",
+    "crossentropy": "categorical_crossentropy",
+    "huber": "huber",
+    "l1": "mean_absolute_error",
+    "mae": "mean_absolute_error",
+    "mse": "mean_squared_error",
+    "nll": "categorical_crossentropy",
+    "poissonnll": "poisson",
+    "sigmoidcrossentropy": "binary_crossentropy",
+    "smoothl1": "huber",
+    "softmaxcrossentropy": "categorical_crossentropy",
+    "sparsecategoricalcrossentropy": "categorical_crossentropy",
+    "squarederror": "mean_squared_error",
+}
+_NEAREST = {
+    "binaryfocalcrossentropy": "'binary_crossentropy'",
+    "categoricalfocalcrossentropy": "'categorical_crossentropy'",
+    "categoricalhinge": "'categorical_crossentropy'",
+    "hinge": "'binary_crossentropy'",
+    "kldiv": "'categorical_crossentropy'",
+    "kldivergence": "'categorical_crossentropy'",
+    "kullbackleiblerdivergence": "'categorical_crossentropy'",
+    "l2": "'mean_squared_error'",
+    "log": "'categorical_crossentropy' after softmax, 'binary_crossentropy' after "
+    "sigmoid",
+    "logcosh": "'huber'",
+    "mape": "'mean_absolute_error'",
+    "meanabsolutepercentageerror": "'mean_absolute_error'",
+    "meansquaredlogarithmicerror": "'mean_squared_error' of np.log1p(y)",
+    "msle": "'mean_squared_error' of np.log1p(y)",
+    "rmse": "'mean_squared_error'",
+    "rootmeansquarederror": "'mean_squared_error'",
+    "squaredhinge": "'binary_crossentropy'",
+}
+_MEANT |= {f"{name}loss": loss for name, loss in _MEANT.items()}
+_NEAREST |= {f"{name}loss": hint for name, hint in _NEAREST.items()}
+
+
 def get(loss: str | Loss) -> Loss:
-    """The loss of that name, or the object itself."""
-    if loss == "sparse_categorical_crossentropy":
-        raise ValueError(
-            f"unknown loss {loss!r}; 'categorical_crossentropy' takes integer labels "
-            "as well as one-hot rows"
-        )
-    return _checks.choice("loss", loss, _KNOWN, Loss)
+    """The loss of that name, or of one that other libraries have for it; or the object
+    itself.
+
+    Examples
+    --------
+    >>> import lamina as lm
+    >>> lm.losses.get("mse"), lm.losses.get("BCEWithLogitsLoss")
+    (mean_squared_error, binary_crossentropy)
+    """
+    return _checks.choice("loss", loss, _KNOWN, Loss, _MEANT, _NEAREST)

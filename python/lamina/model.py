@@ -88,6 +88,7 @@ class Sequential(Network):
         shuffle: bool = True,
         callbacks: Iterable[Callback] = (),
         steps_per_epoch: int | None = None,
+        validation_steps: int | None = None,
         verbose: int = 1,
         metrics: training.Metrics = (),
         train_metrics: bool = False,
@@ -102,8 +103,9 @@ class Sequential(Network):
         Parameters
         ----------
         x : (n, features) array_like, or iterable of batches
-            Any real dtype; finite. Also tables of pandas, sparse matrices of SciPy and
-            memory maps; these two are converted, and made dense, block by block.
+            Any real dtype; finite. Also tables of pandas and polars, sparse matrices of
+            SciPy and memory maps; these two are converted, and made dense, block by
+            block.
             Without `y` an iterable of batches ``(x, y)`` or ``(x, y, weights)``, each a
             step: it is gone through in every epoch.
         y : array_like
@@ -118,7 +120,8 @@ class Sequential(Network):
         loss : str or Loss, optional
             By default that of the last fit, at first what the last activation implies:
             categorical cross-entropy for softmax, binary cross-entropy for sigmoid,
-            mean squared error for none.
+            mean squared error for none. Names of other libraries for the same, such as
+            "mse", do as well.
         sample_weight : (n,) array_like, optional
             Factors, >= 0, of the losses of the rows, whose mean is still that over the
             number of rows; also of rows that `validation_split` holds out.
@@ -137,6 +140,9 @@ class Sequential(Network):
         steps_per_epoch : int, optional
             The number of batches that an epoch takes from an iterable. An iterator,
             such as a generator, then goes on from epoch to epoch.
+        validation_steps : int, optional
+            The same for `validation_data` that are an iterable. Without it, one that
+            knows no length may give 100 000 batches at most.
         verbose : {0, 1}
             1 prints a line for each epoch.
         metrics : iterable or dict of str and functions, optional
@@ -193,6 +199,7 @@ class Sequential(Network):
             shuffle=shuffle,
             callbacks=callbacks,
             steps_per_epoch=steps_per_epoch,
+            validation_steps=validation_steps,
             verbose=verbose,
             metrics=metrics,
             train_metrics=train_metrics,
@@ -204,6 +211,7 @@ class Sequential(Network):
         y: Any = None,
         *,
         sample_weight: ArrayLike | None = None,
+        steps: int | None = None,
         metrics: training.Metrics = (),
     ) -> dict[str, float]:
         """Loss (with penalties), accuracy (for classifiers), and metrics.
@@ -212,6 +220,9 @@ class Sequential(Network):
         ----------
         x, y, sample_weight, metrics
             As in `fit`.
+        steps : int, optional
+            The number of batches to take from an iterable. Without it, one that knows
+            no length may give 100 000 at most.
 
         Returns
         -------
@@ -242,7 +253,7 @@ class Sequential(Network):
         >>> net.evaluate([[1], [2], [3]], [2, 4, 7], metrics=[worst])
         {'loss': 0.3333333333333333, 'worst': 1.0}
         """
-        return training.evaluate(self, x, y, sample_weight, metrics)
+        return training.evaluate(self, x, y, sample_weight, steps, metrics)
 
     def summary(self) -> None:
         """Print the layers, the width of their outputs and their parameters."""

@@ -133,6 +133,14 @@ class Network:
         _checks.assign("parameters", values, self._parameters)
 
     @property
+    def rate_factor(self) -> float:
+        return self.__dict__["rate_factor"]  # type: ignore[no-any-return]
+
+    @rate_factor.setter
+    def rate_factor(self, value: float) -> None:
+        self.__dict__["rate_factor"] = _checks.nonnegative("rate_factor", value)
+
+    @property
     def gradient(self) -> Array:
         return self._gradient
 
@@ -228,11 +236,8 @@ class Network:
         >>> net.apply_gradients(lm.Adam(0.01))
         """
         self._require_own("gradients")
-        if not np.isfinite(weight):
-            raise ValueError(f"weight must be finite, got {weight!r}")
-        first_row = _checks.unsigned("first_row", first_row)
-        if first_row >= 2**32:
-            raise ValueError(f"first_row must be below 2**32, got {first_row}")
+        weight = _checks.finite_number("weight", weight)
+        first_row = _checks.unsigned("first_row", first_row, 32)
         goal = self._goal(loss)
         x, y, weights = self._batch(goal, x, y, sample_weight)
         if self._fit is None:
@@ -293,12 +298,10 @@ class Network:
         >>> net.layers[0].gradients["kernel"].ravel().tolist()
         [2.5, 4.0]
         """
-        first_row = _checks.unsigned("first_row", first_row)
-        if first_row >= 2**32:
-            raise ValueError(f"first_row must be below 2**32, got {first_row}")
+        first_row = _checks.unsigned("first_row", first_row, 32)
         self._require_own("backward")
         x, slopes = self._slopes(x, output_gradient)
-        net, _, _ = self._runner("backward", _SPARSE)
+        net, _, _ = self._runner("backward", _SPARSE, x=x)
         at = self.steps, first_row
         dx: Array | None = net.backward(
             x, slopes, bool(training), *at, True, bool(accumulate), bool(input_gradient)
@@ -357,7 +360,7 @@ class Network:
                 if value is not None:
                     raise ValueError(f"{name} must not come with output_gradient")
             x, slopes = self._slopes(x, output_gradient)
-            net, _, _ = self._runner("input_gradient", _SPARSE)
+            net, _, _ = self._runner("input_gradient", _SPARSE, x=x)
             at = self.steps, 0
             dx = net.backward(x, slopes, bool(training), *at, False, False, True)
             return dx
@@ -365,7 +368,7 @@ class Network:
             raise TypeError("y or output_gradient must be given")
         goal = self._goal(loss)
         x, y, weights = self._batch(goal, x, y, sample_weight)
-        net, core, _ = self._runner("input_gradient", goal)
+        net, core, _ = self._runner("input_gradient", goal, x=x)
         logits = bool(goal.activations)
         dx = net.input_gradient(x, y, weights, core, logits, bool(training), self.steps)
         return dx
@@ -455,7 +458,8 @@ class Network:
         sums = self._steps(goal, x, y, weights, None, len(x))
         net, _, _ = self._runner("train_on_batch", goal, rule)
         bounds = losses.bounds(goal)
-        if self._fit is None and type(net) is _core.Network and bounds is not None:
+        plain = self._mean() is None and type(net) is _core.Network
+        if self._fit is None and plain and bounds is not None:
             now = net, goal, rule, self._state, loss, optimizer
             self._ready = now, bounds
         return self._scores(goal, *sums)
@@ -502,7 +506,7 @@ class Network:
         TypeError, ValueError
             `x` or `out` cannot be used.
         """
-        net = self._compiled[0] if self._compiled else self._compile("predict")
+        net = self._compiled[0] if self._compiled else self._net("predict", None)
         options = batch_size, samples, seed, precision
         if (
             type(x) is np.ndarray
@@ -516,24 +520,26 @@ class Network:
                     "samples must come without out, batch_size and precision"
                 )
             samples, seed = _checks.count("samples", samples), _checks.seed(seed)
-            table = data.inputs("x", x, self.dtype, self.features, finite=False)
-            return net.sample(table.take(slice(None)), samples, seed, _CHUNK)
+            rows = self._inputs(x, finite=False).take(slice(None))
+            return self._net("predict", rows).sample(rows, samples, seed, _CHUNK)
         if seed is not None:
             raise ValueError(f"seed must come with samples, got {seed!r} without")
         wanted = self._precision(precision, net)
         chunk = _checks.count(
             "batch_size", _CHUNK if batch_size is None else batch_size
         )
-        table = data.inputs("x", x, self.dtype, self.features, finite=False)
+        table = self._inputs(x, finite=False)
         if table.whole is not None:
+            net = self._net("predict", table.whole)
             return net.predict(table.whole, out, chunk, wanted)
         shape = len(table), self._outputs(self.features)
         if out is None:
             out = np.empty(shape, self.dtype)
         _checks.output(out, shape, self.dtype)
         for start in range(0, len(table), chunk):
-            rows = slice(start, start + chunk)
-            out[rows] = net.predict(table.take(rows), None, chunk, wanted)
+            part = slice(start, start + chunk)
+            rows = table.take(part)
+            out[part] = self._net("predict", rows).predict(rows, None, chunk, wanted)
         return out
 
     def _precision(self, wanted: str | None, net: _core.Network | Interpreter) -> Any:
@@ -574,9 +580,6 @@ class Network:
         self._compiled: list[Any] = []  # what computes, if known; layers share the list
         for layer in self.layers:
             layer._net = self._compiled
-            for name in layer.kept:  # of a file mapped into memory, say
-                if isinstance(value := getattr(layer, name, None), np.ndarray):
-                    setattr(layer, name, np.require(value, requirements=["C", "W"]))
         self._state = np.require(self._state, requirements=["C", "W"])
         built = self.layers if features else ()
         self._parameters = self._flat([layer._parameters for layer in built])
@@ -596,27 +599,42 @@ class Network:
                 start = stop
         return flat
 
-    def _compile(self, method: str) -> _core.Network | Interpreter:
-        """What computes: the core, unless there is a layer that it does not know."""
+    def _compile(self, method: str) -> list[Any]:
+        """What computes, with rows and with those that are `Centred`: the core, unless
+        there is a layer that it does not know."""
         self._require_built(method)
         cores = [described(layer) for layer in self.layers]
         known = [core for core in cores if core is not None]
         net: _core.Network | Interpreter = self._interpreter()
         if len(known) == len(cores):
-            buffers = self.parameters, self.gradient
-            net = _core.Network(known, self.features, self.seed, *buffers)
-        self._compiled[:] = [net]
+            width, buffers = self.features, (self.parameters, self.gradient)
+            net = _core.Network(known, width, self.seed, *buffers)
+        nets: list[Any] = [net]
+        if isinstance(net, _core.Network) and self._mean() is not None:
+            kind, settings = known[0]
+            known[0] = kind, settings | {"mean": np.zeros_like(settings["mean"])}
+            nets.append(_core.Network(known, width, self.seed, *buffers))
+        self._compiled[:] = nets
         self._penalizes = any(map(_penalizes, self.layers))
-        return net
+        return nets
+
+    def _net(self, method: str, x: Array | None) -> Any:
+        """What computes with these rows."""
+        nets = self._compiled[:] or self._compile(method)
+        return nets[-1] if isinstance(x, data.Centred) else nets[0]
 
     def _interpreter(self) -> Interpreter:
         return Interpreter(self.layers, self.parameters, self.gradient)
 
     def _runner(
-        self, method: str, goal: losses.Loss, rule: optimizers.Optimizer | None = None
+        self,
+        method: str,
+        goal: losses.Loss,
+        rule: optimizers.Optimizer | None = None,
+        x: Array | None = None,
     ) -> tuple[Any, Any, Any]:
-        """What computes, and how it calls the loss and the optimizer."""
-        net = self._compiled[0] if self._compiled else self._compile(method)
+        """What computes with `x`, and how it calls the loss and the optimizer."""
+        net = self._net(method, x)
         known = goal.core is not None and (rule is None or rule.core is not None)
         if known and type(net) is _core.Network:
             return net, goal.core, None if rule is None else rule.core
@@ -677,18 +695,22 @@ class Network:
         signed: bool = False,
     ) -> data.Rows:
         """Inputs, targets and weights of rows, all of them checked."""
-        features = features or self.features
+        features, width = features or self.features, self._outputs
+        mean, dtype = self._mean(), self.dtype
         return data.rows(
-            goal,
-            x,
-            y,
-            sample_weight,
-            self.dtype,
-            self._outputs,
-            features,
-            names,
-            signed,
+            goal, x, y, sample_weight, dtype, width, features, names, signed, mean
         )
+
+    def _inputs(self, x: Any, finite: bool) -> data.Table:
+        """Inputs alone, checked."""
+        return data.inputs("x", x, self.dtype, self.features, finite, self._mean())
+
+    def _mean(self) -> Array | None:
+        """What is subtracted from inputs that the net's dtype would round."""
+        first = self.layers[0]
+        if type(first) is not Standardize or not first.features:
+            return None
+        return first.exact_mean()
 
     def _batch(
         self, goal: losses.Loss, x: Any, y: Any, sample_weight: ArrayLike | None
@@ -701,7 +723,7 @@ class Network:
 
     def _slopes(self, x: Any, output_gradient: Any) -> tuple[Array, Array]:
         """Rows for one pass, and the gradient by their outputs; builds the net."""
-        table = data.inputs("x", x, self.dtype, self.features)
+        table = self._inputs(x, finite=True)
         data.require_rows("x", table)
         features = int(table.held.shape[1])
         self._require_moments(features)
@@ -814,7 +836,7 @@ class Network:
         """
         rule = self.optimizer
         assert rule is not None
-        net, loss_core, rule_core = self._runner("fit", goal, rule)
+        net, loss_core, rule_core = self._runner("fit", goal, rule, x)
         count = len(x) if rows is None else len(rows)
         batch_size = min(batch_size, count)
         rates = self._rates(rule, -(-count // batch_size))
@@ -854,7 +876,7 @@ class Network:
         accumulate: bool = False,
     ) -> tuple[float, float, float]:
         """Sums over the rows, but for their number; fills `gradient`."""
-        net, core, _ = self._runner("gradients", goal)
+        net, core, _ = self._runner("gradients", goal, x=x)
         logits, at = bool(goal.activations), (self.steps, first_row)
         sums: tuple[float, float, float] = net.gradients(
             x, y, weights, core, logits, weight, *at, accumulate
@@ -912,7 +934,7 @@ class Network:
         self, goal: losses.Loss, x: Array, y: Array, weights: Array | None
     ) -> tuple[float, float, float]:
         """Sums over the rows, but for their number."""
-        net, core, _ = self._runner("evaluate", goal)
+        net, core, _ = self._runner("evaluate", goal, x=x)
         logits = bool(goal.activations)
         sums: tuple[float, float, float] = net.evaluate(
             x, y, weights, core, logits, _CHUNK

@@ -51,7 +51,9 @@ class Optimizer:
     @property
     def slots(self) -> int:
         """How many numbers of state it needs for each parameter."""
-        raise NotImplementedError
+        raise NotImplementedError(
+            f"{type(self).__name__} must define slots, its numbers for each parameter"
+        )
 
     @property
     def core(self) -> OptimizerCore | None:
@@ -76,7 +78,9 @@ class Optimizer:
         step : int
             Number of this step, from 1.
         """
-        raise NotImplementedError
+        raise NotImplementedError(
+            f"{type(self).__name__} must define update(weights, gradients, state, step)"
+        )
 
 
 _LIMITS = "clip_value", "clip_norm", "global_clip_norm"
@@ -123,6 +127,8 @@ class _Rule(Optimizer):
         return kind, *numbers, bool(variant), float(weight_decay), value, norm, total
 
     def rates(self, first_step: int, count: int) -> Array:
+        first_step = _checks.count("first_step", first_step)
+        count = _checks.count("count", count)
         if not isinstance(self.learning_rate, Schedule):
             return np.full(count, self.learning_rate, np.float64)
         rates = self.learning_rate(np.arange(first_step, first_step + count))
@@ -455,6 +461,14 @@ _KNOWN: dict[str, Optimizer] = {
     "rmsprop": RMSprop(),
     "sgd": SGD(),
 }
+# What other libraries have.
+_NEAREST = {
+    **dict.fromkeys(["adamax", "adafactor", "amsgrad", "nadam", "radam"], "'adam'"),
+    **dict.fromkeys(["bfgs", "lbfgs"], "'adam'"),
+    **dict.fromkeys(["adadelta", "rprop"], "'rmsprop'"),
+    **dict.fromkeys(["momentum", "sgdmomentum"], "SGD(momentum=0.9)"),
+    **dict.fromkeys(["nag", "nesterov"], "SGD(momentum=0.9, nesterov=True)"),
+}
 
 
 def known() -> list[str]:
@@ -470,5 +484,5 @@ def is_foreseen(rule: Optimizer) -> bool:
 
 
 def get(optimizer: str | Optimizer) -> Optimizer:
-    """The optimizer of that name with its defaults, or the object itself."""
-    return _checks.choice("optimizer", optimizer, _KNOWN, Optimizer)
+    """The optimizer of that name, in any case, with its defaults; or the object."""
+    return _checks.choice("optimizer", optimizer, _KNOWN, Optimizer, {}, _NEAREST)

@@ -40,14 +40,22 @@ class Schedule:
 
         Parameters
         ----------
-        steps : array_like of int
-            A step is one update of the weights; the first is number 1.
+        steps : array_like of real numbers
+            A step is one update of the weights; the first is number 1. A number between
+            two steps counts as the one before, and one below 1 as 1.
 
         Returns
         -------
         float64 array of the same shape
+
+        Raises
+        ------
+        TypeError, ValueError
+            `steps` that are no real numbers, or NaN.
         """
-        raise NotImplementedError
+        raise NotImplementedError(
+            f"{type(self).__name__} must define __call__(steps), the rates of steps"
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,12 +86,12 @@ class Step(Schedule):
     factor: float = 0.1
 
     def __post_init__(self) -> None:
-        _checks.positive("rate", self.rate)
-        _checks.count("every", self.every)
-        _checks.positive("factor", self.factor)
+        _checks.fields(
+            self, rate=_checks.positive, every=_checks.count, factor=_checks.positive
+        )
 
     def __call__(self, steps: ArrayLike) -> Array:
-        return self.rate * _power(self.factor, (np.asarray(steps) - 1) // self.every)
+        return self.rate * _power(self.factor, (_whole(steps) - 1) // self.every)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,11 +116,10 @@ class Exponential(Schedule):
     factor: float
 
     def __post_init__(self) -> None:
-        _checks.positive("rate", self.rate)
-        _checks.positive("factor", self.factor)
+        _checks.fields(self, rate=_checks.positive, factor=_checks.positive)
 
     def __call__(self, steps: ArrayLike) -> Array:
-        return self.rate * _power(self.factor, np.asarray(steps) - 1)
+        return self.rate * _power(self.factor, _whole(steps) - 1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -151,16 +158,15 @@ class Cosine(Schedule):
     end: float = 0.0
 
     def __post_init__(self) -> None:
-        _checks.positive("rate", self.rate)
-        _checks.count("steps", self.steps)
-        if _checks.unsigned("warm_up", self.warm_up) >= self.steps:
+        _checks.fields(self, rate=_checks.positive, steps=_checks.count)
+        _checks.fields(self, warm_up=_checks.unsigned, end=_checks.nonnegative)
+        if self.warm_up >= self.steps:
             raise ValueError(
                 f"warm_up must be below steps, {self.steps}, got {self.warm_up}"
             )
-        _checks.nonnegative("end", self.end)
 
     def __call__(self, steps: ArrayLike) -> Array:
-        done = np.asarray(steps, np.float64)
+        done = _whole(steps).astype(np.float64)
         share = (done - 1 - self.warm_up) / (self.steps - self.warm_up)
         falling = _between(self.rate, self.end, share)
         if not self.warm_up:
@@ -205,21 +211,38 @@ class OneCycle(Schedule):
     final_div_factor: float = 1e4
 
     def __post_init__(self) -> None:
-        _checks.positive("rate", self.rate)
-        _checks.count("steps", self.steps)
-        _checks.below_one("pct_start", self.pct_start)
-        _checks.positive("div_factor", self.div_factor)
-        _checks.positive("final_div_factor", self.final_div_factor)
+        _checks.fields(self, rate=_checks.positive, steps=_checks.count)
+        _checks.fields(self, pct_start=_checks.below_one)
+        _checks.fields(
+            self, div_factor=_checks.positive, final_div_factor=_checks.positive
+        )
+        first = _checks.nonnegative("rate / div_factor", self.rate / self.div_factor)
+        _checks.nonnegative(
+            "rate / div_factor / final_div_factor", first / self.final_div_factor
+        )
 
     def __call__(self, steps: ArrayLike) -> Array:
         start = self.rate / self.div_factor
-        done = np.asarray(steps, np.float64) - 1
+        done = _whole(steps).astype(np.float64) - 1
         top = self.pct_start * self.steps - 1  # PyTorch's: the last that rises
         share = (done - top) / (self.steps - 1 - top)
         falling = _between(self.rate, start / self.final_div_factor, share)
         if top <= 0:
             return falling
         return np.where(done < top, _between(start, self.rate, done / top), falling)
+
+
+def _whole(steps: ArrayLike) -> Array:
+    """`steps` as whole numbers from 1 on, as `Schedule.__call__` says."""
+    given = _checks.numeric("steps", steps)
+    if given.dtype.kind == "f":
+        if np.isnan(given).any():
+            raise ValueError(f"steps must hold no NaN, got {steps!r}")
+        with np.errstate(over="ignore"):  # of longdouble
+            given = np.clip(given.astype(np.float64), 1, 2.0**62)
+    elif given.dtype == np.uint64:
+        given = np.minimum(given, np.uint64(2**63 - 1))
+    return np.asarray(np.maximum(given.astype(np.int64), 1))
 
 
 _SINE = [(-1.0) ** k / math.factorial(2 * k + 1) for k in reversed(range(8))]

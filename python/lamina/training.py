@@ -7,6 +7,7 @@ between callbacks are told, and Ctrl-C is heard.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import signal
 import threading
 import time
@@ -47,6 +48,7 @@ def fit(
     shuffle: bool,
     callbacks: Iterable[Callback],
     steps_per_epoch: int | None,
+    validation_steps: int | None,
     verbose: int,
     metrics: Metrics,
     train_metrics: bool,
@@ -57,6 +59,8 @@ def fit(
     share = _checks.below_one("validation_split", validation_split)
     if steps_per_epoch is not None:
         steps_per_epoch = _checks.count("steps_per_epoch", steps_per_epoch)
+    if validation_steps is not None:
+        validation_steps = _checks.count("validation_steps", validation_steps)
     train_metrics = _checks.flag("train_metrics", train_metrics)
     told = _told(callbacks, verbose)
     with net._fitting():
@@ -80,10 +84,11 @@ def fit(
             validation_data=validation_data,
             epochs=epochs,
             length=steps_per_epoch,
+            validation_steps=validation_steps,
         )
         learnt = None
         if isinstance(source, data.Rows) and net._standardizes_nothing():
-            learnt = data.moments(source.x.blocks(train))
+            learnt = data.standardization(source.x, train)
         else:
             net._require_moments(source.features)
 
@@ -92,6 +97,7 @@ def fit(
         net._adopt(rule)
         if learnt is not None:
             net.layers[0].adopt(*learnt)  # type: ignore[attr-defined]
+            source, held_out = _centred(net, source, held_out)
 
         history = net.history = History()
         run = _Run(net, goal, told, history, batch_size)
@@ -123,17 +129,26 @@ def fit(
 
 
 def evaluate(
-    net: Network, x: Any, y: Any, sample_weight: Any, metrics: Metrics
+    net: Network,
+    x: Any,
+    y: Any,
+    sample_weight: Any,
+    steps: int | None,
+    metrics: Metrics,
 ) -> dict[str, float]:
     """As `Sequential.evaluate` says."""
     net._require_built("evaluate")
     goal = net._goal(None)
     asked = _asked(net, goal, metrics)
+    if steps is not None:
+        steps = _checks.count("steps", steps)
     if y is None and data.gives_batches(x):
         if sample_weight is not None:
             raise ValueError("sample_weight must come with arrays, not with batches")
-        batches = _batches(net, goal, "x", x, 1, None)
+        batches = _batches(net, goal, "x", x, 1, steps, "steps", bounded=True)
         return _measure(net, goal, batches, None, asked)
+    if steps is not None:
+        raise ValueError("steps must come with batches, not with arrays")
     return _measure(net, goal, net._rows(goal, x, y, sample_weight), None, asked)
 
 
@@ -189,6 +204,7 @@ def _sources(
     validation_data: Any,
     epochs: int,
     length: int | None,
+    validation_steps: int | None,
 ) -> tuple[Source, Array | None, Source | None, Array | None]:
     """What to train on and to validate by, each with the numbers of its rows; None: all
     rows, or no validation."""
@@ -206,7 +222,8 @@ def _sources(
                 "class_weight must be a dict where x gives batches, got "
                 f"{class_weight!r}"
             )
-        source = _batches(net, goal, "x", x, epochs, length, class_weight)
+        argument = "steps_per_epoch"
+        source = _batches(net, goal, "x", x, epochs, length, argument, class_weight)
     else:
         if length is not None:
             raise ValueError("steps_per_epoch must come with batches, not with arrays")
@@ -215,7 +232,13 @@ def _sources(
             train, rest = _split(net, len(source), share)
             held_out = source
     if validation_data is not None:
-        held_out = _validation(net, goal, validation_data, source.features, epochs)
+        held_out = _validation(
+            net, goal, validation_data, source.features, epochs, validation_steps
+        )
+    if validation_steps is not None and not isinstance(held_out, data.Batches):
+        raise ValueError(
+            "validation_steps must come with validation_data that gives batches"
+        )
     if class_weight is not None and isinstance(source, data.Rows):
         source = source.weighted(class_weight, net.dtype, train)
     return source, train, held_out, rest
@@ -228,13 +251,17 @@ def _batches(
     x: Iterable[Any],
     epochs: int,
     length: int | None,
+    argument: str,
     class_weight: Mapping[int, float] | None = None,
     features: int = 0,
+    *,
+    bounded: bool = False,
 ) -> data.Batches:
+    """Those of `x`; `argument` is the name of the one that gives their number."""
     if isinstance(x, Iterator) and epochs > 1 and length is None:
         raise ValueError(
             f"{name} must be an iterable that can be gone through {epochs} times, like "
-            f"a list, or come with steps_per_epoch, got {type(x).__name__}"
+            f"a list, or come with {argument}, got {type(x).__name__}"
         )
 
     def check(names: tuple[str, str, str], batch: Any) -> data.Rows:
@@ -243,15 +270,19 @@ def _batches(
             return rows
         return rows.weighted_batch(class_weight, net.dtype)
 
-    return data.Batches(name, x, check, length)
+    return data.Batches(name, x, check, length, argument if bounded else "")
 
 
 def _validation(
-    net: Network, goal: losses.Loss, value: Any, features: int, epochs: int
+    net: Network,
+    goal: losses.Loss,
+    value: Any,
+    features: int,
+    epochs: int,
+    length: int | None,
 ) -> Source:
     name = "validation_data"
-    one = isinstance(value, tuple | list) and len(value) in (2, 3)
-    if one and not isinstance(value[0], tuple):
+    if data.gives_pair(value):
         names = f"{name}[0]", f"{name}[1]", f"{name}[2]"
         return net._rows(goal, *value, names=names, features=features)
     if not data.gives_batches(value):
@@ -259,7 +290,24 @@ def _validation(
             f"{name} must be (x, y), (x, y, weights) or batches of them, got "
             f"{type(value)}"
         )
-    return _batches(net, goal, name, value, epochs, None, features=features)
+    steps = "validation_steps"
+    return _batches(
+        net, goal, name, value, epochs, length, steps, None, features, bounded=True
+    )
+
+
+def _centred(
+    net: Network, source: Source, held_out: Source | None
+) -> tuple[Source, Source | None]:
+    """The same with the mean that the net has learnt since."""
+    mean = net._mean()
+    if mean is None or not isinstance(source, data.Rows):
+        return source, held_out
+    x = source.x.centred(mean)
+    if isinstance(held_out, data.Rows):
+        own = x if held_out.x is source.x else held_out.x.centred(mean)
+        held_out = dataclasses.replace(held_out, x=own)
+    return dataclasses.replace(source, x=x), held_out
 
 
 def _split(net: Network, n: int, share: float) -> tuple[Array, Array]:

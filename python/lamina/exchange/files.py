@@ -56,7 +56,8 @@ def load(
     classes = _classes(custom)
     name = os.fsdecode(path)
     _package()
-    with open(name, "rb"):  # raises what Python raises for a folder or a missing file
+    _checks.file("path", name)
+    with open(name, "rb"):  # raises what Python raises for a missing file
         pass
     with _blaming(name):
         # Not mapped into memory: a file that shrinks must not end the process.
@@ -199,6 +200,7 @@ def _read(file: Any, make: type[Net], classes: Mapping[str, type]) -> Net:
     numbers = _counts(net)
     present = {k: (_COUNTS[k], v) for k, v in numbers.items()}
     _set(net, present, found["counts"], counts=True)
+    _widen(net, file)
     _fill(_tensors(net), file)
     return net
 
@@ -248,12 +250,24 @@ def _set(
         if isinstance(now, bool | np.bool_):
             value: Any = _checks.flag(name, values[name])
         elif counts:
-            check = _checks.unsigned if isinstance(now, int) else _checks.nonnegative
-            value = check(name, values[name])
+            value = (
+                _checks.unsigned(name, values[name], 62)  # further steps have room
+                if isinstance(now, int)
+                else _checks.nonnegative(name, values[name])
+            )
         else:
             value = _checks.real(name, values[name], "a number", lambda v: v == v)
             value = operator.index(values[name]) if isinstance(now, int) else value
         setattr(holder, attribute, value)
+
+
+def _widen(net: Network, file: Any) -> None:
+    """Layers may keep in float64 what is too fine for the net's dtype."""
+    wide = {name for name in file.keys() if file.get_slice(name).get_dtype() == "F64"}  # noqa: SIM118
+    for i, layer in enumerate(net.layers):
+        for name, array in _kept(layer)[0].items():
+            if f"{i}.{name}" in wide:
+                setattr(layer, name, array.astype(np.float64))
 
 
 def _fill(tensors: Mapping[str, Array], file: Any) -> None:
@@ -273,18 +287,19 @@ def _fill(tensors: Mapping[str, Array], file: Any) -> None:
 
 def _replace(path: str, content: bytes) -> None:
     """Write a file whole or not at all: beside the old one, then in its place."""
-    path = os.path.realpath(path)  # the file that a link points to
-    if os.path.exists(path) and not os.path.isfile(path):
-        raise OSError(f"path must be that of a file, got {path!r}")
-    beside = os.path.join(os.path.dirname(path), f".lamina-{os.urandom(8).hex()}")
+    _checks.file("path", path)
+    real = os.path.realpath(path)  # the file that a link points to
+    beside = os.path.join(os.path.dirname(real), f".lamina-{os.urandom(8).hex()}")
     try:
         with open(beside, "xb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        if os.path.exists(path):
-            shutil.copymode(path, beside)
-        os.replace(beside, path)
+        if os.path.exists(real):
+            shutil.copymode(real, beside)
+        os.replace(beside, real)
+    except OSError as error:  # by the name that the caller knows
+        raise OSError(error.errno, error.strerror, path) from error
     finally:
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(OSError):  # it was moved, or could not be made
             os.unlink(beside)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from numpy.typing import ArrayLike
 
 from lamina import activations
 from lamina._checks import Array
-from lamina.layers.base import Core, Layer
+from lamina.layers.base import Core, Layer, Settings
 
 __all__ = ["Activation"]
 
@@ -32,9 +32,13 @@ class Activation(Layer):
     array([[0., 2.]])
     """
 
+    _settings: ClassVar[Settings] = {
+        "activation": lambda _, value: activations.get(value)
+    }
+
     def __init__(self, activation: str | activations.ActivationFunction) -> None:
         super().__init__()
-        self.activation = activations.get(activation)
+        self.activation: activations.ActivationFunction = activations.get(activation)
 
     def __repr__(self) -> str:
         return f"Activation({self.activation.name!r})"

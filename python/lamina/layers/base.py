@@ -12,9 +12,10 @@ from numpy.typing import ArrayLike, DTypeLike
 from lamina import _checks, _core, initializers
 from lamina._checks import Array
 
-__all__ = ["Core", "Layer", "described"]
+__all__ = ["Core", "Layer", "Settings", "described"]
 
 Core = tuple[str, dict[str, Any]]  # a kind of the core's, and its settings by name
+Settings = Mapping[str, Callable[[str, Any], Any]]  # (name, value) -> checked value
 
 
 class Layer:
@@ -94,6 +95,9 @@ class Layer:
     """
 
     kept: ClassVar[tuple[str, ...]] = ()
+    # Checks of settings, whenever they are set; and what a built layer cannot change.
+    _settings: ClassVar[Settings] = {}
+    _fixed: ClassVar[tuple[str, ...]] = ()
     trainable: bool = True
 
     def __init__(self) -> None:
@@ -106,6 +110,14 @@ class Layer:
         self._net: list[Any] | None = None
 
     def __setattr__(self, name: str, value: Any) -> None:
+        if name in self._settings:
+            value = self._settings[name](name, value)
+        if name in self._fixed and self.__dict__.get("features"):
+            now = getattr(self, name)
+            if value != now:
+                raise ValueError(
+                    f"{name} must stay {now!r} in a layer that is built, got {value!r}"
+                )
         super().__setattr__(name, value)
         compiled = self.__dict__.get("_net")
         if compiled and name not in ("seed", "step", "first_row", "_saved"):
@@ -216,7 +228,7 @@ class Layer:
                 f"{self!r} is built for {self.features} features in {self.dtype}, "
                 f"got {features} in {dtype}"
             )
-        self.seed, self.index = _checks.seed(seed), index
+        self.seed, self.index = _checks.seed(seed), _checks.unsigned("index", index)
         self._saved = None
         if not self.features:
             self.features, self.dtype = features, dtype
@@ -271,9 +283,10 @@ class Layer:
         ValueError
             `dy` has another shape than that output.
         """
+        alone = self._alone()
         dy, x, step, first_row = self.recall(dy)
         arguments = True, step, first_row, False, False, True
-        return self._alone().backward(x, dy, *arguments)
+        return alone.backward(x, dy, *arguments)
 
     def _place(self, name: str) -> int:
         """Where random bits begin; 0 for a layer that draws none."""
@@ -284,7 +297,8 @@ class Layer:
         core = described(self)
         if core is None or self._parameters:
             raise NotImplementedError(
-                f"{type(self).__name__} must define forward and backward"
+                f"{type(self).__name__} must define forward(x, training=False), and "
+                "backward(dy, *, input_gradient=True) to be trained"
             )
         none = np.empty(0, self.dtype)
         return _core.Network([core], self.features, self.seed, none, none, self.index)
@@ -320,6 +334,18 @@ class Layer:
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_net": None, "_saved": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(_writable(state))
+
+
+def _writable(value: Any) -> Any:
+    """A copy of an array that lies in a file or in another's buffer."""
+    if isinstance(value, np.ndarray):
+        return np.require(value, requirements=["C", "W"])
+    if type(value) is dict:
+        return {name: _writable(each) for name, each in value.items()}
+    return value
 
 
 def described(layer: Layer) -> Core | None:

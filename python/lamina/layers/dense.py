@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 from numpy.typing import ArrayLike
 
 from lamina import _checks, _core, activations, functional, initializers
 from lamina._checks import Array
-from lamina.layers.base import Core, Layer
+from lamina.layers.base import Core, Layer, Settings
 
 __all__ = ["Dense"]
+
+Initial = initializers.Initializer | Callable[..., Any]
 
 
 class Dense(Layer):
@@ -60,6 +62,21 @@ class Dense(Layer):
     ((2, 3), (2, 2), (2, 3))
     """
 
+    _settings: ClassVar[Settings] = {
+        "units": _checks.count,
+        "activation": lambda _, value: activations.get(value),
+        "use_bias": lambda _, value: bool(value),
+        "kernel_initializer": lambda _, value: initializers.get(value),
+        "bias_initializer": lambda _, value: initializers.get(value),
+        "l1": _checks.nonnegative,
+        "l2": _checks.nonnegative,
+        "trainable": _checks.flag,
+        "max_norm": lambda name, value: (
+            None if value is None else _checks.positive(name, value)
+        ),
+    }
+    _fixed = "units", "use_bias"
+
     def __init__(
         self,
         units: int,
@@ -74,19 +91,15 @@ class Dense(Layer):
         trainable: bool = True,
     ) -> None:
         super().__init__()
-        self.units = _checks.count("units", units)
-        self.activation = activations.get(activation)
-        self.use_bias = bool(use_bias)
+        self.units = units
+        self.activation: activations.ActivationFunction = activations.get(activation)
+        self.use_bias = use_bias
         if isinstance(kernel_initializer, str) and kernel_initializer == "auto":
             kernel_initializer = self.activation.initializer
-        self.kernel_initializer = initializers.get(kernel_initializer)
-        self.bias_initializer = initializers.get(bias_initializer)
-        self.l1 = _checks.nonnegative("l1", l1)
-        self.l2 = _checks.nonnegative("l2", l2)
-        self.max_norm = (
-            None if max_norm is None else _checks.positive("max_norm", max_norm)
-        )
-        self.trainable = _checks.flag("trainable", trainable)
+        self.kernel_initializer: Initial = initializers.get(kernel_initializer)
+        self.bias_initializer: Initial = initializers.get(bias_initializer)
+        self.l1, self.l2, self.max_norm = l1, l2, max_norm
+        self.trainable = trainable
 
     def __repr__(self) -> str:
         return f"Dense({self.units}, {self.activation.name!r})"

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from numpy.typing import ArrayLike
 
 from lamina import _checks, _core, initializers
 from lamina._checks import Array
-from lamina.layers.base import Core, Layer
+from lamina.layers.base import Core, Layer, Settings
 from lamina.layers.dense import Dense
 
 __all__ = ["Dropout", "convert_dropout"]
@@ -55,10 +55,14 @@ class Dropout(Layer):
     (2.0, True)
     """
 
+    _settings: ClassVar[Settings] = {
+        "rate": _checks.fraction,
+        "mode": lambda _, value: _checks.mode(value),
+    }
+
     def __init__(self, rate: float, mode: _checks.Mode = "inverted") -> None:
         super().__init__()
-        self.rate = _checks.fraction("rate", rate)
-        self.mode = _checks.mode(mode)
+        self.rate, self.mode = rate, mode
         self.step = self.first_row = 0
 
     def __repr__(self) -> str:

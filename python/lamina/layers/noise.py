@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from lamina import _checks
 from lamina._checks import Array
-from lamina.layers.base import Core, Layer
+from lamina.layers.base import Core, Layer, Settings
 
 __all__ = ["GaussianNoise"]
 
@@ -46,9 +46,11 @@ class GaussianNoise(Layer):
     (0.1, True)
     """
 
+    _settings: ClassVar[Settings] = {"stddev": _checks.nonnegative}
+
     def __init__(self, stddev: float) -> None:
         super().__init__()
-        self.stddev = _checks.nonnegative("stddev", stddev)
+        self.stddev = stddev
         self.step = self.first_row = 0
 
     def __repr__(self) -> str:

@@ -18,12 +18,17 @@ class Standardize(Layer):
     """Centres every feature and scales it to unit variance; the first layer of a net.
 
     Mean and scale are learnt from the training rows in the first `Sequential.fit` and
-    stay as they are in later ones; until then the layer changes nothing.
+    stay as they are in later ones; until then the layer changes nothing. Columns far
+    from zero, like points in time, stay apart in a net of float32, too: if that could
+    move an output by a millionth, inputs of float64 or of large integers are centred
+    before they are rounded.
 
     Attributes
     ----------
-    mean, scale : (features,) arrays
-        Mean and standard deviation (1 for a constant feature), computed in float64.
+    mean : (features,) array
+        Of the layer's dtype; of float64 where inputs are centred before.
+    scale : (features,) array
+        Standard deviation, or 1 for a constant feature.
     learnt : bool
 
     Examples
@@ -46,7 +51,14 @@ class Standardize(Layer):
         return "Standardize()"
 
     def core(self) -> Core:
-        return "standardize", {"mean": self.mean, "scale": self.scale}
+        return "standardize", {"mean": self._rounded_mean(), "scale": self.scale}
+
+    def exact_mean(self) -> Array | None:
+        """The mean, if the layer's dtype is too coarse for it."""
+        return None if self.mean.dtype == self.dtype else self.mean
+
+    def _rounded_mean(self) -> Array:
+        return self.mean.astype(self.dtype, copy=False)
 
     def config(self) -> dict[str, Any]:
         return {}
@@ -70,24 +82,39 @@ class Standardize(Layer):
             `x` cannot be used, or has a spread that is not finite.
         """
         held = data.held("x", x)
+        if held.ndim == 2 and 0 in held.shape:
+            raise ValueError(
+                f"x must have a row and a feature at least, got {held.shape}"
+            )
         if not self.features and held.ndim == 2:
             double = held.dtype == np.float64
             self.build(held.shape[1], np.float64 if double else np.float32)
-        rows = data.inputs("x", held, self.dtype, self.features, finite=False)
-        self.adopt(*data.moments(rows.blocks()))
+        rows = data.inputs("x", held, self.dtype, self.features)
+        self.adopt(*data.standardization(rows))
 
     def adopt(self, mean: Array, scale: Array) -> None:
         """Take that mean and scale, (features,), of a layer that is built."""
-        self.mean[...] = mean
+        self.mean = mean
         # A spread that the dtype rounds to zero is constant for all that it can tell.
         scale = scale.astype(self.dtype)
-        self.scale[...] = np.where(scale == 0, 1, scale)
+        self.scale = np.where(scale == 0, 1, scale)
         self.learnt = True
+
+    def take(self, x: ArrayLike) -> Array:
+        if isinstance(x, data.Centred):
+            return x
+        if not self.features:
+            x = super().take(x)
+        mean = self.exact_mean()
+        rows = data.inputs("x", x, self.dtype, self.features, finite=False, mean=mean)
+        return rows.take(slice(None))
 
     def forward(self, x: ArrayLike, training: bool = False) -> Array:
         x = self.take(x)
         self.keep(x, training)
-        y: Array = (x - self.mean) / self.scale
+        centred = isinstance(x, data.Centred)
+        mean = 0 if centred else self._rounded_mean()
+        y: Array = (np.asarray(x) - mean) / self.scale
         return y
 
     def backward(self, dy: ArrayLike, *, input_gradient: bool = True) -> Array | None:
