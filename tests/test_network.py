@@ -528,7 +528,7 @@ def test_rates_asked_for_ahead_are_those_of_each_step(schedule: Any) -> None:
 
 
 def test_a_schedule_that_ends_fails_at_its_end_and_not_before() -> None:
-    net = lm.Sequential([lm.Dense(3, "softmax")], seed=0)
+    net = lm.Sequential([lm.Dense(3, "softmax")], seed=0, dtype="float64")
     rule = lm.SGD(lm.schedules.Exponential(1e300, 1e4))
     for _ in range(3):  # 1e300, 1e304, 1e308
         net.train_on_batch(ROWS * 0, CLASSES, optimizer=rule)

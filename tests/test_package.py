@@ -166,7 +166,7 @@ def public_objects() -> dict[str, Any]:
             value = getattr(module, name)
             if isinstance(value, ModuleType):
                 add(value)
-            elif not isinstance(value, str | list):
+            elif not isinstance(value, str | list) and typing.get_origin(value) is None:
                 found[f"{module.__name__}.{name}"] = value
 
     add(lm)
