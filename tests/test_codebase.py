@@ -94,7 +94,7 @@ FLOORS = [
     ["activations", "functional", "initializers", "schedules", "history"],
     ["losses", "optimizers", "data", "metrics"],
     ["layers"],
-    ["interpreter", "network"],
+    ["interpreter", "assembly", "network"],
     ["callbacks", "training", "exchange"],
     ["model"],
     ["noise", "_threadpool"],

@@ -1,4 +1,4 @@
-"""`Network`: layers in a row, and everything that is done with a batch.
+"""`Network`: what a net does with a batch.
 
 A step is one call: of the core, or of the `Interpreter` where a net has a layer, a loss
 or an optimizer that only Python knows.
@@ -6,178 +6,34 @@ or an optimizer that only Python knows.
 
 from __future__ import annotations
 
-import contextlib
-import copy
-import dataclasses
 import operator
-import os
-import threading
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Literal, Self
+from collections.abc import Sequence
+from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import ArrayLike, DTypeLike
+from numpy.typing import ArrayLike
 
 from lamina import _checks, _core, data, interpreter, losses, optimizers
 from lamina._checks import Array
-from lamina.history import History
+from lamina.assembly import Assembly
 from lamina.interpreter import Interpreter
-from lamina.layers import Dense, Layer, Standardize
-from lamina.layers.base import described
+from lamina.layers import Standardize
 
-__all__ = ["Network", "Snapshot", "Sums"]
+__all__ = ["Network", "Sums"]
 
 _SPARSE = losses.categorical_crossentropy  # which takes labels
 _CHUNK = 1024  # rows at a time where nothing is learnt: activations stay in the cache
-_AHEAD = 256  # steps whose rates are computed together
 _NOT_FINITE = (
     "the norm of the gradient is not finite: the step was not taken; look for data or "
     "weights that are too large, or a learning rate that is too high"
 )
 # Over rows: losses with penalties, hits, how many rows, penalties.
 Sums = tuple[float, float, int, float]
-# What a copy or a pickle makes anew: the layers hold the buffers.
-_MADE_ANEW = "_parameters", "_gradient", "_compiled", "_ahead", "_ready", "_fit"
-# The first calls of a net, of several threads, make its buffers and state once.
-_first_use = threading.RLock()
-os.register_at_fork(after_in_child=_first_use._at_fork_reinit)  # type: ignore[attr-defined]
 
 
-@dataclasses.dataclass(frozen=True)
-class Snapshot:
-    """What training changes, as it was: learning goes on from there."""
-
-    parameters: Array
-    kept: list[dict[str, Any]]  # of each layer
-    state: Array  # the optimizer's
-    updates: int
-
-
-class Network:
-    """Layers in a row, their parameters and gradients in two flat buffers, the state of
-    their optimizer. `Sequential`, which says more, adds what is larger than a batch."""
-
-    history: History | None = None
-    # Process and thread of a fit that runs: its loss, optimizer and counts are its own.
-    _fit: tuple[int, int] | None = None
-    _penalizes = False  # whether a layer can add to the loss; known once compiled
-    # Rates of steps to come: the optimizer's, from that update on.
-    _ahead: tuple[optimizers.Optimizer | None, int, Array] = None, 0, np.empty(0)
-    # What the last step on a batch was computed by and called with, and the bounds of
-    # its targets, if the core can check the rows of the next one.
-    _ready: tuple[tuple[Any, ...], Any] = (), None
-
-    def __init__(
-        self,
-        layers: Iterable[Layer],
-        *,
-        seed: int | None = None,
-        dtype: DTypeLike = "float32",
-    ) -> None:
-        if not isinstance(layers, Iterable):
-            raise TypeError(f"layers must be a list of layers, got {layers!r}")
-        self.layers = tuple(layers)
-        if not self.layers:
-            raise ValueError("layers must hold at least one layer, got none")
-        for i, layer in enumerate(self.layers):
-            if not isinstance(layer, Layer):
-                raise TypeError(f"layers[{i}] must be a Layer, got {layer!r}")
-            if not hasattr(layer, "_net"):
-                raise TypeError(
-                    f"layers[{i}] must call super().__init__() in its __init__, got "
-                    f"{type(layer).__name__} without"
-                )
-            if layer._net is not None or layer in self.layers[:i]:
-                raise ValueError(
-                    f"layers[{i}] must not be in a net already, got {layer!r}; "
-                    "use copy.deepcopy(layer)"
-                )
-            if i > 0 and isinstance(layer, Standardize):
-                raise ValueError(f"Standardize must be the first layer, got it as {i}")
-        self.seed = _checks.seed(seed)
-        self.dtype = _checks.float_dtype(dtype)
-        self.features = self.epoch = self.steps = 0
-        self.rate_factor = 1.0
-        self.loss: losses.Loss | None = None
-        self.optimizer: optimizers.Optimizer | None = None
-        self._state = np.empty((0, 0), self.dtype)  # the optimizer's
-        self._updates = 0  # steps that this state has seen
-        self._link(0)
-
-    def __getstate__(self) -> dict[str, Any]:
-        state = self.__dict__.copy()
-        for name in _MADE_ANEW:
-            state.pop(name, None)
-        return state
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self.__dict__.pop("_one_rate", None)  # version 0.1.0 kept it
-        self._link(self.features)
-
-    def __copy__(self) -> Self:
-        return copy.deepcopy(self)  # two nets cannot share layers
-
-    def __repr__(self) -> str:
-        inside = ", ".join(map(repr, self.layers))
-        return (
-            f"{type(self).__name__}([{inside}], seed={self.seed}, dtype='{self.dtype}')"
-        )
-
-    @property
-    def parameters(self) -> Array:
-        return self._parameters
-
-    @parameters.setter
-    def parameters(self, values: ArrayLike) -> None:
-        _checks.assign("parameters", values, self._parameters)
-
-    @property
-    def rate_factor(self) -> float:
-        return self.__dict__["rate_factor"]  # type: ignore[no-any-return]
-
-    @rate_factor.setter
-    def rate_factor(self, value: float) -> None:
-        self.__dict__["rate_factor"] = _checks.nonnegative("rate_factor", value)
-
-    @property
-    def gradient(self) -> Array:
-        return self._gradient
-
-    @gradient.setter
-    def gradient(self, values: ArrayLike) -> None:
-        _checks.assign("gradient", values, self._gradient)
-
-    def build(self, features: int) -> None:
-        """Make the parameters for inputs of that width; `fit` does it by itself.
-
-        Raises
-        ------
-        ValueError
-            features < 1, or the net is already built for another width.
-        """
-        features = _checks.count("features", features)
-        if not self.features:
-            with _first_use:
-                if not self.features:
-                    self._build(features)
-        if features != self.features:
-            raise ValueError(
-                f"features must be {self.features}, for which the net is built, "
-                f"got {features}"
-            )
-
-    def _build(self, features: int) -> None:
-        before = [layer.__dict__.copy() for layer in self.layers]
-        width = features
-        try:
-            for i, layer in enumerate(self.layers):
-                width = layer.build(width, self.dtype, seed=self.seed, index=i)
-        except BaseException:
-            for layer, state in zip(self.layers, before, strict=True):
-                layer.__dict__.update(state)
-            raise
-        self._link(features)
+class Network(Assembly):
+    """Gradients, steps and predictions of rows: what a net does. `Sequential` says more,
+    and adds what is larger than a batch."""
 
     def gradients(
         self,
@@ -557,96 +413,6 @@ class Network:
             )
         return None
 
-    def release_memory(self) -> None:
-        """Give back the memory that steps of large batches were computed in.
-
-        What `gradients` and `train_on_batch` took is kept for the next step, however
-        large; `fit` calls this at its end. Up to 64 MiB stay with the net.
-
-        Examples
-        --------
-        >>> import numpy as np
-        >>> import lamina as lm
-        >>> net = lm.Sequential([lm.Dense(1)], seed=0)
-        >>> scores = net.train_on_batch(np.ones((9, 2)), np.ones(9), loss="huber")
-        >>> net.release_memory()
-        """
-        for net in self._compiled:
-            if isinstance(net, _core.Network):
-                net.release()
-
-    def _link(self, features: int) -> None:
-        """Move the layers' parameters and gradients into the two flat buffers."""
-        self._compiled: list[Any] = []  # what computes, if known; layers share the list
-        for layer in self.layers:
-            layer._net = self._compiled
-        self._state = np.require(self._state, requirements=["C", "W"])
-        built = self.layers if features else ()
-        self._parameters = self._flat([layer._parameters for layer in built])
-        self._gradient = self._flat([layer._gradients for layer in built])
-        self.features = features  # last: other threads now find a whole net
-
-    def _flat(self, tables: Iterable[dict[str, Array]]) -> Array:
-        """One buffer for these arrays, which become views into it."""
-        tables = list(tables)
-        arrays = [array.ravel() for table in tables for array in table.values()]
-        flat = np.concatenate([np.empty(0, self.dtype), *arrays])
-        start = 0
-        for table in tables:
-            for name, array in table.items():
-                stop = start + array.size
-                table[name] = flat[start:stop].reshape(array.shape)
-                start = stop
-        return flat
-
-    def _compile(self, method: str) -> list[Any]:
-        """What computes, with rows and with those that are `Centred`: the core, unless
-        there is a layer that it does not know."""
-        self._require_built(method)
-        cores = [described(layer) for layer in self.layers]
-        known = [core for core in cores if core is not None]
-        net: _core.Network | Interpreter = self._interpreter()
-        if len(known) == len(cores):
-            width, buffers = self.features, (self.parameters, self.gradient)
-            net = _core.Network(known, width, self.seed, *buffers)
-        nets: list[Any] = [net]
-        if isinstance(net, _core.Network) and self._mean() is not None:
-            kind, settings = known[0]
-            known[0] = kind, settings | {"mean": np.zeros_like(settings["mean"])}
-            nets.append(_core.Network(known, width, self.seed, *buffers))
-        self._compiled[:] = nets
-        self._penalizes = any(map(_penalizes, self.layers))
-        return nets
-
-    def _net(self, method: str, x: Array | None) -> Any:
-        """What computes with these rows."""
-        nets = self._compiled[:] or self._compile(method)
-        return nets[-1] if isinstance(x, data.Centred) else nets[0]
-
-    def _interpreter(self) -> Interpreter:
-        return Interpreter(self.layers, self.parameters, self.gradient)
-
-    def _runner(
-        self,
-        method: str,
-        goal: losses.Loss,
-        rule: optimizers.Optimizer | None = None,
-        x: Array | None = None,
-    ) -> tuple[Any, Any, Any]:
-        """What computes with `x`, and how it calls the loss and the optimizer."""
-        net = self._net(method, x)
-        known = goal.core is not None and (rule is None or rule.core is not None)
-        if known and type(net) is _core.Network:
-            return net, goal.core, None if rule is None else rule.core
-        return self._interpreter(), goal, rule
-
-    def _require_built(self, method: str) -> None:
-        if not self.features:
-            raise RuntimeError(
-                f"{method} must come after fit or build(features): "
-                "the number of features is not known yet"
-            )
-
     def _require_moments(self, features: int) -> None:
         """Raise ValueError if a first layer that standardizes has still to learn."""
         if self._standardizes_nothing():
@@ -658,9 +424,6 @@ class Network:
     def _standardizes_nothing(self) -> bool:
         first = self.layers[0]
         return isinstance(first, Standardize) and not (first.features and first.learnt)
-
-    def _outputs(self, features: int) -> int:
-        return interpreter.outputs(self.layers, features)
 
     def _goal(self, loss: str | losses.Loss | None) -> losses.Loss:
         """The loss: as given, of the last fit, or what the last layer implies."""
@@ -705,13 +468,6 @@ class Network:
         """Inputs alone, checked."""
         return data.inputs("x", x, self.dtype, self.features, finite, self._mean())
 
-    def _mean(self) -> Array | None:
-        """What is subtracted from inputs that the net's dtype would round."""
-        first = self.layers[0]
-        if type(first) is not Standardize or not first.features:
-            return None
-        return first.exact_mean()
-
     def _batch(
         self, goal: losses.Loss, x: Any, y: Any, sample_weight: ArrayLike | None
     ) -> data.Batch:
@@ -736,86 +492,6 @@ class Network:
                 f"{slopes.shape}"
             )
         return table.take(slice(None)), _checks.convert(slopes, self.dtype)
-
-    def _rule(
-        self, optimizer: str | optimizers.Optimizer | None
-    ) -> optimizers.Optimizer:
-        """The optimizer: as given, or of the last training."""
-        known = "adam" if self.optimizer is None else self.optimizer
-        return optimizers.get(known if optimizer is None else optimizer)
-
-    def _adopt(self, rule: optimizers.Optimizer) -> None:
-        """Take an optimizer, and start its state anew unless it suits the old one's."""
-        with _first_use:
-            shape = rule.slots, self.parameters.size
-            if _meaning(rule) != _meaning(self.optimizer) or self._state.shape != shape:
-                self._state = np.zeros(shape, self.dtype)
-                self._updates = 0
-            if self.optimizer not in (None, rule):
-                self.rate_factor = 1.0
-            self.optimizer = rule
-
-    def reset_optimizer(self) -> None:
-        """Start the optimizer's state anew: moments, and the count of steps by which
-        schedules and Adam's corrections go. The optimizer stays what it is."""
-        self._state = np.zeros_like(self._state)
-        self._updates = 0
-
-    def _snapshot(self) -> Snapshot:
-        return Snapshot(
-            self.parameters.copy(),
-            [
-                {name: copy.copy(getattr(layer, name)) for name in layer.kept}
-                for layer in self.layers
-            ],
-            self._state.copy(),
-            self._updates,
-        )
-
-    def _restore(self, snapshot: Snapshot) -> None:
-        """Be as at that time of the same fit."""
-        self.parameters[...] = snapshot.parameters
-        for layer, kept in zip(self.layers, snapshot.kept, strict=True):
-            for name, value in kept.items():
-                setattr(layer, name, copy.copy(value))
-        self._state[...] = snapshot.state
-        self._updates = snapshot.updates
-
-    @contextlib.contextmanager
-    def _fitting(self) -> Iterator[None]:
-        """A fit: no other one of this net, and no training in another thread."""
-        here = os.getpid(), threading.get_ident()
-        with _first_use:
-            if self._fit is not None and self._fit[0] == here[0]:
-                raise RuntimeError(
-                    "fit must wait until the fit of this net that runs has ended; "
-                    "use copy.deepcopy(net) to train another net meanwhile"
-                )
-            self._fit = here
-        try:
-            yield
-        finally:
-            self.release_memory()
-            self._fit = None
-
-    def _require_own(self, method: str) -> None:
-        """Raise RuntimeError while a fit runs in another thread."""
-        if self._fit is None or self._fit[1] == threading.get_ident():
-            return
-        if self._fit[0] != os.getpid():  # a fork left that thread behind
-            self._fit = None
-            return
-        raise RuntimeError(
-            f"{method} must wait until the fit of this net in another thread has ended"
-        )
-
-    def _require_same(self, rule: optimizers.Optimizer) -> None:
-        """Raise RuntimeError while a fit runs with another optimizer."""
-        if self._fit is not None and rule != self.optimizer:
-            raise RuntimeError(
-                f"optimizer must be that of the fit that runs, {self.optimizer!r}, got "
-                f"{rule!r}"
-            )
 
     def _steps(
         self,
@@ -899,37 +575,6 @@ class Network:
             means["accuracy"] = correct / rows
         return means
 
-    def _last_rate(self) -> float | None:
-        """The learning rate of the last step; None if only the optimizer knows it."""
-        rule = self.optimizer
-        if rule is None or rule.core is None or self._updates == 0:
-            return None
-        return float(rule.rates(self._updates, 1)[0]) * self.rate_factor
-
-    def _rates(self, rule: optimizers.Optimizer, count: int) -> Array:
-        """Of the steps to come; a rule of the user's own knows its rate itself."""
-        if rule.core is None:
-            return np.ones(count)
-        if count == 1 and optimizers.is_foreseen(rule):
-            rates = self._next_rate(rule)
-        else:
-            rates = rule.rates(self._updates + 1, count)
-        return rates if self.rate_factor == 1 else rates * self.rate_factor
-
-    def _next_rate(self, rule: optimizers.Optimizer) -> Array:
-        """Asked for together with those of many more steps."""
-        known, first, rates = self._ahead
-        at = self._updates - first
-        if known is not rule or not 0 <= at < len(rates):
-            first, at = self._updates, 0
-            try:
-                with np.errstate(all="ignore"):  # of steps that may never come
-                    rates = rule.rates(first + 1, _AHEAD)
-            except ValueError:  # one of them cannot be: this one, perhaps
-                return rule.rates(first + 1, 1)
-            self._ahead = rule, first, rates
-        return rates[at : at + 1]
-
     def _evaluate(
         self, goal: losses.Loss, x: Array, y: Array, weights: Array | None
     ) -> tuple[float, float, float]:
@@ -940,16 +585,3 @@ class Network:
             x, y, weights, core, logits, _CHUNK
         )
         return sums
-
-
-def _penalizes(layer: Layer) -> bool:
-    """Whether it can add to the loss."""
-    penalty = type(layer).penalty
-    if isinstance(layer, Dense) and penalty is Dense.penalty:
-        return layer.l1 > 0 or layer.l2 > 0
-    return penalty is not Layer.penalty
-
-
-def _meaning(rule: optimizers.Optimizer | None) -> tuple[Any, ...]:
-    """Rules that mean the same by their state have the same."""
-    return type(rule), getattr(rule, "centered", None)

@@ -10,9 +10,10 @@ from typing import Literal
 import numpy as np
 
 from lamina import _checks
+from lamina.assembly import Snapshot
 from lamina.callbacks.base import Callback, Scores
 from lamina.history import History
-from lamina.network import Network, Snapshot
+from lamina.network import Network
 
 __all__ = ["EarlyStopping", "Mode", "Monitor", "ReduceOnPlateau", "TerminateOnNaN"]
 
