@@ -32,8 +32,8 @@ Sums = tuple[float, float, int, float]
 
 
 class Network(Assembly):
-    """Gradients, steps and predictions of rows: what a net does. `Sequential` says more,
-    and adds what is larger than a batch."""
+    """Gradients, steps and predictions of rows: what a net does. `Sequential`, which
+    says more, adds what is larger than a batch."""
 
     def gradients(
         self,
