@@ -734,3 +734,67 @@ def test_an_option_that_float32_cannot_hold_is_refused_there() -> None:
                 ValueError, match="pos_weight must be finite in float32"
             ):
                 call(z, t, loss=loss)
+
+
+@pytest.mark.parametrize("weights", [None, [0.5, 2.0, 0.0, 1.0, 3.0]])
+@pytest.mark.parametrize("own", [True, False])
+def test_a_loss_per_weight_divides_by_the_weights_of_each_batch(
+    weights: Any, own: bool
+) -> None:
+    """And penalties, too, as scikit-learn does: those of a short batch count more."""
+
+    class Own(losses.Loss):
+        def value(self, outputs: Any, targets: Any) -> Any:
+            error = outputs - targets
+            return (error**2).mean(axis=1), 2 * error / error.shape[1]
+
+    inner = Own() if own else losses.mean_squared_error
+    x, y = np.arange(10.0).reshape(5, 2) / 10, np.arange(10.0).reshape(5, 2) / 3
+    net = lm.Sequential([lm.Dense(2, l2=0.3)], seed=1, dtype="float64")
+    net.build(2)
+    kernel, bias = (p.astype(float) for p in net.get_weights())
+    rule, losses_seen = lm.SGD(0.1), 0.0
+    for rows in [slice(0, 3), slice(3, 5)]:
+        w = np.ones(5)[rows] if weights is None else np.array(weights)[rows]
+        error = x[rows] @ kernel + bias - y[rows]
+        penalty = 0.15 * (kernel**2).sum()
+        mean = (1.5 * w @ (error**2).mean(axis=1) + penalty) / w.sum()
+        losses_seen += mean * len(w)
+        slopes = 1.5 * w[:, np.newaxis] * error / w.sum()
+        kernel = kernel - 0.1 * (x[rows].T @ slopes + 0.3 * kernel / w.sum())
+        bias = bias - 0.1 * slopes.sum(axis=0)
+    goal = losses.PerWeight(inner, 1.5)
+    options: Any = {"sample_weight": weights, "shuffle": False, "verbose": 0}
+    history = net.fit(x, y, loss=goal, optimizer=rule, batch_size=3, **options)
+    # float64: the same sums in another order.
+    np.testing.assert_allclose(net.get_weights()[0], kernel, rtol=1e-13)
+    np.testing.assert_allclose(net.get_weights()[1], bias, rtol=1e-13)
+    np.testing.assert_allclose(history["loss"], [losses_seen / 5], rtol=1e-13)
+
+
+def test_a_batch_without_weight_counts_nothing() -> None:
+    net = lm.Sequential([lm.Dense(1, l2=0.3)], seed=1)
+    goal = losses.PerWeight(losses.mean_squared_error)
+    scores = net.gradients(np.eye(2), [1, 2], sample_weight=[0, 0], loss=goal)
+    assert scores["loss"] == 0
+    assert not net.gradient.any()
+
+
+def test_a_net_with_a_loss_per_weight_is_saved(tmp_path: Any) -> None:
+    net = lm.Sequential([lm.Dense(1)], seed=1)
+    goal = losses.PerWeight(losses.huber.using(delta=0.5), 2.0)
+    net.fit(np.eye(2), [1, 2], loss=goal, verbose=0)
+    net.save(tmp_path / "net")
+    assert lm.load(tmp_path / "net").loss == goal
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: losses.PerWeight("huber"), "loss must be a Loss, got 'huber'"),  # type: ignore[arg-type]
+        (lambda: losses.PerWeight(losses.huber, 0), "factor must be .* got 0"),
+    ],
+)
+def test_wrong_losses_per_weight(make: Any, message: str) -> None:
+    with pytest.raises((TypeError, ValueError), match=message):
+        make()

@@ -22,7 +22,7 @@ CLASSES = RNG.integers(0, 3, 23)
 NUMBERS = RNG.normal(size=(23, 3)).astype(np.float32)
 BITS = RNG.integers(0, 2, (23, 3))
 
-LOSSES: dict[str, tuple[str | None, str | None, Any, Any]] = {
+LOSSES: dict[str, tuple[str | None, Any, Any, Any]] = {
     "labels": ("softmax", None, CLASSES, None),
     "one-hot": ("softmax", None, np.eye(3)[CLASSES], None),
     "weighted": ("softmax", None, CLASSES, RNG.random(23)),
@@ -32,6 +32,8 @@ LOSSES: dict[str, tuple[str | None, str | None, Any, Any]] = {
     "huber": (None, "huber", NUMBERS, None),
     "poisson": (None, "poisson", BITS * 3, None),
 }
+per_weight = losses.PerWeight(losses.huber, 1.5)
+LOSSES["per weight"] = None, per_weight, NUMBERS, RNG.random(23)
 for goal in map(losses.get, losses.known().split(", ")):  # and any that is to come
     LOSSES[goal.name] = next(iter(goal.activations), None), goal.name, BITS, None
 LOSSES["categorical_crossentropy"] = LOSSES["labels"]

@@ -17,6 +17,7 @@ OPTIMIZERS = [
     lm.SGD(0.1, momentum=0.9, nesterov=True),
     lm.Adam(),
     lm.Adam(0.05, beta_1=0.5, beta_2=0.9, epsilon=1e-3),
+    lm.Adam(0.05, beta_1=0.5, beta_2=0.9, epsilon=1e-3, epsilon_hat=True),
 ]
 MORE_OPTIMIZERS = [
     lm.RMSprop(),
@@ -50,7 +51,8 @@ def oracle(rule: Any, w: np.ndarray, dw: np.ndarray, state: Any, t: int) -> Any:
             options = [*state[:2], *options, rule.weight_decay]
             w, *state[:2] = reference.adamw(w, dw, *options)
         else:
-            w, *state[:2] = reference.adam(w, dw, *[*state[:2], *options])
+            options = [*state[:2], *options, rule.epsilon_hat]
+            w, *state[:2] = reference.adam(w, dw, *options)
     else:
         options = [rate, rule.beta_1, rule.beta_2, rule.weight_decay]
         w, state[0] = reference.lion(w, dw, state[0], *options)
@@ -389,7 +391,7 @@ def test_threads_change_nothing(rule: Any) -> None:
 
 
 def test_state_that_is_needed() -> None:
-    assert [rule.slots for rule in OPTIMIZERS] == [0, 1, 1, 2, 2]
+    assert [rule.slots for rule in OPTIMIZERS] == [0, 1, 1, 2, 2, 2]
     assert [r.slots for r in MORE_OPTIMIZERS] == [1, 2, 2, 3, 1, 1, 2, 2, 1, 1]
 
 

@@ -81,7 +81,8 @@ LossChoice loss_choice(py::handle core) {
     return "core must be (kind, label_smoothing, parameter), got " +
            std::string(py::repr(core));
   };
-  if (!PyTuple_Check(core.ptr()) || PyTuple_GET_SIZE(core.ptr()) != 3)
+  const Py_ssize_t size = PyTuple_Check(core.ptr()) ? PyTuple_GET_SIZE(core.ptr()) : 0;
+  if (size != 3 && !(size == 4 && PyFloat_Check(PyTuple_GET_ITEM(core.ptr(), 3))))
     throw py::type_error(wrong());
   PyObject* name = PyTuple_GET_ITEM(core.ptr(), 0);
   double numbers[2];
@@ -95,6 +96,12 @@ LossChoice loss_choice(py::handle core) {
               .label_smoothing = numbers[0],
               .parameter = numbers[1]};
   throw py::value_error(wrong());
+}
+
+double per_weight(py::handle core) {
+  return PyTuple_GET_SIZE(core.ptr()) == 3
+             ? 0
+             : PyFloat_AS_DOUBLE(PyTuple_GET_ITEM(core.ptr(), 3));
 }
 
 template <class T>

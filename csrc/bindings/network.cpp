@@ -288,7 +288,7 @@ class PyNetwork {
                   double penalty_before) {
     return visit([&](auto& net, auto type) {
       using T = decltype(type);
-      const Goal goal{loss_(loss), logits};
+      const Goal goal = this->goal(loss, logits);
       require_option<T>(goal.loss);
       const Data<T> data(net, goal.loss, x, y, weights);
       const OptimizerChoice rule = optimizer_(optimizer);
@@ -333,7 +333,7 @@ class PyNetwork {
                       std::uint64_t first_row, bool accumulate) {
     return visit([&](auto& net, auto type) {
       using T = decltype(type);
-      const Goal goal{loss_(loss), logits};
+      const Goal goal = this->goal(loss, logits);
       require_option<T>(goal.loss);
       held<T>("weight", weight);
       const Data<T> data(net, goal.loss, x, y, weights);
@@ -372,7 +372,7 @@ class PyNetwork {
                             std::uint64_t step) {
     return visit([&](auto& net, auto type) {
       using T = decltype(type);
-      const Goal goal{loss_(loss), logits};
+      const Goal goal = this->goal(loss, logits);
       const Data<T> data(net, goal.loss, x, y, weights);
       const bool is_double = std::is_same_v<T, double>;
       Output dx("dx", py::none(), is_double, {data.examples.rows, net.features()}, {});
@@ -442,7 +442,7 @@ class PyNetwork {
                      bool logits, std::size_t chunk) {
     return visit([&](auto& net, auto type) {
       using T = decltype(type);
-      const Goal goal{loss_(loss), logits};
+      const Goal goal = this->goal(loss, logits);
       require_option<T>(goal.loss);
       const Data<T> data(net, goal.loss, x, y, weights);
       Scores scores;
@@ -471,6 +471,10 @@ class PyNetwork {
   }
 
  private:
+  Goal goal(py::handle core, bool logits) {
+    return {loss_(core), logits, per_weight(core)};
+  }
+
   // As run(), but work stops by itself where it is interrupted: what it did is kept,
   // and Python's exception is left set.
   template <class Work>

@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cmath>
 #include <cstring>
+#include <limits>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -154,17 +155,32 @@ LossResult Network<T>::loss_of(const Examples<T>& examples, const Goal& goal,
 }
 
 template <class T>
+typename Network<T>::Mean Network<T>::mean(const Examples<T>& examples,
+                                           const Goal& goal) {
+  const auto rows = static_cast<double>(examples.rows);
+  if (goal.per_weight == 0) return {.factor = 1, .losses = rows, .penalties = 1};
+  double sum = examples.weights ? 0 : rows;
+  for (size_t i = 0; examples.weights && i < examples.rows; ++i)
+    sum += static_cast<double>(examples.weights[i]);
+  if (sum == 0) sum = std::numeric_limits<double>::infinity();  // nothing counts
+  return {.factor = goal.per_weight, .losses = sum, .penalties = sum};
+}
+
+template <class T>
 Scores Network<T>::fill(const Examples<T>& examples, const Goal& goal, const Draw& draw,
                         double weight, T* gradient, const Memory& memory) {
   const size_t rows = examples.rows;
   const Batch batch{.rows = rows, .draw = draw, .training = true};
   const T* const outputs = forward(0, examples.x, batch, goal.logits, true, memory);
+  const Mean mean = this->mean(examples, goal);
   const LossResult result =
-      loss_of(examples, goal, outputs, weight / static_cast<double>(rows),
+      loss_of(examples, goal, outputs, weight * mean.factor / mean.losses,
               memory.gradient, memory);
   backward(examples.x, batch, goal.logits, false, gradient, memory);
-  const double penalty = penalties(weight, gradient) * static_cast<double>(rows);
-  return {.loss = result.sum + penalty,
+  const auto n = static_cast<double>(rows);
+  const double penalty =
+      penalties(weight / mean.penalties, gradient) * (n / mean.penalties);
+  return {.loss = result.sum * mean.factor * (n / mean.losses) + penalty,
           .correct = result.correct,
           .penalty = penalty,
           .rows = rows,
@@ -229,8 +245,8 @@ void Network<T>::input_gradient(const Examples<T>& examples, const Goal& goal,
   const Memory memory = take(arena, rows);
   const Batch batch{.rows = rows, .draw = draw, .training = training};
   const T* const outputs = forward(0, examples.x, batch, goal.logits, training, memory);
-  loss_of(examples, goal, outputs, 1 / static_cast<double>(rows), memory.gradient,
-          memory);
+  const Mean mean = this->mean(examples, goal);
+  loss_of(examples, goal, outputs, mean.factor / mean.losses, memory.gradient, memory);
   const T* found = backward(examples.x, batch, goal.logits, true, nullptr, memory);
   std::memcpy(dx, found, rows * features() * sizeof(T));
 }
@@ -352,8 +368,10 @@ Scores Network<T>::evaluate(const Examples<T>& data, const Goal& goal, size_t ch
     scores.correct += result.correct;
     scores.rows += rows;
   }
-  scores.penalty = penalties(0, nullptr) * static_cast<double>(data.rows);
-  scores.loss += scores.penalty;
+  const Mean mean = this->mean(data, goal);
+  const auto n = static_cast<double>(data.rows);
+  scores.penalty = penalties(0, nullptr) * (n / mean.penalties);
+  scores.loss = scores.loss * mean.factor * (n / mean.losses) + scores.penalty;
   return scores;
 }
 

@@ -21,9 +21,12 @@
 namespace lamina {
 
 // What training minimises; `logits` says that the loss takes in the last activation.
+// The losses of a batch are divided by its rows; if per_weight is not 0, times that
+// number by the sum of its weights, and so are penalties.
 struct Goal {
   LossChoice loss;
   bool logits;
+  double per_weight = 0;
 };
 
 // Rows of a batch, or of all data: targets or labels; weights or null. Labels are
@@ -115,6 +118,11 @@ class Network {
               const Memory&);
   LossResult loss_of(const Examples<T>&, const Goal&, const T* outputs, double scale,
                      T* gradient, const Memory&) const;
+  // What sums over the rows are multiplied and divided by, and penalties divided.
+  struct Mean {
+    double factor, losses, penalties;
+  };
+  static Mean mean(const Examples<T>&, const Goal&);
   // The layers from `first` on; those before have left their trace. `joining` lets
   // layers write over what the one before them left.
   const T* forward(std::size_t first, const T* x, Batch, bool logits, bool joining,

@@ -69,19 +69,22 @@ void update(const OptimizerChoice& rule, double rate, std::uint64_t step, T* w,
   };
   const auto kind = static_cast<std::size_t>(rule.kind);
   const auto kernel = kernels<T>().optimizers[kind];
-  const Update<T> whole{.w = w,
-                        .dw = dw,
-                        .state = state,
-                        .stride = stride,
-                        .n = n,
-                        .rate = rate,
-                        .first = rule.first,
-                        .second = rule.second,
-                        .epsilon = rule.epsilon,
-                        .variant = rule.variant,
-                        .keep = 1 - rate * rule.weight_decay,
-                        .correction1 = 1 - power(rule.first, step),
-                        .correction2 = 1 - power(rule.second, step)};
+  const double correction2 = 1 - power(rule.second, step);
+  const bool hat = rule.kind == OptimizerKind::adam && rule.variant;
+  const Update<T> whole{
+      .w = w,
+      .dw = dw,
+      .state = state,
+      .stride = stride,
+      .n = n,
+      .rate = rate,
+      .first = rule.first,
+      .second = rule.second,
+      .epsilon = hat ? rule.epsilon / std::sqrt(correction2) : rule.epsilon,
+      .variant = rule.variant,
+      .keep = 1 - rate * rule.weight_decay,
+      .correction1 = 1 - power(rule.first, step),
+      .correction2 = correction2};
   parallel_elements(n, cycles[kind], [&](std::size_t i, std::size_t size) {
     Update<T> part = whole;
     part.w += i, part.dw += i, part.state += i, part.n = size;

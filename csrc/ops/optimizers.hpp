@@ -19,10 +19,11 @@ enum class OptimizerKind {
 
 struct OptimizerChoice {
   OptimizerKind kind{};
-  double first = 0;      // momentum (sgd, rmsprop) or beta_1 (adam, lion)
-  double second = 0;     // rho (rmsprop) or beta_2 (adam, lion)
-  double epsilon = 0;    // outside the root (rmsprop, adagrad, adam)
-  bool variant = false;  // Nesterov's form (sgd), centered (rmsprop)
+  double first = 0;    // momentum (sgd, rmsprop) or beta_1 (adam, lion)
+  double second = 0;   // rho (rmsprop) or beta_2 (adam, lion)
+  double epsilon = 0;  // outside the root (rmsprop, adagrad, adam)
+  bool variant =
+      false;  // Nesterov's form (sgd), centered (rmsprop), epsilon hat (adam)
   // Decoupled (adam, lion): before the step, w loses rate weight_decay w.
   double weight_decay = 0;
   // Of gradients; infinity: no limit.

@@ -80,14 +80,16 @@ class Interpreter:
         before = self.gradient.copy() if accumulate else None
         outputs = self._train(x, step, first_row, logits)
         slopes = np.empty_like(outputs)
-        total, correct = loss(outputs, y, weights, slopes, weight / len(x))
+        factor, rows, share = loss.mean(weights, len(x))
+        total, correct = loss(outputs, y, weights, slopes, weight * factor / rows)
         self._descend(slopes, down=False)
-        penalty = len(x) * sum(
-            layer.penalty(weight if layer.trainable else 0.0) for layer in self.layers
+        of_layer = weight / share
+        penalty = (len(x) / share) * sum(
+            layer.penalty(of_layer if layer.trainable else 0.0) for layer in self.layers
         )
         if before is not None:
             self.gradient += before
-        return total + penalty, correct, penalty
+        return total * factor * (len(x) / rows) + penalty, correct, penalty
 
     def backward(
         self,
@@ -122,7 +124,8 @@ class Interpreter:
         before = self.gradient.copy()
         outputs = net._train(x, step, 0, logits)
         slopes = np.empty_like(outputs)
-        loss(outputs, y, weights, slopes, 1 / len(x))
+        factor, rows, _ = loss.mean(weights, len(x))
+        loss(outputs, y, weights, slopes, factor / rows)
         dx = net._descend(slopes, down=True)
         self.gradient[...] = before
         assert dx is not None
@@ -180,8 +183,10 @@ class Interpreter:
             rows = slice(start, start + chunk)
             own = None if weights is None else weights[rows]
             sums += loss(self.forward(x[rows], logits=logits), y[rows], own)
-        penalty = sum(layer.penalty() for layer in self.layers) * len(x)
-        return float(sums[0]) + penalty, float(sums[1]), penalty
+        factor, rows, share = loss.mean(weights, len(x))
+        penalty = sum(layer.penalty() for layer in self.layers) * (len(x) / share)
+        mean = float(sums[0]) * factor * (len(x) / rows)
+        return mean + penalty, float(sums[1]), penalty
 
     def sample(
         self, x: Array, samples: int, seed: int, chunk: int

@@ -20,6 +20,7 @@ from lamina._checks import Array
 
 __all__ = [
     "Loss",
+    "PerWeight",
     "binary_crossentropy",
     "categorical_crossentropy",
     "class_weights",
@@ -78,8 +79,13 @@ class Loss:
             cls.name = cls.__name__
 
     @property
-    def core(self) -> tuple[str, float, float] | None:
+    def core(self) -> tuple[Any, ...] | None:
         return None
+
+    def mean(self, weights: Array | None, rows: int) -> tuple[float, float, float]:
+        """What a batch's sum over rows is multiplied by and divided by, and what
+        penalties are divided by."""
+        return 1.0, float(rows), 1.0
 
     def targets(
         self, y: ArrayLike, outputs: int, dtype: np.dtype[Any], name: str = "y"
@@ -194,6 +200,80 @@ class Loss:
                 )
             arrays.append(array.astype(outputs.dtype, copy=False))
         return arrays[0], arrays[1]
+
+
+@dataclasses.dataclass(frozen=True, repr=False)
+class PerWeight(Loss):
+    """`factor` times another loss, as a mean by weights.
+
+    The losses of a batch are divided by the sum of its weights, not by the number of
+    its rows, and so are the layers' penalties: what scikit-learn's nets minimise. A
+    batch without weights has weights of 1; one whose weights are all 0 counts nothing.
+
+    Parameters
+    ----------
+    loss : Loss
+    factor : float
+        Above 0.
+
+    Raises
+    ------
+    TypeError, ValueError
+        A `loss` that is none, or a `factor` that is not above 0.
+
+    Examples
+    --------
+    >>> import lamina as lm
+    >>> net = lm.Sequential([lm.Dense(1)])
+    >>> net.build(1)
+    >>> net.parameters = [1, 0]
+    >>> half = lm.losses.PerWeight(lm.losses.mean_squared_error, 0.5)
+    >>> net.gradients([[1], [3]], [0, 0], sample_weight=[3, 1], loss=half)
+    {'loss': 1.5}
+    """
+
+    loss: Loss
+    factor: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.loss, Loss):
+            raise TypeError(f"loss must be a Loss, got {self.loss!r}")
+        factor = float(_checks.positive("factor", self.factor))
+        object.__setattr__(self, "factor", factor)
+
+    def __repr__(self) -> str:
+        return f"PerWeight({self.loss!r}, {self.factor!r})"
+
+    @property
+    def name(self) -> str:  # type: ignore[override]
+        return self.loss.name
+
+    @property
+    def activations(self) -> tuple[str, ...]:  # type: ignore[override]
+        return self.loss.activations
+
+    @property
+    def classifies(self) -> bool:  # type: ignore[override]
+        return self.loss.classifies
+
+    @functools.cached_property
+    def core(self) -> tuple[Any, ...] | None:
+        core = self.loss.core
+        return None if core is None else (*core, self.factor)
+
+    def mean(self, weights: Array | None, rows: int) -> tuple[float, float, float]:
+        total = float(rows)
+        if weights is not None:  # one by one, as the core
+            total = float(np.add.accumulate(weights, dtype=np.float64)[-1]) or np.inf
+        return self.factor, total, total
+
+    def targets(
+        self, y: ArrayLike, outputs: int, dtype: np.dtype[Any], name: str = "y"
+    ) -> Array:
+        return self.loss.targets(y, outputs, dtype, name)
+
+    def value(self, outputs: Array, targets: Array) -> tuple[ArrayLike, ArrayLike]:
+        return self.loss.value(outputs, targets)
 
 
 _OPTIONS: dict[str, Callable[[str, object], float]] = {

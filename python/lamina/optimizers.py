@@ -104,10 +104,10 @@ class _Rule(Optimizer):
                 _checks.positive(name, getattr(self, name))
 
     def __repr__(self) -> str:
-        """As it is written; limits of gradients only where there are any."""
+        """As it is written; what few rules have only where they have it."""
         values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        limits = {name: values.pop(name) for name in _LIMITS}
-        values |= {name: limit for name, limit in limits.items() if limit is not None}
+        rare = {name: values.pop(name, None) for name in ("epsilon_hat", *_LIMITS)}
+        values |= {name: value for name, value in rare.items() if value}
         inside = [f"{name}={value!r}" for name, value in values.items()]
         return f"{type(self).__name__}({', '.join(inside)})"
 
@@ -318,6 +318,9 @@ class Adam(_Rule):
         In [0, 1).
     epsilon : float
         Above 0.
+    epsilon_hat : bool
+        Add epsilon to ``sqrt(v)``, before it is corrected: the paper's "epsilon hat"
+        (end of section 2), as scikit-learn and TensorFlow 1 do.
     clip_value, clip_norm, global_clip_norm : float, optional
         Limits of each gradient, of each array's norm, of the norm of all; above 0.
 
@@ -340,12 +343,14 @@ class Adam(_Rule):
     beta_1: float = 0.9
     beta_2: float = 0.999
     epsilon: float = 1e-8
+    epsilon_hat: bool = dataclasses.field(default=False, kw_only=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()
         _checks.below_one("beta_1", self.beta_1)
         _checks.below_one("beta_2", self.beta_2)
         _checks.positive("epsilon", self.epsilon)
+        _checks.flag("epsilon_hat", self.epsilon_hat)
 
     @property
     def slots(self) -> int:
@@ -353,7 +358,8 @@ class Adam(_Rule):
 
     @functools.cached_property
     def core(self) -> OptimizerCore:
-        return self._describe("adam", self.beta_1, self.beta_2, self.epsilon)
+        numbers = self.beta_1, self.beta_2, self.epsilon
+        return self._describe("adam", *numbers, self.epsilon_hat)
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -373,6 +379,8 @@ class AdamW(Adam):
         Above 0.
     weight_decay : float
         At least 0.
+    epsilon_hat : bool
+        As in `Adam`.
     clip_value, clip_norm, global_clip_norm : float, optional
         Limits of each gradient, of each array's norm, of the norm of all; above 0.
 
@@ -396,9 +404,8 @@ class AdamW(Adam):
 
     @functools.cached_property
     def core(self) -> OptimizerCore:
-        betas = self.beta_1, self.beta_2
-        decay = self.weight_decay
-        return self._describe("adam", *betas, self.epsilon, weight_decay=decay)
+        numbers = self.beta_1, self.beta_2, self.epsilon, self.epsilon_hat
+        return self._describe("adam", *numbers, weight_decay=self.weight_decay)
 
 
 @dataclasses.dataclass(frozen=True, repr=False)

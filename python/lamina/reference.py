@@ -638,11 +638,16 @@ def adam(
     beta1: float = 0.9,
     beta2: float = 0.999,
     epsilon: float = 1e-8,
+    epsilon_hat: bool = False,
 ) -> tuple[Array, Array, Array]:
-    """Step number 1, 2, ... of Kingma and Ba 2015, Algorithm 1."""
+    """Step number 1, 2, ... of Kingma and Ba 2015, Algorithm 1, or, with epsilon hat,
+    the form at the end of their section 2."""
     w, dw, m, v = (np.asarray(a, np.float64) for a in (w, dw, m, v))
     m = beta1 * m + (1.0 - beta1) * dw
     v = beta2 * v + (1.0 - beta2) * np.square(dw)
+    if epsilon_hat:
+        rate = rate * np.sqrt(1.0 - beta2**step) / (1.0 - beta1**step)
+        return w - rate * m / (np.sqrt(v) + epsilon), m, v
     corrected_m, corrected_v = m / (1.0 - beta1**step), v / (1.0 - beta2**step)
     return w - rate * corrected_m / (np.sqrt(corrected_v) + epsilon), m, v
 

@@ -22,7 +22,7 @@ __all__ = ["CLASSES", "decode", "encode", "parse"]
 
 CLASSES: dict[str, type] = {
     name: found
-    for module in (layers, initializers, optimizers, schedules)
+    for module in (layers, initializers, losses, optimizers, schedules)
     for name, found in vars(module).items()
     if isinstance(found, type)
     and found.__module__.startswith(module.__name__)
