@@ -97,7 +97,7 @@ FLOORS = [
     ["interpreter", "assembly", "network"],
     ["callbacks", "training", "exchange"],
     ["model"],
-    ["noise", "_threadpool"],
+    ["noise", "_threadpool", "sklearn"],
     ["__init__", "__main__"],
 ]
 PYTHON = ROOT / "python" / "lamina"
@@ -108,6 +108,7 @@ ROOMS = {
     "layers": [*FIRST, *sorted(OTHERS - {*FIRST, "__init__"}), "__init__"],
     "callbacks": ["base", "monitors", "files", "progress", "__init__"],
     "exchange": ["descriptions", "files", "arrays", "__init__"],
+    "sklearn": ["nets", "solvers", "base", "estimators", "__init__"],
 }
 
 

@@ -183,9 +183,9 @@ class Interpreter:
             rows = slice(start, start + chunk)
             own = None if weights is None else weights[rows]
             sums += loss(self.forward(x[rows], logits=logits), y[rows], own)
-        factor, rows, share = loss.mean(weights, len(x))
+        factor, total, share = loss.mean(weights, len(x))
         penalty = sum(layer.penalty() for layer in self.layers) * (len(x) / share)
-        mean = float(sums[0]) * factor * (len(x) / rows)
+        mean = float(sums[0]) * factor * (len(x) / total)
         return mean + penalty, float(sums[1]), penalty
 
     def sample(

@@ -1,0 +1,11 @@
+"""scikit-learn's nets by Lamina: change the import, and all else stays.
+
+`MLPClassifier` and `MLPRegressor` have the parameters, attributes and methods of those
+in ``sklearn.neural_network``, and what was asked for there: dropout, any activation,
+losses, class weights, validation data, callbacks. Needs scikit-learn: ``pip install
+lamina[sklearn]``; ``import lamina`` does not load this module.
+"""
+
+from lamina.sklearn.estimators import MLPClassifier, MLPRegressor
+
+__all__ = ["MLPClassifier", "MLPRegressor"]
