@@ -726,3 +726,17 @@ def test_a_value_in_a_file_that_is_not_finite(tmp_path: Path) -> None:
     x[400_000, 3] = np.nan
     with pytest.raises(ValueError, match=r"x\[393216:524288\] .* row 6784, column 3"):
         classifier().fit(x, np.zeros(len(x), int), verbose=0)
+
+
+@pytest.mark.parametrize("size", [1, 7, 64, 1000])
+def test_a_row_of_weight_two_counts_as_two(size: int) -> None:
+    rng = np.random.default_rng(3)
+    x, weights = rng.normal(5, 2, (1000, 3)), rng.integers(0, 4, 1000)
+    x[:, 2] = np.where(weights > 0, 1.0, 9.0)  # constant where anything counts
+    blocks = (x[i : i + size] for i in range(0, 1000, size))
+    mean, scale = data.moments(blocks, weights)
+    repeated = np.repeat(x, weights, axis=0)
+    # float64 sums in another order.
+    np.testing.assert_allclose(mean, repeated.mean(axis=0), rtol=1e-13)
+    np.testing.assert_allclose(scale[:2], repeated.std(axis=0)[:2], rtol=1e-12)
+    assert scale[2] == 1

@@ -342,21 +342,27 @@ def _labels(targets: Array) -> Array:
     return labels
 
 
-def standardization(table: Table, rows: Array | None = None) -> tuple[Array, Array]:
-    """Mean and scale of the columns of these rows, or of all.
+def standardization(
+    table: Table, rows: Array | None = None, weights: Array | None = None
+) -> tuple[Array, Array]:
+    """Mean and scale of the columns of these rows, or of all, by their weights.
 
     The mean has the table's dtype, but float64 where a column lies so far from zero
     that rounding it to this dtype could move what is standardized by 2**-20 or more.
     """
-    mean, scale = moments(table.blocks(rows))
+    mean, scale = moments(table.blocks(rows), weights)
     far = np.abs(mean) * np.finfo(table.dtype).eps >= 2.0**-19 * scale
     if not far.any() or np.can_cast(table.held.dtype, table.dtype):
         return mean.astype(table.dtype), scale
-    return moments(inputs("x", table.held, np.dtype(np.float64)).blocks(rows))
+    double = inputs("x", table.held, np.dtype(np.float64))
+    return moments(double.blocks(rows), weights)
 
 
-def moments(blocks: Iterable[Array]) -> tuple[Array, Array]:
-    """Mean and scale of the columns, in float64, from one pass over blocks of rows.
+def moments(
+    blocks: Iterable[Array], weights: Array | None = None
+) -> tuple[Array, Array]:
+    """Mean and scale of the columns, in float64, from one pass over blocks of rows,
+    where a row of weight 2 counts as two.
 
     The scale is the standard deviation, or 1 for a constant column. Blocks are joined
     by the formula of Chan, Golub and LeVeque (Technical Report 222, Yale, 1979), which
@@ -367,15 +373,26 @@ def moments(blocks: Iterable[Array]) -> tuple[Array, Array]:
     ValueError
         A spread that is not finite.
     """
-    n, mean, squares = 0, np.zeros(()), np.zeros(())
+    n, mean, squares = 0.0, np.zeros(()), np.zeros(())
+    rest = None if weights is None else weights.astype(np.float64)
     low, high = np.array(np.inf), np.array(-np.inf)
     with np.errstate(over="ignore", invalid="ignore"):
         for block in blocks:
-            centre = block.mean(axis=0, dtype=np.float64)
-            spread = np.square(block - centre).sum(axis=0)
-            shift, total = centre - mean, n + len(block)
-            mean = mean + shift * (len(block) / total)
-            squares = squares + spread + shift**2 * (n * len(block) / total)
+            if rest is None:
+                count = float(len(block))
+                centre = block.mean(axis=0, dtype=np.float64)
+                spread = np.square(block - centre).sum(axis=0)
+            else:
+                own, rest = rest[: len(block)], rest[len(block) :]
+                block, own = block[own > 0], own[own > 0]
+                if not len(own):
+                    continue
+                count = own.sum()
+                centre = own @ block / count
+                spread = own @ np.square(block - centre)
+            shift, total = centre - mean, n + count
+            mean = mean + shift * (count / total)
+            squares = squares + spread + shift**2 * (n * count / total)
             low = np.minimum(low, block.min(axis=0))
             high = np.maximum(high, block.max(axis=0))
             n = total

@@ -169,7 +169,7 @@ class BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         elif self.early_stopping and self.solver != "lbfgs":
             X, y, weights, *rest = self._split(X, y, weights)
         if first:
-            self._learn_scales(held, X, y)
+            self._learn_scales(held, X, y, weights)
         goal = goal_of(self, self.n_outputs_)
         if self.solver == "lbfgs":
             self._train_at_once(held, goal, X, y, weights)
@@ -219,9 +219,11 @@ class BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     def _learn_classes(self, y: Any, classes: Any, incremental: bool) -> None:
         """From what `partial_fit` is told at first."""
 
-    def _learn_scales(self, held: Held, X: Any, y: Array) -> None:
-        if isinstance(held.net.layers[0], Standardize):
-            held.net.layers[0].learn(X)
+    def _learn_scales(self, held: Held, X: Any, y: Array, weights: Any) -> None:
+        first = held.net.layers[0]
+        if isinstance(first, Standardize):
+            table = data.inputs("X", X, first.dtype)
+            first.adopt(*data.standardization(table, weights=weights))
 
     def _split(self, X: Any, y: Array, weights: Any) -> list[Any]:
         """Rows to train on, then those held out."""

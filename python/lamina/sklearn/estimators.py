@@ -577,8 +577,8 @@ n_outputs_, out_activation_, validation_loss_curve_, history_, net_
             y = column_or_1d(y, warn=True)
         return X, y
 
-    def _learn_scales(self, held: Held, X: Any, y: Array) -> None:
-        super()._learn_scales(held, X, y)
+    def _learn_scales(self, held: Held, X: Any, y: Array, weights: Any) -> None:
+        super()._learn_scales(held, X, y, weights)
         if not self.scale_target:
             return
         if self.out_activation_ == "exp":
@@ -586,7 +586,7 @@ n_outputs_, out_activation_, validation_loss_curve_, history_, net_
                 "scale_target must be False with loss='poisson', whose counts have no "
                 "other zero, got True"
             )
-        self._target_mean, self._target_scale = data.moments([y])
+        self._target_mean, self._target_scale = data.moments([y], weights)
 
     def _labels(self, y: Array) -> Array:
         return _column(y)
