@@ -23,7 +23,7 @@ from lamina import _checks, activations, data, losses
 from lamina._checks import Array
 from lamina.losses import PerWeight
 from lamina.sklearn.base import LOSSES, BaseMLP
-from lamina.sklearn.nets import Held
+from lamina.sklearn.nets import Held, goal_of
 
 __all__ = ["MLPClassifier", "MLPRegressor"]
 
@@ -336,6 +336,29 @@ n_iter_, n_layers_, n_outputs_, out_activation_
                 )
         return X, self._label_binarizer.transform(y).astype(bool)
 
+    def _plain_targets(self, X: Array, y: Any, classes: Any) -> Array | None:
+        known = self.classes_
+        if (
+            type(y) is not np.ndarray
+            or y.shape != X.shape[:1]
+            or y.dtype.kind not in "iub"
+            or known.dtype.kind not in "iub"
+            or self.class_weight is not None
+            or self.warm_start
+            or self._label_binarizer.y_type_.startswith("multilabel")
+            or not (classes is None or np.array_equal(classes, known))
+        ):
+            return None
+        codes = np.minimum(known.searchsorted(y), len(known) - 1)
+        if not (known[codes] == y).all():
+            return None
+        goal = goal_of(self, self.n_outputs_)
+        if "softmax" not in goal.activations:
+            codes = codes[:, np.newaxis]
+            if self.n_outputs_ > 1:
+                codes = codes == np.arange(self.n_outputs_)
+        return goal.targets(codes, self.n_outputs_, X.dtype)
+
     def _weights(self, X: Any, y: Array, weights: Any, incremental: bool) -> Any:
         weights = super()._weights(X, y, weights, incremental)
         if self.class_weight is None:
@@ -576,6 +599,14 @@ n_outputs_, out_activation_, validation_loss_curve_, history_, net_
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
         return X, y
+
+    def _plain_targets(self, X: Array, y: Any, classes: Any) -> Array | None:
+        if type(y) is not np.ndarray or y.shape != X.shape[:1] or self.n_outputs_ > 1:
+            return None
+        if y.dtype.kind not in "iuf" or not np.isfinite(y).all():
+            return None
+        goal = goal_of(self, self.n_outputs_)
+        return goal.targets(self._targets(y[:, np.newaxis], goal), 1, X.dtype)
 
     def _learn_scales(self, held: Held, X: Any, y: Array, weights: Any) -> None:
         super()._learn_scales(held, X, y, weights)

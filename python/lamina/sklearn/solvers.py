@@ -71,6 +71,8 @@ class Epochs:
         est.n_iter_ = 0
         with net._fitting():
             size = self._batch_size(len(rows))
+            # A batch of all rows needs no order, but to draw as scikit-learn does.
+            shuffles = est.shuffle and (est.exact or size < len(rows))
             run = training._Run(net, self.goal, told, history, size)
             try:
                 with training._interrupts() as run.interrupted:
@@ -78,12 +80,12 @@ class Epochs:
                         first = net.epoch + 1
                         callback.on_train_begin(net, range(first, first + epochs))
                     for _ in range(epochs):
-                        if est.shuffle and est.exact:
+                        if shuffles and est.exact:
                             numbers = shuffle(numbers, random_state=random)
-                        elif est.shuffle:
+                        elif shuffles:
                             bits = stream(SHUFFLE, step=net.epoch)
                             numbers = permutation(len(rows), net.seed, bits)
-                        means = run.epoch(rows, numbers if est.shuffle else None)
+                        means = run.epoch(rows, numbers if shuffles else None)
                         if means is None:
                             break
                         means = self._loss(means, rows, numbers, size)
@@ -99,6 +101,21 @@ class Epochs:
                     callback.on_exception(net, history, error)
                 raise
         self._end(history, epochs, incremental)
+
+    def once(self, x: Array, y: Array) -> None:
+        """One batch of all rows, as `run` would take it where nobody is told."""
+        est, net = self.est, self.net
+        net._require_own("partial_fit")
+        est.n_iter_ = 0
+        sums = net._steps(self.goal, x, y, None, None, len(x))
+        means = self._loss(net._scores(self.goal, *sums), None, np.empty(0), 0)
+        net.epoch += 1
+        self._ends(None, len(x))
+        est.loss_ = means["loss"]
+        est.loss_curve_.append(means["loss"])
+        rate = net._last_rate()
+        for name, value in (means | {"learning_rate": rate}).items():
+            est.history_.setdefault(name, []).append(value)
 
     def _choose_rule(self, incremental: bool) -> None:
         est, net = self.est, self.net
@@ -125,13 +142,14 @@ class Epochs:
         return int(min(size, n))
 
     def _loss(
-        self, means: dict[str, float], rows: data.Rows, order: Array, size: int
+        self, means: dict[str, float], rows: data.Rows | None, order: Array, size: int
     ) -> dict[str, float]:
         """The epoch's means with the loss as scikit-learn has it."""
         loss = means["loss"]
         penalty = loss - means.pop("loss_without_penalty", loss)
         loss = (loss - penalty) * (self.value / self.goal.factor) + penalty
         if self.est.loss == "poisson":
+            assert rows is not None
             constant, weights = _of_counts(rows)
             starts = np.arange(0, len(order), size)
             sums = np.add.reduceat((weights * constant)[order], starts)
