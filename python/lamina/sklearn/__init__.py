@@ -6,6 +6,11 @@ losses, class weights, validation data, callbacks. Needs scikit-learn: ``pip ins
 lamina[sklearn]``; ``import lamina`` does not load this module.
 """
 
-from lamina.sklearn.estimators import MLPClassifier, MLPRegressor
+try:
+    from lamina.sklearn.estimators import MLPClassifier, MLPRegressor
+except ModuleNotFoundError as error:
+    raise ImportError(
+        "lamina.sklearn needs scikit-learn; use pip install lamina[sklearn]"
+    ) from error
 
 __all__ = ["MLPClassifier", "MLPRegressor"]

@@ -18,7 +18,7 @@ from sklearn.base import (
 )
 from sklearn.metrics import check_scoring
 from sklearn.model_selection import train_test_split
-from sklearn.utils import check_random_state
+from sklearn.utils import check_random_state, column_or_1d
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.validation import (
     _check_sample_weight,
@@ -32,7 +32,7 @@ from lamina.interpreter import Interpreter
 from lamina.layers import Layer, Standardize
 from lamina.losses import PerWeight
 from lamina.model import Sequential
-from lamina.sklearn.nets import Held, goal_of, hidden_sizes, rule_of
+from lamina.sklearn.nets import Held, goal_of, hidden_sizes, rates_of, rule_of
 from lamina.sklearn.solvers import Epochs, Objective, Validation, run_lbfgs
 
 __all__ = ["LOSSES", "BaseMLP"]
@@ -120,7 +120,10 @@ class BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         """Train; `epochs` are those of `partial_fit`. What fails changes nothing."""
         before = self.__dict__.copy()
         held = None if self._held is None else self._network()
-        state = None if held is None else (held.state(), held.net.parameters.copy())
+        saved: Any = None
+        if held is not None:
+            net = held.net
+            saved = held.state(), net.parameters.copy(), net.optimizer, net.loss
         try:
             plain = epochs == 1 and sample_weight is None and self._is_like_before(X)
             targets = self._plain_targets(X, y, classes) if plain else None
@@ -129,17 +132,12 @@ class BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
                 Epochs(self, held, goal_of(self, self.n_outputs_)).once(X, targets)
             else:
                 self._train(X, y, sample_weight, epochs, held_out, classes)
-            if not np.isfinite(self._network().net.parameters).all():
-                raise ValueError(
-                    "Solver produced non-finite parameter weights. The input data may "
-                    "contain large values and need to be preprocessed."
-                )
         except BaseException:
             self.__dict__.clear()
             self.__dict__.update(before)
-            if held is not None and state is not None:
-                held.net.parameters = state[1]
-                held.restore(state[0], held.net.optimizer)
+            if held is not None:
+                state, held.net.parameters, rule, held.net.loss = saved
+                held.restore(state, rule)
             raise
         return self
 
@@ -180,7 +178,9 @@ class BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         sizes = hidden_sizes(self)
         first = not hasattr(self, "coefs_") or not (self.warm_start or incremental)
         self._learn_classes(y, classes, incremental)
-        X, y = self._validate_input(X, y, incremental, first)
+        X, y = self._validate_rows(X, y, reset=first)
+        self._compare_classes(y, incremental)
+        y = self._encode(y)
         y = y.reshape(-1, 1) if y.ndim == 1 else y
         weights = self._weights(X, y, sample_weight, incremental)
         self.n_outputs_ = y.shape[1]
@@ -189,6 +189,7 @@ class BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             self._refuse_for_lbfgs(held_out[0] is not None)
         elif self.early_stopping and incremental:
             raise ValueError("partial_fit does not support early_stopping=True")
+        rates_of(self, len(sizes))  # raises where they do not fit
         if first:
             self._begin([X.shape[1], *sizes, y.shape[1]], X.dtype)
         held = self._network()
@@ -200,7 +201,7 @@ class BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             X, y, weights, *rest = self._split(X, y, weights)
         if first:
             self._learn_scales(held, X, y, weights)
-        goal = goal_of(self, self.n_outputs_)
+        goal: Any = held.net._goal(goal_of(self, self.n_outputs_))
         if self.solver == "lbfgs":
             self._train_at_once(held, goal, X, y, weights)
             return
@@ -249,6 +250,27 @@ class BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     def _learn_classes(self, y: Any, classes: Any, incremental: bool) -> None:
         """From what `partial_fit` is told at first."""
 
+    def _compare_classes(self, y: Array, incremental: bool) -> None:
+        """Learn them, or raise ValueError where others must not come."""
+
+    def _encode(self, y: Array) -> Array:
+        return y
+
+    def _validate_rows(self, X: Any, y: Any, *, reset: bool) -> tuple[Any, Array]:
+        X, y = validate_data(
+            self,
+            X,
+            y,
+            accept_sparse=["csr", "csc"],
+            multi_output=True,
+            y_numeric=not is_classifier(self),
+            dtype=(np.float64, np.float32),
+            reset=reset,
+        )
+        if y.ndim == 2 and y.shape[1] == 1:
+            y = column_or_1d(y, warn=True)
+        return X, y
+
     def _learn_scales(self, held: Held, X: Any, y: Array, weights: Any) -> None:
         first = held.net.layers[0]
         if isinstance(first, Standardize):
@@ -275,11 +297,8 @@ class BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     def _validate_held_out(self, X: Any, y: Any, weights: Any) -> list[Any]:
         if y is None:
             raise ValueError("y_val must come with X_val, got None")
-        own = self.__dict__.copy()
-        try:  # as rows that come later: nothing is learnt from them
-            X, y = self._validate_input(X, y, True, False)
-        finally:
-            self.__dict__.update(own)
+        X, y = self._validate_rows(X, y, reset=False)
+        y = self._encode(y)
         y = y.reshape(-1, 1) if y.ndim == 1 else y
         if weights is not None:
             weights = _check_sample_weight(weights, X)

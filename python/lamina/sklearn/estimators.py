@@ -8,7 +8,6 @@ import numpy as np
 from sklearn.base import ClassifierMixin, RegressorMixin, _fit_context
 from sklearn.metrics import r2_score
 from sklearn.preprocessing import LabelBinarizer
-from sklearn.utils import column_or_1d
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.metaestimators import available_if
@@ -17,7 +16,6 @@ from sklearn.utils.multiclass import (
     type_of_target,
     unique_labels,
 )
-from sklearn.utils.validation import validate_data
 
 from lamina import _checks, activations, data, losses
 from lamina._checks import Array
@@ -303,38 +301,24 @@ n_iter_, n_layers_, n_outputs_, out_activation_
             multilabel = type_of_target(y).startswith("multilabel")
             self._label_binarizer = LabelBinarizer().fit(y if multilabel else classes)
 
-    def _validate_input(
-        self, X: Any, y: Any, incremental: bool, reset: bool
-    ) -> tuple[Any, Array]:
-        X, y = validate_data(
-            self,
-            X,
-            y,
-            accept_sparse=["csr", "csc"],
-            multi_output=True,
-            dtype=(np.float64, np.float32),
-            reset=reset,
-        )
-        if y.ndim == 2 and y.shape[1] == 1:
-            y = column_or_1d(y, warn=True)
+    def _compare_classes(self, y: Array, incremental: bool) -> None:
         if not hasattr(self, "classes_") or not (self.warm_start or incremental):
             self._label_binarizer = LabelBinarizer().fit(y)
             self.classes_ = self._label_binarizer.classes_
-        else:
-            found = unique_labels(y)
-            if self.warm_start:
-                if set(found) != set(self.classes_):
-                    raise ValueError(
-                        "warm_start can only be used where `y` has the same classes as "
-                        "in the previous call to fit. Previously got "
-                        f"{self.classes_}, `y` has {found}"
-                    )
-            elif len(np.setdiff1d(found, self.classes_, assume_unique=True)):
-                raise ValueError(
-                    "`y` has classes not in `self.classes_`. `self.classes_` has "
-                    f"{self.classes_}. 'y' has {found}."
-                )
-        return X, self._label_binarizer.transform(y).astype(bool)
+        elif self.warm_start and set(found := unique_labels(y)) != set(self.classes_):
+            raise ValueError(
+                "warm_start can only be used where `y` has the same classes as in the "
+                f"previous call to fit. Previously got {self.classes_}, `y` has {found}"
+            )
+
+    def _encode(self, y: Array) -> Array:
+        found = unique_labels(y)
+        if len(np.setdiff1d(found, self.classes_, assume_unique=True)):
+            raise ValueError(
+                "`y` has classes not in `self.classes_`. `self.classes_` has "
+                f"{self.classes_}. 'y' has {found}."
+            )
+        return np.asarray(self._label_binarizer.transform(y).astype(bool))
 
     def _plain_targets(self, X: Array, y: Any, classes: Any) -> Array | None:
         known = self.classes_
@@ -582,23 +566,6 @@ n_outputs_, out_activation_, validation_loss_curve_, history_, net_
             scale = np.asarray(self._target_scale, outputs.dtype)
             outputs = outputs * scale + np.asarray(self._target_mean, outputs.dtype)
         return _column(outputs)
-
-    def _validate_input(
-        self, X: Any, y: Any, incremental: bool, reset: bool
-    ) -> tuple[Any, Array]:
-        X, y = validate_data(
-            self,
-            X,
-            y,
-            accept_sparse=["csr", "csc"],
-            multi_output=True,
-            y_numeric=True,
-            dtype=(np.float64, np.float32),
-            reset=reset,
-        )
-        if y.ndim == 2 and y.shape[1] == 1:
-            y = column_or_1d(y, warn=True)
-        return X, y
 
     def _plain_targets(self, X: Array, y: Any, classes: Any) -> Array | None:
         if type(y) is not np.ndarray or y.shape != X.shape[:1] or self.n_outputs_ > 1:

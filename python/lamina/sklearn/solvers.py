@@ -108,6 +108,7 @@ class Epochs:
         net._require_own("partial_fit")
         est.n_iter_ = 0
         sums = net._steps(self.goal, x, y, None, None, len(x))
+        _require_finite(net.parameters)
         means = self._loss(net._scores(self.goal, *sums), None, np.empty(0), 0)
         net.epoch += 1
         self._ends(None, len(x))
@@ -236,6 +237,9 @@ class Epochs:
 
     def _end(self, history: History, epochs: int, incremental: bool) -> None:
         est, net = self.est, self.net
+        if est._best is not None and not incremental:
+            net.parameters = est._best
+        _require_finite(net.parameters)
         if history.stopped == "interrupt":
             warnings.warn("Training interrupted by user.", stacklevel=2)
         elif not (incremental or self.stopped or history.stopped):
@@ -254,8 +258,14 @@ class Epochs:
             est.validation_loss_curve_ = [*curve, *self.val_losses]
         for name, values in history.items():
             est.history_.setdefault(name, []).extend(values)
-        if est._best is not None and not incremental:
-            net.parameters = est._best
+
+
+def _require_finite(parameters: Array) -> None:
+    if not np.isfinite(parameters).all():
+        raise ValueError(
+            "Solver produced non-finite parameter weights. The input data may contain "
+            "large values and need to be preprocessed."
+        )
 
 
 def _of_counts(rows: data.Rows) -> tuple[Array, Array]:
@@ -283,6 +293,7 @@ class Objective:
         # The line search needs the value whose gradient it gets; scikit-learn's is
         # another one where there are several outputs.
         self.searched = self.value if est.exact else goal.factor
+        self.clipped = est.exact and est.loss == "log_loss"
         # Penalties are multiplied as the losses.
         share = goal.factor * len(rows) / self.total
         held.regularize(
@@ -322,9 +333,24 @@ class Objective:
             weight = self.factor * len(x) / self.total
             sums = net._fill(self.goal, x, y, weights, weight, first, first > 0)
             first += len(x)
-            loss += sums[0] - sums[2]
+            if self.clipped:
+                loss += _clipped(net.predict(x), y, weights) / self.value
+            else:
+                loss += sums[0] - sums[2]
             penalty += sums[2] * self.factor / self.total
         return loss / self.total, penalty
+
+
+def _clipped(p: Array, y: Array, weights: Array | None) -> float:
+    """The sum over rows of scikit-learn's log-loss, whose probabilities are at least
+    2e-16: a line search that tries too long a step sees it."""
+    smallest = np.finfo(p.dtype).eps
+    p = np.clip(p, smallest, 1 - smallest)
+    if y.ndim == 1:
+        of_row = np.log(p[np.arange(len(y)), y])
+    else:
+        of_row = (xlogy(y, p) + xlogy(1 - y, 1 - p)).sum(axis=1)
+    return -float(of_row.sum() if weights is None else weights @ of_row)
 
 
 def run_lbfgs(est: Any, objective: Objective) -> None:
@@ -337,5 +363,6 @@ def run_lbfgs(est: Any, objective: Objective) -> None:
         options={"maxfun": est.max_fun, "maxiter": est.max_iter, "gtol": est.tol},
     )
     est.n_iter_ = _check_optimize_result("lbfgs", done, est.max_iter)
+    _require_finite(done.x)
     est.loss_ = objective.reported(done.x)
     objective.unpack(done.x)
