@@ -41,6 +41,19 @@ def test_libraries_agree_and_every_case_has_a_ratio(results: Path) -> None:
     assert peaks["fma_gflops"] > 0 and peaks["copy_gbytes"] > 0
 
 
+def test_estimators_are_compared() -> None:
+    done = subprocess.run(
+        [sys.executable, "bench/estimators.py", "--rounds=1", "-k=partial_fit"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode in (0, 1), done.stderr  # 1: below its floor
+    assert done.stdout.splitlines()[-1].startswith("| partial_fit, 32 digits | ")
+    assert not done.stderr
+
+
 def test_report_shows_the_rows(results: Path, tmp_path: Path) -> None:
     readme = tmp_path / "README.md"
     begin, end = "<!-- performance: begin -->", "<!-- performance: end -->"

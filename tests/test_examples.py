@@ -55,3 +55,11 @@ def test_twenty_layers_learn_where_gradients_do_not_vanish() -> None:
 def test_an_own_layer_learns(capsys: pytest.CaptureFixture[str]) -> None:
     assert main("own_layer")() >= 0.95
     assert "maxout: test accuracy 0.9" in capsys.readouterr().out
+
+
+def test_a_search_over_dropout_and_width(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main("sklearn_search")(epochs=20, folds=2) >= 0.95  # 0.98 in full
+    assert (tmp_path / "out" / "sklearn_search.png").stat().st_size > 10_000

@@ -559,3 +559,12 @@ def test_training_that_does_not_converge_warns_as_theirs() -> None:
         MLPClassifier(max_iter=2).fit(*IRIS)
     with pytest.warns(UserWarning, match="It is going to be clipped"):
         MLPClassifier(batch_size=1000, max_iter=2).fit(*IRIS)
+
+
+def test_code_in_the_guide_runs() -> None:
+    guide = Path(__file__).resolve().parent.parent / "docs" / "sklearn.md"
+    blocks = re.findall(r"```python\n(.*?)```", guide.read_text(), re.S)
+    assert len(blocks) == 2
+    done = run("\n".join(blocks))
+    assert done.returncode == 0, done.stderr
+    assert "width" in done.stdout

@@ -373,14 +373,16 @@ class BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     @property
     def net_(self) -> Sequential:
         """The fitted net, to serve predictions: it checks less, and so is faster."""
-        check_is_fitted(self)
+        if not hasattr(self, "coefs_"):
+            check_is_fitted(self)  # raises
         return self._network().net
 
     def _network(self) -> Held:
         """The net of the coefficients, as they are now."""
-        if type(self.coefs_) is not list or type(self.intercepts_) is not list:
-            self.coefs_, self.intercepts_ = list(self.coefs_), list(self.intercepts_)
         held = self._held
+        if held is not None and held.shows(self.coefs_, self.intercepts_):
+            return held
+        self.coefs_, self.intercepts_ = list(self.coefs_), list(self.intercepts_)
         if held is None:
             double = self.coefs_[0].dtype != np.float32
             dtype = np.float64 if double else np.float32

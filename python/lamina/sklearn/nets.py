@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import operator
 from collections.abc import Sequence
 from typing import Any, Self
 
@@ -80,6 +81,12 @@ class Held:
             for name, value in [("l2", alpha), ("l1", l1), ("max_norm", max_norm)]:
                 if getattr(layer, name) != value:
                     setattr(layer, name, value)
+
+    def shows(self, coefs: list[Array], intercepts: list[Array]) -> bool:
+        """Whether these are its own arrays."""
+        return all(map(operator.is_, coefs, self.coefs)) and all(
+            map(operator.is_, intercepts, self.intercepts)
+        )
 
     def take(self, coefs: list[Array], intercepts: list[Array]) -> None:
         """What a user has put into the lists of coefficients, which then hold views."""
