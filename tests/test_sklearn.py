@@ -423,6 +423,14 @@ def test_a_loaded_estimator_predicts_and_goes_on_as_the_saved_one(
         np.testing.assert_array_equal(own, value)
 
 
+def test_parameters_set_after_a_fit_wait_for_the_next() -> None:
+    est = MLPClassifier(max_iter=2, standardize=True, activation="tanh").fit(*IRIS)
+    before = est.predict_proba(IRIS[0])
+    est.set_params(standardize=False, activation="relu", dropout=0.5)
+    for each in (est, pickle.loads(pickle.dumps(est))):
+        np.testing.assert_array_equal(each.predict_proba(IRIS[0]), before)
+
+
 def test_a_pickle_holds_arrays_and_parameters() -> None:
     """No class of Lamina but the estimator's, so that a later version can read it."""
     est = MLPClassifier(max_iter=2, dropout=0.2, standardize=True).fit(*IRIS)

@@ -440,7 +440,7 @@ def test_the_features_that_a_hidden_layer_has_learnt() -> None:
     np.testing.assert_allclose(clf.transform(X), last, rtol=1e-12)
     names = clf.get_feature_names_out().tolist()
     assert names == ["mlpclassifier0", "mlpclassifier1", "mlpclassifier2"]
-    with pytest.raises(ValueError, match="layer must be one of 2 hidden layers"):
+    with pytest.raises(ValueError, match="one of 2 hidden layers, got 2"):
         clf.transform(X, layer=2)
 
 

@@ -32,7 +32,14 @@ from lamina.interpreter import Interpreter
 from lamina.layers import Layer, Standardize
 from lamina.losses import PerWeight
 from lamina.model import Sequential
-from lamina.sklearn.nets import Held, goal_of, hidden_sizes, rates_of, rule_of
+from lamina.sklearn.nets import (
+    Held,
+    goal_of,
+    hidden_sizes,
+    parts_of,
+    rates_of,
+    rule_of,
+)
 from lamina.sklearn.solvers import Epochs, Objective, Validation, run_lbfgs
 
 __all__ = ["LOSSES", "BaseMLP"]
@@ -221,7 +228,8 @@ class BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         self.n_iter_ = self.t_ = 0
         self.n_layers_ = len(widths)
         self.out_activation_ = self._out_activation()
-        held = self._held = Held.of(self, widths, dtype, self._seed())
+        self._parts = parts_of(self, len(widths) - 2)
+        held = self._held = Held.of(self._parts, widths, dtype, self._seed())
         held.draw(self, self._random_state)
         self.coefs_, self.intercepts_ = list(held.coefs), list(held.intercepts)
 
@@ -398,7 +406,9 @@ class BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
 
     def _made_of_coefs(self, dtype: Any, seed: int) -> Held:
         widths = [len(self.coefs_[0]), *(coef.shape[1] for coef in self.coefs_)]
-        held = Held.of(self, widths, dtype, seed)
+        # Parameters that were set since the net was made wait for the next one.
+        parts = getattr(self, "_parts", None) or parts_of(self, len(widths) - 2)
+        held = Held.of(parts, widths, dtype, seed)
         held.take(list(self.coefs_), list(self.intercepts_))
         return held
 
@@ -463,8 +473,8 @@ class BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         X, hidden = self._validated(X), len(self.coefs_) - 1
         if not -hidden <= layer < hidden:
             raise ValueError(
-                f"layer must be one of {hidden} hidden layers, from {-hidden} to "
-                f"{hidden - 1}, got {layer}"
+                f"layer must be the number of one of {hidden} hidden layers, got "
+                f"{layer}"
             )
         return self._through(self._network().before(range(hidden)[layer]), X)
 

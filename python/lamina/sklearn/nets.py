@@ -18,7 +18,7 @@ from lamina.model import Sequential
 
 _THEIRS = "identity", "logistic", "tanh", "relu"
 
-__all__ = ["Held", "goal_of", "hidden_sizes", "rates_of", "rule_of"]
+__all__ = ["Held", "goal_of", "hidden_sizes", "parts_of", "rates_of", "rule_of"]
 
 
 @dataclasses.dataclass
@@ -31,19 +31,19 @@ class Held:
     intercepts: list[Array]
 
     @classmethod
-    def of(cls, est: Any, widths: Sequence[int], dtype: Any, seed: int) -> Self:
-        """A net of these widths, the inputs' first, with Lamina's first weights."""
-        rates = rates_of(est, len(widths) - 2)
-        layers: list[Layer] = [Standardize()] if est.standardize else []
-        layers += [Dropout(rates[0])] if rates[0] else []
-        hidden = _hidden_activations(est, len(widths) - 2)
+    def of(
+        cls, parts: dict[str, Any], widths: Sequence[int], dtype: Any, seed: int
+    ) -> Self:
+        """A net of `parts_of` an estimator and of these widths, the inputs' first, with
+        Lamina's first weights."""
+        layers: list[Layer] = [Standardize()] if parts["standardize"] else []
+        first, *rates = parts["rates"]
+        layers += [Dropout(first)] if first else []
         for units, activation, rate in zip(
-            widths[1:-1], hidden, rates[1:], strict=True
+            widths[1:-1], parts["hidden"], rates, strict=True
         ):
             layers += [Dense(units, activation), *([Dropout(rate)] if rate else [])]
-        last = est.out_activation
-        if last is None:
-            last = {"exp": "identity"}.get(est.out_activation_, est.out_activation_)
+        last = parts["last"]
         net = Sequential([*layers, Dense(widths[-1], last)], seed=seed, dtype=dtype)
         net.build(widths[0])
         dense = [layer for layer in net.layers if isinstance(layer, Dense)]
@@ -129,6 +129,19 @@ class Held:
         net.epoch, net.steps = state["epoch"], state["steps"]
         net.rate_factor, net._updates = state["rate_factor"], state["updates"]
         net._state, net.optimizer = np.array(state["moments"]), rule
+
+
+def parts_of(est: Any, hidden: int) -> dict[str, Any]:
+    """What the net of that many hidden layers is made of, beside its widths."""
+    last = est.out_activation
+    if last is None:
+        last = {"exp": "identity"}.get(est.out_activation_, est.out_activation_)
+    return {
+        "standardize": bool(est.standardize),
+        "rates": rates_of(est, hidden),
+        "hidden": _hidden_activations(est, hidden),
+        "last": last,
+    }
 
 
 def hidden_sizes(est: Any) -> list[int]:
