@@ -168,6 +168,9 @@ CALLS: dict[str, Callable[..., Any]] = {
         f"initializers.{name}": functools.partial(draw, initializer)
         for name, initializer in DRAWS.items()
     },
+    "losses.PerWeight": lambda factor: trained(
+        loss=lm.losses.PerWeight(LOSSES["categorical_crossentropy"], factor)
+    ),
     "losses.class_weights": lambda class_weight: lm.losses.class_weights(
         Y, {0: class_weight}
     ),

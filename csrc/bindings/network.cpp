@@ -288,8 +288,7 @@ class PyNetwork {
                   double penalty_before) {
     return visit([&](auto& net, auto type) {
       using T = decltype(type);
-      const Goal goal = this->goal(loss, logits);
-      require_option<T>(goal.loss);
+      const Goal goal = this->template goal<T>(loss, logits);
       const Data<T> data(net, goal.loss, x, y, weights);
       const OptimizerChoice rule = optimizer_(optimizer);
       require_numbers<T>(rule);
@@ -333,8 +332,7 @@ class PyNetwork {
                       std::uint64_t first_row, bool accumulate) {
     return visit([&](auto& net, auto type) {
       using T = decltype(type);
-      const Goal goal = this->goal(loss, logits);
-      require_option<T>(goal.loss);
+      const Goal goal = this->template goal<T>(loss, logits);
       held<T>("weight", weight);
       const Data<T> data(net, goal.loss, x, y, weights);
       Scores scores;
@@ -372,7 +370,7 @@ class PyNetwork {
                             std::uint64_t step) {
     return visit([&](auto& net, auto type) {
       using T = decltype(type);
-      const Goal goal = this->goal(loss, logits);
+      const Goal goal = this->template goal<T>(loss, logits);
       const Data<T> data(net, goal.loss, x, y, weights);
       const bool is_double = std::is_same_v<T, double>;
       Output dx("dx", py::none(), is_double, {data.examples.rows, net.features()}, {});
@@ -442,8 +440,7 @@ class PyNetwork {
                      bool logits, std::size_t chunk) {
     return visit([&](auto& net, auto type) {
       using T = decltype(type);
-      const Goal goal = this->goal(loss, logits);
-      require_option<T>(goal.loss);
+      const Goal goal = this->template goal<T>(loss, logits);
       const Data<T> data(net, goal.loss, x, y, weights);
       Scores scores;
       run(data.examples.rows * net.work(),
@@ -471,8 +468,13 @@ class PyNetwork {
   }
 
  private:
+  // ValueError unless T holds its numbers.
+  template <class T>
   Goal goal(py::handle core, bool logits) {
-    return {loss_(core), logits, per_weight(core)};
+    const Goal goal{loss_(core), logits, per_weight(core)};
+    require_option<T>(goal.loss);
+    held<T>("factor", goal.per_weight);
+    return goal;
   }
 
   // As run(), but work stops by itself where it is interrupted: what it did is kept,

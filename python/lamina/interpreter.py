@@ -80,7 +80,7 @@ class Interpreter:
         before = self.gradient.copy() if accumulate else None
         outputs = self._train(x, step, first_row, logits)
         slopes = np.empty_like(outputs)
-        factor, rows, share = loss.mean(weights, len(x))
+        factor, rows, share = loss._mean(weights, len(x))
         total, correct = loss(outputs, y, weights, slopes, weight * factor / rows)
         self._descend(slopes, down=False)
         of_layer = weight / share
@@ -124,7 +124,7 @@ class Interpreter:
         before = self.gradient.copy()
         outputs = net._train(x, step, 0, logits)
         slopes = np.empty_like(outputs)
-        factor, rows, _ = loss.mean(weights, len(x))
+        factor, rows, _ = loss._mean(weights, len(x))
         loss(outputs, y, weights, slopes, factor / rows)
         dx = net._descend(slopes, down=True)
         self.gradient[...] = before
@@ -183,7 +183,7 @@ class Interpreter:
             rows = slice(start, start + chunk)
             own = None if weights is None else weights[rows]
             sums += loss(self.forward(x[rows], logits=logits), y[rows], own)
-        factor, total, share = loss.mean(weights, len(x))
+        factor, total, share = loss._mean(weights, len(x))
         penalty = sum(layer.penalty() for layer in self.layers) * (len(x) / share)
         mean = float(sums[0]) * factor * (len(x) / total)
         return mean + penalty, float(sums[1]), penalty

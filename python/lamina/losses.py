@@ -82,7 +82,7 @@ class Loss:
     def core(self) -> tuple[Any, ...] | None:
         return None
 
-    def mean(self, weights: Array | None, rows: int) -> tuple[float, float, float]:
+    def _mean(self, weights: Array | None, rows: int) -> tuple[float, float, float]:
         """What a batch's sum over rows is multiplied by and divided by, and what
         penalties are divided by."""
         return 1.0, float(rows), 1.0
@@ -261,7 +261,7 @@ class PerWeight(Loss):
         core = self.loss.core
         return None if core is None else (*core, self.factor)
 
-    def mean(self, weights: Array | None, rows: int) -> tuple[float, float, float]:
+    def _mean(self, weights: Array | None, rows: int) -> tuple[float, float, float]:
         total = float(rows)
         if weights is not None:  # one by one, as the core
             total = float(np.add.accumulate(weights, dtype=np.float64)[-1]) or np.inf

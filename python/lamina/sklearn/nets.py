@@ -206,6 +206,7 @@ def goal_of(est: Any, outputs: int) -> losses.PerWeight:
 
 
 def rule_of(est: Any) -> optimizers.Optimizer:
+    """The optimizer: what was given, or scikit-learn's of that solver."""
     if est.optimizer is not None:
         return optimizers.get(est.optimizer)
     rate = est.learning_rate
