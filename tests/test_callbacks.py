@@ -439,6 +439,30 @@ def test_csv_logger_goes_on_with_a_log(tmp_path: Path) -> None:
     assert path.read_text() == "a,b\n1,2\n"
 
 
+def test_csv_logger_spoils_no_log_that_it_goes_on_with(tmp_path: Path) -> None:
+    path, net = tmp_path / "log.csv", classifier()
+    log = callbacks.CSVLogger(path, append=True)
+
+    def rows(text: str) -> list[list[str]]:
+        path.write_bytes(text.encode())
+        fit(net, log, epochs=1)
+        return [line.split(",") for line in path.read_text("utf-8").splitlines()]
+
+    broken_off = rows("epoch,loss\r\n1,0.")
+    assert broken_off[1] == ["1", "0."]
+    assert broken_off[2][0] == str(net.epoch)
+    assert rows("\ufeffepoch,accuracy\n")[1][0] == str(net.epoch)  # as Excel saves it
+    assert rows("")[0][:2] == ["epoch", "loss"]
+    path.unlink()
+    fit(net, log, epochs=1)
+    assert path.read_text().startswith("epoch,loss")
+    for other in (b"\n\nepoch,loss\n1,2\n", b"\xff\xfe\0\r1"):
+        path.write_bytes(other)
+        with pytest.raises(ValueError, match="must be that of a log with a column"):
+            fit(net, log)
+        assert path.read_bytes() == other
+
+
 PATHS: list[Any] = [
     callbacks.ModelCheckpoint,
     lambda path: callbacks.ModelCheckpoint(path, save_best_only=True),
