@@ -113,6 +113,25 @@ def test_an_exception_goes_through() -> None:
         assert np.isfinite(net.parameters).all()
 
 
+def test_best_weights_come_back_although_another_callback_fails_again() -> None:
+    """Each is told of an exception, whatever those before it raise then."""
+
+    def fail(*_: Any) -> None:
+        raise ZeroDivisionError
+
+    def diverge(net: lm.Sequential, epoch: int, scores: Any) -> None:
+        if epoch == 2:
+            net.parameters[...] = np.nan
+            raise OverflowError
+
+    net, stop = classifier(), callbacks.EarlyStopping("loss", restore_best=True)
+    failing = callbacks.LambdaCallback(on_epoch_end=diverge, on_exception=fail)
+    with pytest.raises(ZeroDivisionError) as caught:
+        fit(net, failing, stop, epochs=3)
+    assert isinstance(caught.value.__context__, OverflowError)
+    assert np.isfinite(net.parameters).all()
+
+
 def press(*_: Any) -> None:
     signal.raise_signal(signal.SIGINT)
 
