@@ -291,7 +291,14 @@ class Assembly:
 
     def reset_optimizer(self) -> None:
         """Start the optimizer's state anew: moments, and the count of steps by which
-        schedules and Adam's corrections go. The optimizer stays what it is."""
+        schedules and Adam's corrections go. The optimizer stays what it is.
+
+        Raises
+        ------
+        RuntimeError
+            A `fit` of this net runs in another thread.
+        """
+        self._require_own("reset_optimizer")
         self._state = np.zeros_like(self._state)
         self._updates = 0
 
