@@ -41,12 +41,8 @@ def build(
 
 
 def compare(**options: Any) -> Any:
-    options = {
-        "vary": {"width": [2, 8]},
-        "fit": FIT,
-        "folds": 3,
-        "verbose": 0,
-    } | options
+    usual: dict[str, Any] = {"vary": {"width": [2, 8]}, "fit": FIT, "folds": 3}
+    options = {**usual, "verbose": 0, **options}
     return lm.compare(options.pop("build", build), X, Y, **options)
 
 
