@@ -25,7 +25,7 @@ from lamina.experiments.settings import Setting
 from lamina.initializers import SPLIT, permutation, stream
 from lamina.model import Sequential
 
-__all__ = ["Experiment", "Row", "Split", "Task", "failed", "score"]
+__all__ = ["Experiment", "Row", "Split", "Task", "failed", "parts", "score"]
 
 Row = dict[str, Any]
 Measure = Callable[[Sequential, Any, Any], Mapping[str, float]]
@@ -135,15 +135,15 @@ class Experiment:
             self.splits.append(Split(x, y, weights, *held, None))
             self.shared = 0.0
         else:
-            parts = _folds(y, folds)
-            for train, test in parts:
+            pairs = parts(y, folds)
+            for train, test in pairs:
                 some = (None, None)
                 if weights is not None:
                     some = weights[train], weights[test]
                 self.splits.append(
                     Split(x[train], y[train], some[0], x[test], y[test], some[1])
                 )
-            train, test = parts[0]
+            train, test = pairs[0]
             self.shared = len(test) / len(train)
         self._data = x, y, weights, held
         self._names, self._parts = sorted(names), folds
@@ -252,17 +252,17 @@ def _data(x_name: str, y_name: str, x: Any, y: Any) -> tuple[Any, Array]:
     return x, y
 
 
-def _folds(y: Array, folds: Any) -> list[tuple[Array, Array]]:
+def parts(y: Array, folds: Any) -> list[tuple[Array, Array]]:
     """Numbers of the rows to train on and to measure by, for each split."""
     n = len(y)
     if isinstance(folds, Iterable) and not isinstance(folds, str):
-        parts = [(np.asarray(train), np.asarray(test)) for train, test in folds]
-        for train, test in parts:
+        pairs = [(np.asarray(train), np.asarray(test)) for train, test in folds]
+        for train, test in pairs:
             if np.intersect1d(train, test).size or not (len(train) and len(test)):
                 raise ValueError("folds must give pairs of different numbers of rows")
-        if not parts:
+        if not pairs:
             raise ValueError("folds must give a pair at least, got none")
-        return parts
+        return pairs
     count = _checks.count("folds", folds)
     if not 2 <= count <= n:
         raise ValueError(f"folds must be from 2 to the {n} rows, got {count}")

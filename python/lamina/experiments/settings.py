@@ -146,8 +146,10 @@ def label(value: Any) -> Any:
     if isinstance(value, Sequential):
         return [[label(layer) for layer in value.layers], str(value.dtype)]
     if isinstance(value, Layer):
-        config: Any = getattr(value, "config", vars)
-        return [type(value).__name__, label(config())]
+        try:
+            return [type(value).__name__, label(value.config())]
+        except TypeError:  # one's own, which does not say
+            return type(value).__qualname__
     if inspect.isroutine(value) or isinstance(value, type):
         return f"{value.__module__}.{value.__qualname__}"
     if " at 0x" in (text := repr(value)):

@@ -66,6 +66,11 @@ class Table:
         return [dict(setting.values) for setting in self._choices]
 
     @property
+    def labels(self) -> list[dict[str, Any]]:
+        """The same as numbers and strings."""
+        return [setting.labels for setting in self._choices]
+
+    @property
     def names(self) -> list[str]:
         """Of what was varied."""
         return list(self._choices[0].values)
@@ -116,9 +121,9 @@ class Table:
         return sorted(range(len(self._choices)), key=rank)
 
     def values(self, metric: str, place: int) -> Array:
-        """Those of the trainings of a setting that have not failed; NaN if none has."""
-        found = [row[metric] for row in self._last(place) if not failed(row)]
-        return np.array(found or [math.nan], float)
+        """Those of a setting's trainings that are finite; NaN if none is."""
+        found = [row.get(metric, math.nan) for row in self._last(place)]
+        return np.array([v for v in found if math.isfinite(v)] or [math.nan], float)
 
     def difference(
         self, place: int, base: int = 0, metric: str = "loss"
@@ -265,9 +270,7 @@ class Table:
         return "\n".join([*text, *self._notes()])
 
     def _shown(self) -> list[str]:
-        usual = ("loss", "accuracy", "train_loss", "train_accuracy", "val_loss")
-        found = self.metrics
-        return [m for m in found if m in usual[:2] or m not in usual]
+        return [metric for metric in self.metrics if metric != "train_accuracy"]
 
     def _notes(self) -> Iterable[str]:
         done = self.rows
@@ -294,10 +297,11 @@ class Table:
         return max((row.get("rung", 0) for row in self._of[place]), default=0)
 
 
-def _number(value: float | None) -> str:
-    if value is None:
+def _number(value: float | None, sign: str = "") -> str:
+    if value is None or math.isnan(value):
         return ""
-    return f"{value:.4g}" if abs(value) < 1e-3 or abs(value) >= 1e3 else f"{value:.4f}"
+    usual = value == 0 or 1e-3 <= abs(value) < 1e3
+    return f"{value:{sign}.4f}" if usual else f"{value:{sign}.3g}"
 
 
 def _interval(line: Mapping[str, Any]) -> list[str]:
@@ -305,8 +309,8 @@ def _interval(line: Mapping[str, Any]) -> list[str]:
     if math.isnan(mean):
         return ["", ""]
     if not math.isfinite(low):
-        return [f"{mean:+.4f}", ""]
-    return [f"{mean:+.4f}", f"{low:+.4f} to {high:+.4f}"]
+        return [_number(mean, "+"), ""]
+    return [_number(mean, "+"), f"{_number(low, '+')} to {_number(high, '+')}"]
 
 
 _T = 12.706205, 4.302653, 3.182446, 2.776445, 2.570582, 2.446912, 2.364624, 2.306004
