@@ -51,7 +51,7 @@ def activation_atlas(names: Iterable[str] | None = None, *, axes: Any = None) ->
     Parameters
     ----------
     names : iterable of str, optional
-        By default all that work element by element.
+        By default all. Those that work by rows are drawn for rows (x, 0).
     axes : array of matplotlib axes, optional
         As many as names, at least.
 
@@ -66,8 +66,7 @@ def activation_atlas(names: Iterable[str] | None = None, *, axes: Any = None) ->
     >>> [ax.get_title() for ax in axes.flat]
     ['relu', 'tanh', 'gelu', 'elu']
     """
-    by_row = "softmax", "log_softmax"
-    chosen = [n for n in _core.__all__ if n not in by_row] if names is None else names
+    chosen = _core.__all__ if names is None else names
     functions = [activations.get(name) for name in chosen]
     if axes is None:
         rows = -(-len(functions) // 4)
@@ -84,13 +83,14 @@ def activation_atlas(names: Iterable[str] | None = None, *, axes: Any = None) ->
     x = np.linspace(-4, 4, 401)
     panels = list(axes.flat)
     for ax, function in zip(panels, functions, strict=False):
-        slope = function.derivative(x)
+        value, slope = _with_slope(function, x)
         ax.axhline(0, color=_GREY, lw=0.6)
         ax.axvline(0, color=_GREY, lw=0.6)
-        ax.plot(x, function(x), color=_COLOURS[0], label="f(x)")
+        ax.plot(x, value, color=_COLOURS[0], label="f(x)")
         ax.plot(x, slope, "--", color=_COLOURS[1], label="f'(x)")
         ax.set_title(function.name, fontsize=9, pad=3)
-        text = f"max f' {slope.max():.2f}".rstrip("0").rstrip(".")
+        largest = _with_slope(function, np.linspace(-50, 50, 10_001))[1].max()
+        text = f"max f' {largest:.2f}".rstrip("0").rstrip(".")
         ax.text(0.03, 0.95, text, transform=ax.transAxes, fontsize=7, va="top")
         ax.set(xlim=(-4, 4), ylim=(-1.6, 2.4), xticks=[-3, 0, 3], yticks=[-1, 0, 1, 2])
         ax.tick_params(labelsize=7)
@@ -241,11 +241,9 @@ def units(net: Sequential, x: Any, *, ax: Any = None) -> Any:
         labels.append(f"{i}: {name}")
         still = h.max(axis=0) == h.min(axis=0)
         dead.append(100 * still.mean())
-        slopes = {"sigmoid": 4 * h * (1 - h), "tanh": 1 - h * h}.get(name)
-        flat = (
-            0.0 if slopes is None else 100 * (slopes[:, ~still] < 0.01).mean(initial=0)
-        )
-        saturated.append(flat * (1 - still.mean()) if np.isfinite(flat) else 0.0)
+        slope = {"sigmoid": 4 * h * (1 - h), "tanh": 1 - h * h}.get(name, np.ones(()))
+        flat = np.broadcast_to(slope < 0.01, h.shape) & ~still
+        saturated.append(100 * flat.mean())
     ax = _axes(ax, height=0.9 + 0.32 * len(labels))
     places = np.arange(len(labels))
     ax.barh(places, dead, color=_COLOURS[6], label="dead")
@@ -308,7 +306,7 @@ def updates(
         xlabel="step",
         ylabel="norm of the change /\nnorm of the kernel",
     )
-    _legend(ax, table.shape[1])
+    _legend(ax, table.shape[1], outside=True)
     return ax
 
 
@@ -410,7 +408,7 @@ def lines(
     by: str | None = None,
     ax: Any = None,
 ) -> Any:
-    """Means of a metric over what was varied, with bars of one standard deviation.
+    """Means of a metric over what was varied, with bars from smallest to largest.
 
     Parameters
     ----------
@@ -447,28 +445,38 @@ def lines(
             raise ValueError(
                 f"y must be one of {', '.join(table.metrics)}, got {metric!r}"
             )
-    found: dict[str, list[tuple[Any, float, float]]] = {}
+    found: dict[str, list[tuple[Any, Array]]] = {}
     for metric in metrics:
         for place, setting in enumerate(table.labels):
             names = [_text(setting[part]) for part in parts]
             line = ", ".join(names + ([metric] if len(metrics) > 1 else []))
             values = table.values(metric, place)
-            spread = float(values.std(ddof=1)) if len(values) > 1 else 0.0
-            point = setting[x], float(values.mean()), spread
-            found.setdefault(line, []).append(point)
+            found.setdefault(line, []).append((setting[x], values))
     ax = _axes(ax)
-    at = [setting[x] for setting in table.labels]
-    ticks = list(dict.fromkeys(map(_text, at)))
+    at = list(dict.fromkeys(setting[x] for setting in table.labels))
     numeric = all(isinstance(value, int | float) for value in at)
     for i, (name, points) in enumerate(found.items()):
-        places = [p[0] if numeric else ticks.index(_text(p[0])) for p in points]
-        means, spreads = [p[1] for p in points], [p[2] for p in points]
-        ax.errorbar(places, means, spreads, capsize=3, label=name, **_style(i, 0))
+        style = _style(i, 0)
+        places = [value for value, _ in points]
+        if not numeric:  # side by side, and not joined
+            shift = 0.12 * (i - (len(found) - 1) / 2)
+            places = [at.index(value) + shift for value in places]
+            style["linestyle"] = ""
+        low, mean, high = (
+            np.array([f(values) for _, values in points])
+            for f in (np.min, np.mean, np.max)
+        )
+        bars = np.maximum([mean - low, high - mean], 0)  # the mean is rounded
+        ax.errorbar(places, mean, bars, capsize=3, label=name, **style)
     if numeric:
         _scale(ax, "x", at)
+        _ticks(ax, at)
     else:
-        ax.set_xticks(range(len(ticks)), ticks)
-    _scale(ax, "y", [mean for line in found.values() for _, mean, _ in line])
+        ax.set_xticks(range(len(at)), map(_text, at))
+        ax.set_xlim(-0.5, len(at) - 0.5)
+    _scale(
+        ax, "y", [v for points in found.values() for _, each in points for v in each]
+    )
     ax.set(xlabel=x, ylabel=metrics[0] if len(metrics) == 1 else "loss")
     _legend(ax, len(found) if len(found) > 1 else 0, by)
     return ax
@@ -548,7 +556,7 @@ def weights(
     for ax, unit in zip(axes.flat, np.sort(order), strict=False):
         image = kernel[:, unit].reshape(height, width)
         drawn = ax.imshow(image, cmap="gray_r", vmin=-limit, vmax=limit)
-        ax.set_title(f"{unit}", fontsize=7, pad=2)
+        ax.set_title(f"unit {unit}", fontsize=7, pad=2)
     bar = axes.flat[0].figure.colorbar(drawn, ax=axes, shrink=0.8, pad=0.01)
     bar.ax.tick_params(labelsize=7)
     bar.set_label("weight", fontsize=8)
@@ -654,7 +662,10 @@ def plane(
         shown, levels = z.argmax(axis=1), np.arange(z.shape[1] + 1) - 0.5
     else:
         shown = z[:, -1]
-        levels = np.linspace(0, 1, 11) if classes else np.linspace(z.min(), z.max(), 11)
+        levels = np.linspace(0, 1, 11)
+        if not classes:
+            locator = importlib.import_module("matplotlib.ticker").MaxNLocator(10)
+            levels = locator.tick_values(z.min(), z.max())
     surface = np.asarray(shown, float).reshape(steps, steps)
     filled = ax.contourf(*grid, surface, levels=levels, cmap="Greys_r", alpha=0.55)
     middle = levels[1:-1] if z.shape[1] > 2 else [0.5] if classes else levels[2:-1:2]
@@ -670,7 +681,7 @@ def plane(
                 color=_COLOURS[i % len(_COLOURS)],
                 label=f"class {label}",
             )
-        ax.legend(fontsize=8, loc="upper right")
+        _legend(ax, len(np.unique(targets)), outside=z.shape[1] > 2)
     else:
         ax.plot(*rows.T, "o", ms=4, mec="white", color="black")
     if z.shape[1] <= 2:
@@ -678,6 +689,15 @@ def plane(
         ax.figure.colorbar(filled, ax=ax, label=name)
     ax.set(xlabel="feature 0", ylabel="feature 1")
     return ax
+
+
+def _with_slope(function: Any, x: Array) -> tuple[Array, Array]:
+    """Values and derivatives; of a function of rows those of (x, 0) by x."""
+    if function.name not in ("softmax", "log_softmax"):
+        return function(x), function.derivative(x)
+    y = function(np.stack([x, np.zeros_like(x)], axis=1))
+    slope = function.backward(np.tile([1.0, 0.0], (len(x), 1)), y)
+    return y[:, 0], slope[:, 0]
 
 
 def _signals(net: Sequential, x: Any, y: Any) -> list[float]:
@@ -731,9 +751,11 @@ def _style(i: int, points: int) -> dict[str, Any]:
     }
 
 
-def _legend(ax: Any, count: int, title: str | None = None) -> None:
+def _legend(
+    ax: Any, count: int, title: str | None = None, outside: bool = False
+) -> None:
     """Beside the axes where there are many lines."""
-    if count > 4:
+    if count > 4 or outside:
         ax.legend(
             loc="upper left", bbox_to_anchor=(1.01, 1), fontsize=8, title=title,
             title_fontsize=8, borderaxespad=0,
@@ -747,6 +769,18 @@ def _scale(ax: Any, axis: str, values: Sequence[float]) -> None:
     finite = [v for v in values if math.isfinite(v)]
     if finite and min(finite) > 0 and max(finite) > 30 * min(finite):
         getattr(ax, f"set_{axis}scale")("log")
+
+
+def _ticks(ax: Any, values: Sequence[float]) -> None:
+    """The values themselves where they are few, and as many as there is room for."""
+    if len(values) > 12:
+        return
+    scale = ax.get_xscale()
+    ax.set_xticks(values, map(_text, values))
+    ax.minorticks_off()
+    place = np.log(values) if scale == "log" else np.array(values, float)
+    if len(values) > 1 and np.diff(np.sort(place)).min() < 0.04 * np.ptp(place):
+        ax.tick_params(axis="x", labelrotation=45)
 
 
 def _whole(ax: Any) -> None:

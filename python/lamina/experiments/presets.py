@@ -83,11 +83,29 @@ class Preset:
 
     def draw(self, table: Table) -> Any:
         """The picture, as an array of axes."""
-        x, by, panels = self.picture
-        axes = plot.panels(len(panels))
-        for ax, metric in zip(axes, panels, strict=True):
+        x, by, metrics = self.picture
+        axes = plot.panels(len(metrics))
+        for ax, metric in zip(axes, metrics, strict=True):
             plot.lines(table, x, metric, by=by, ax=ax)
+            ax.set(xlabel="", ylabel=_NAMES.get(metric, "loss"))
+            if ax is not axes[0] and ax.get_legend():
+                ax.get_legend().remove()
+        axes[-1].set_xlabel(_NAMES.get(x, x))
         return axes
+
+
+_NAMES: dict[Any, str] = {
+    "accuracy": "accuracy in the test",
+    ("train_loss", "loss"): "squared error / variance",
+    "signal": "first gradient:\nfirst / last hidden layer",
+    "growth": "outputs at first:\nlast / first hidden layer",
+    "dead": "share of dead units,\nworst layer",
+    "depth": "hidden layers",
+    "scale": "standard deviation of the weights",
+    "rate": "share dropped",
+    "optimizer.learning_rate": "learning rate",
+    "activation": "hidden activation",
+}
 
 
 def _load(name: str) -> tuple[Array, Array]:
@@ -248,7 +266,7 @@ def _dropout(mean: Means) -> str:
     return (
         f"Without dropout the loss is {at(0.0)}; with {best:g} dropped, the best of "
         f"these rates, {at(best)}; with 0.9, {at(0.9)}: the gap closes, at last "
-        "because nothing is learnt any more. (Always guessing the mean has a loss of 1.)"
+        "because nothing is learnt any more. (A loss of 1: always guessing the mean.)"
     )
 
 
