@@ -75,7 +75,8 @@ def _show(options: argparse.Namespace) -> int:
 
 def _compare(options: argparse.Namespace) -> int:
     picture = options.picture
-    if options.what not in PRESETS and not Path(options.what).suffix:
+    file = Path(options.what)
+    if options.what not in PRESETS and not (file.suffix or file.exists()):
         raise ValueError(
             f"compare takes a CSV file or one of {', '.join(PRESETS)}, got "
             f"{options.what!r}"
