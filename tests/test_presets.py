@@ -1,4 +1,4 @@
-"""The course's questions have the course's answers, on fixed seeds; and the command line
+"""The course's questions have the course's answers, on fixed seeds; the command line
 says what is wrong in a sentence."""
 
 import json
