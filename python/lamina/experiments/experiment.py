@@ -205,7 +205,10 @@ class Experiment:
         """What is to be known of a trained net."""
         split = self.splits[task.split]
         x, x_test = split.inputs(net.dtype)
-        found: dict[str, Any] = score(net, x_test, split.y_test, split.weights_test)
+        metrics = settings.resolve(self.build, self.fit, task.setting)[1].get("metrics")
+        found: dict[str, Any] = score(
+            net, x_test, split.y_test, split.weights_test, metrics or ()
+        )
         of_train = score(net, x, split.y, split.weights)
         found |= {f"train_{name}": value for name, value in of_train.items()}
         if self.measure is not None:
@@ -217,11 +220,11 @@ class Experiment:
 
 
 def score(
-    net: Sequential, x: Any, y: Any, weights: Array | None = None
+    net: Sequential, x: Any, y: Any, weights: Array | None = None, metrics: Any = ()
 ) -> dict[str, float]:
     """As `evaluate`, but the loss without penalties: those of two settings differ."""
-    scores = net.evaluate(x, y, sample_weight=weights)
-    scores["loss"] -= sum(layer.penalty() for layer in net.layers)
+    scores = net.evaluate(x, y, sample_weight=weights, metrics=metrics)
+    scores["loss"] = scores.pop("loss_without_penalty", scores["loss"])
     return scores
 
 

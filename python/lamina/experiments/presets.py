@@ -113,7 +113,7 @@ def _load(name: str) -> tuple[Array, Array]:
         datasets = importlib.import_module("sklearn.datasets")
     except ImportError:
         raise ImportError(
-            "presets need the data of scikit-learn: pip install lamina[data]"
+            "presets need the data of scikit-learn: pip install lamina[experiments]"
         ) from None
     x, y = getattr(datasets, f"load_{name}")(return_X_y=True)
     if name == "digits":
