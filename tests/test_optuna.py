@@ -56,7 +56,7 @@ def test_a_pruner_ends_fit_after_the_epoch_that_it_dislikes() -> None:
 def test_what_to_report_must_be_there() -> None:
     trial = optuna.trial.FixedTrial({})
     with pytest.raises(
-        ValueError, match="monitor must be one of loss, accuracy, .*got"
+        ValueError, match=r"monitor must be one of loss, accuracy, .*got"
     ):
         build().fit(X, Y, callbacks=[lm.optuna.Prune(trial)], verbose=0)
 
