@@ -2,6 +2,7 @@
 says what is wrong in a sentence."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -96,6 +97,30 @@ def test_softmax_is_no_hidden_activation() -> None:
     contrasts = [mean("contrast", "softmax", depth) for depth in (1, 2, 3)]
     assert contrasts == sorted(contrasts, reverse=True) and contrasts[2] < 1e-4
     assert "from row to row" in sentence
+
+
+def test_the_page_of_questions_is_whole_and_its_code_runs(tmp_path: Path) -> None:
+    docs = Path(__file__).resolve().parent.parent / "docs"
+    page = (docs / "experiments.md").read_text()
+    order = [page.index(f"    python -m lamina compare {name}\n") for name in PRESETS]
+    assert order == sorted(order)
+    for name, preset in PRESETS.items():
+        assert f"## {preset.question}\n" in page
+        assert f"![{name}](experiments/{name}.png)" in page
+    for picture in (docs / "experiments").iterdir():
+        assert f"(experiments/{picture.name})" in page
+        assert picture.stat().st_size < 100_000
+    code = "\n".join(re.findall(r"```python\n(.*?)```", page, re.S))
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+        env=os.environ | {"MPLBACKEND": "agg"},
+    )
+    assert done.returncode == 0, done.stderr
+    assert "45 trainings: 5 splits x 3 seeds" in done.stdout
 
 
 # The command line ---------------------------------------------------------------------

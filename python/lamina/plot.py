@@ -96,6 +96,8 @@ def activation_atlas(names: Iterable[str] | None = None, *, axes: Any = None) ->
         ax.tick_params(labelsize=7)
     for ax in panels[len(functions) :]:
         ax.set_axis_off()
+    for ax in panels[max(0, len(functions) - axes.shape[-1]) : len(functions)]:
+        ax.tick_params(labelbottom=True)  # none below, or one without axes
     figure = panels[0].figure
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(
@@ -142,6 +144,7 @@ def signal(
         ax.plot(range(1, len(sizes) + 1), sizes, label=name, **_style(i, len(sizes)))
     ax.set_yscale("log")
     ax.set(xlabel="layer", ylabel="rms of the gradient\nby the layer's outputs")
+    ax.set_xlim(left=0.5)
     _whole(ax)
     _legend(ax, len(named) if isinstance(nets, Mapping) else 0)
     return ax
@@ -755,7 +758,7 @@ def _legend(
     ax: Any, count: int, title: str | None = None, outside: bool = False
 ) -> None:
     """Beside the axes where there are many lines."""
-    if count > 4 or outside:
+    if count > 3 or outside:
         ax.legend(
             loc="upper left", bbox_to_anchor=(1.01, 1), fontsize=8, title=title,
             title_fontsize=8, borderaxespad=0,
