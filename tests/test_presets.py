@@ -165,7 +165,7 @@ def test_settings_on_a_file_of_ones_own(
     lines = (table.parent / "out.jsonl").read_text().splitlines()
     assert len(lines) == 13
     setting = {"activation": "relu", "optimizer.learning_rate": 0.01, "epochs": 3}
-    assert json.loads(lines[1])["setting"] == setting
+    assert setting in [json.loads(line)["setting"] for line in lines[1:]]
     assert (table.parent / "own.svg").exists()
     assert main(words) == 0  # nothing is trained again
     assert capsys.readouterr().out == first

@@ -279,8 +279,13 @@ class Table:
         if done:
             yield (
                 f"{len(done)} trainings: {splits} split{'s' * (splits > 1)} x {seeds} "
-                f"seed{'s' * (seeds > 1)}, the same for all; loss without penalties, "
-                f"its difference from {self._choices[0]} by pairs"
+                f"seed{'s' * (seeds > 1)}, the same for all; losses without penalties"
+            )
+        if done and len(self._choices) > 1:
+            folds = " widened for folds that share rows" * (splits > 1)
+            yield (
+                f"difference of the loss from {self._choices[0]}, by pairs; Student's "
+                f"interval{folds}"
             )
         errors = dict.fromkeys(row["error"] for row in done if "error" in row)
         for error in list(errors)[:3]:
