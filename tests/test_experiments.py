@@ -437,6 +437,7 @@ def test_results_are_not_written_over(tmp_path: Path) -> None:
         ({"seeds": 0}, "seeds must be an integer >= 1"),
         ({"seeds": [1, 1]}, "seeds must be different"),
         ({"threads": 0}, "threads must be an integer >= 1"),
+        ({"backend": "carrier pigeon"}, "carrier pigeon"),
         ({"validation": X}, r"validation must be \(x, y\)"),
         ({"build": lambda width: build(width)}, "build must take seed="),
         ({"build": 3}, "build must be a function or a net"),

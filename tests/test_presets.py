@@ -222,6 +222,7 @@ def test_a_net_is_diagnosed_on_a_file(
         ("compare data.csv --target kind --save no/out.jsonl", "No such file.*no/out"),
         ("compare data.csv --target kind --save data.csv", "holds no experiment"),
         ("compare data.csv --target kind --picture no/a.png", "picture must be in a"),
+        ("compare data.csv --target kind --picture a.bmp3", "picture must end in"),
         ("compare vanishing --target kind", "vary and target must come with a CSV"),
         ("diagnose none.safetensors data.csv --target kind", "none.safetensors"),
         ("compare text.csv --target y", "got 'blue' in column 'a', line 3"),

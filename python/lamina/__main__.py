@@ -6,6 +6,8 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -81,10 +83,10 @@ def _compare(options: argparse.Namespace) -> int:
             f"compare takes a CSV file or one of {', '.join(PRESETS)}, got "
             f"{options.what!r}"
         )
-    if options.what in PRESETS:
-        picture = picture or f"{options.what}.png"
+    if options.what in PRESETS and picture is None and find_spec("matplotlib"):
+        picture = f"{options.what}.png"
     if picture:
-        _require_folder(picture)
+        _require_drawable(picture)
     shared = {"seeds": options.seeds, "save": options.save, "threads": options.threads}
     axes: Any
     if options.what in PRESETS:
@@ -157,7 +159,14 @@ def _diagnose(options: argparse.Namespace) -> int:
     return 0
 
 
-def _require_folder(path: str) -> None:
+def _require_drawable(path: str) -> None:
+    """Raise before the training rather than after it."""
+    if not find_spec("matplotlib"):
+        raise ImportError("picture needs matplotlib: pip install lamina[plots]")
+    import_module("matplotlib").use("agg")  # nothing is shown
+    kinds = import_module("matplotlib.backend_bases").FigureCanvasBase.filetypes
+    if Path(path).suffix[1:] not in kinds:
+        raise ValueError(f"picture must end in .png, .svg or .pdf, got {path}")
     folder = Path(path).absolute().parent
     if not folder.is_dir() or not os.access(folder, os.W_OK):
         raise OSError(f"picture must be in a folder that can be written, got {path}")

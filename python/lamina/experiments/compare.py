@@ -77,8 +77,8 @@ def compare(
         How many trainings at once, by default `lamina.get_num_threads`; each computes
         with one thread.
     backend : str, optional
-        One of joblib's, such as "loky" (processes), "dask" or "ray", where one process
-        is too small; by default threads of this one.
+        One of joblib's, where one process is too small: "loky" (processes), "dask"
+        with a client, "ray" once it is registered. By default threads of this process.
     measure : function (net, x, y) -> dict of str to float, optional
         More to know of every trained net; it gets the rows that were held out.
     diagnose : bool

@@ -111,16 +111,16 @@ def _in_joblib(
         raise ImportError(
             "backend needs joblib: pip install lamina[experiments]"
         ) from None
-    options: dict[str, Any] = {"n_jobs": count, "backend": backend}
-    try:
-        parallel = joblib.Parallel(**options, return_as="generator_unordered")
-    except ValueError:  # this backend gives all results at the end
-        parallel = joblib.Parallel(**options)
-    try:
-        for result in parallel(joblib.delayed(work)(task) for task in tasks):
-            done(result)
-    except KeyboardInterrupt:
-        return "interrupt"
+    with joblib.parallel_config(backend=backend, n_jobs=count):
+        try:
+            parallel = joblib.Parallel(return_as="generator_unordered")
+        except ValueError:  # this backend gives all results at the end
+            parallel = joblib.Parallel()
+        try:
+            for result in parallel(joblib.delayed(work)(task) for task in tasks):
+                done(result)
+        except KeyboardInterrupt:
+            return "interrupt"
     return None
 
 
