@@ -155,6 +155,15 @@ def test_callbacks_remember_nothing_of_other_nets() -> None:
     assert len({row["epochs"] for row in table.rows}) > 1
 
 
+def test_metrics_of_fit_are_measured_on_the_rows_held_out() -> None:
+    def ones(y: Any, outputs: Any) -> float:
+        return float(y.mean())
+
+    fit = FIT | {"metrics": [ones]}
+    table = compare(fit=fit, folds=[(np.arange(60), np.arange(60, 120))])
+    assert table.rows[0]["ones"] == Y[60:].mean()
+
+
 def test_a_net_in_place_of_a_function() -> None:
     net = build(seed=3)
     table = lm.compare(
@@ -322,6 +331,7 @@ def test_losses_that_are_not_finite_come_back_from_the_file(tmp_path: Path) -> N
         ({"vary": {"dropout": [0.5]}}, "names differ"),
         ({"build": lambda width, seed: build(width, seed=seed)}, "build differ"),
         ({"validation": (X, Y)}, "data, folds differ"),
+        ({"measure": lambda net, x, y: {}}, "measure differ"),
     ],
 )
 def test_a_file_of_another_experiment_is_refused(
@@ -438,6 +448,8 @@ def test_results_are_not_written_over(tmp_path: Path) -> None:
         ({"seeds": [1, 1]}, "seeds must be different"),
         ({"threads": 0}, "threads must be an integer >= 1"),
         ({"backend": "carrier pigeon"}, "carrier pigeon"),
+        ({"folds": [([0, 1], [120])]}, "numbers of rows below 120"),
+        ({"validation": (X[:, :3], Y)}, r"validation\[0\] must have 4 features"),
         ({"validation": X}, r"validation must be \(x, y\)"),
         ({"build": lambda width: build(width)}, "build must take seed="),
         ({"build": 3}, "build must be a function or a net"),

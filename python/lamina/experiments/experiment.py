@@ -132,6 +132,11 @@ class Experiment:
             if not isinstance(validation, tuple | list) or len(validation) != 2:
                 raise TypeError(f"validation must be (x, y), got {type(validation)}")
             held = _data("validation[0]", "validation[1]", *validation)
+            if held[0].shape[1] != x.shape[1]:
+                raise ValueError(
+                    f"validation[0] must have {x.shape[1]} features like x, got "
+                    f"{held[0].shape[1]}"
+                )
             self.splits.append(Split(x, y, weights, *held, None))
             self.shared = 0.0
         else:
@@ -159,6 +164,7 @@ class Experiment:
             "fit": fit,
             "names": self._names,
             "folds": "validation" if held else _folds_label(self._parts),
+            "measure": settings.source(self.measure) if self.measure else None,
         }
 
     def row(self, task: Task, stop: threading.Event | None = None) -> Any:
@@ -261,8 +267,13 @@ def parts(y: Array, folds: Any) -> list[tuple[Array, Array]]:
     if isinstance(folds, Iterable) and not isinstance(folds, str):
         pairs = [(np.asarray(train), np.asarray(test)) for train, test in folds]
         for train, test in pairs:
-            if np.intersect1d(train, test).size or not (len(train) and len(test)):
+            both = np.concatenate([train, test])
+            if not (len(train) and len(test)) or len(np.unique(both)) < len(both):
                 raise ValueError("folds must give pairs of different numbers of rows")
+            if both.dtype.kind not in "iu" or both.min() < 0 or both.max() >= n:
+                raise ValueError(
+                    f"folds must give numbers of rows below {n}, got {both}"
+                )
         if not pairs:
             raise ValueError("folds must give a pair at least, got none")
         return pairs

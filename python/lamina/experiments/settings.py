@@ -177,8 +177,8 @@ def digest(*arrays: Any) -> str:
     return made.hexdigest()[:16]
 
 
-def source(build: Callable[..., Sequential]) -> str:
-    """What tells one `build` from another: the digest of its text."""
+def source(build: Callable[..., Any]) -> str:
+    """What tells one function from another: the digest of its text."""
     if inspect.ismethod(build):  # `clone` of a net
         text = json.dumps([build.__name__, label(build.__self__)])
     elif isinstance(build, functools.partial):

@@ -166,14 +166,16 @@ class Table:
         half = t_quantile(n - 1) * gaps.std(ddof=1) * math.sqrt(factor)
         return float(gaps.mean()), float(half), n
 
-    def refit(self, x: Any, y: Any, *, seed: int = 0) -> Sequential:
+    def refit(
+        self, x: Any, y: Any, *, sample_weight: Any = None, seed: int = 0
+    ) -> Sequential:
         """A net of the best setting, trained on these rows: all that there are, say."""
         setting = self._choices[self.ranked()[0]]
         experiment = self._experiment
         own, how = settings.resolve(experiment.build, experiment.fit, setting)
         how["callbacks"] = copy.deepcopy(list(how.pop("callbacks", ())))
         net = experiment.build(**own, seed=_checks.seed(seed))
-        net.fit(x, y, **how, verbose=0)
+        net.fit(x, y, **how, sample_weight=sample_weight, verbose=0)
         return net
 
     def to_csv(self, path: str | os.PathLike[str]) -> None:
