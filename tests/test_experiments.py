@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -254,6 +255,16 @@ def test_a_loss_that_is_not_finite_counts_as_failed() -> None:
     )  # fmt: skip
     assert table.best["rate"] == 2.0
     assert table.summary()[0]["failed"] == 5
+
+
+def test_what_fit_warns_about_is_no_failure_of_a_setting() -> None:
+    """Where warnings are errors, too: nets that are sick are tried on purpose."""
+
+    def warning(width: int, seed: int) -> lm.Sequential:
+        warnings.warn("rate too high: the first step changed it", stacklevel=1)
+        return build(width, seed=seed)
+
+    assert not any("error" in row for row in compare(build=warning).rows)
 
 
 def test_nothing_ended_is_said() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 import os
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -17,6 +18,8 @@ from lamina.experiments.table import Table
 from lamina.model import Sequential
 
 __all__ = ["Bench", "compare"]
+
+_OF_FIT = "softmax of one output|rate too high|not finite"
 
 
 def compare(
@@ -175,14 +178,17 @@ class Bench:
             if keep and net is not None:
                 self.nets[row_key(row)[:3]] = net
 
-        self.stopped = workers.run(
-            self.experiment.train if keep else self.experiment.row,
-            new,
-            done,
-            count=self.count,
-            backend=self.backend,
-            title=self.title,
-        )
+        with warnings.catch_warnings():
+            # Of nets that are tried on purpose; the table says what becomes of them.
+            warnings.filterwarnings("ignore", _OF_FIT, UserWarning)
+            self.stopped = workers.run(
+                self.experiment.train if keep else self.experiment.row,
+                new,
+                done,
+                count=self.count,
+                backend=self.backend,
+                title=self.title,
+            )
         return found
 
 
