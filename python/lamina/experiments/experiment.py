@@ -25,7 +25,7 @@ from lamina.experiments.settings import Setting
 from lamina.initializers import SPLIT, permutation, stream
 from lamina.model import Sequential
 
-__all__ = ["Experiment", "Row", "Split", "Task", "failed", "parts", "score"]
+__all__ = ["Experiment", "Split", "Task", "failed", "parts", "score"]
 
 Row = dict[str, Any]
 Measure = Callable[[Sequential, Any, Any], Mapping[str, float]]
@@ -235,6 +235,7 @@ def score(
 
 
 def failed(row: Row) -> bool:
+    """Whether the training raised, or its loss is not finite."""
     return "error" in row or not math.isfinite(row["loss"])
 
 

@@ -239,7 +239,9 @@ class Table:
         head = [*names]
         for metric in metrics:
             head += [metric, "spread"] if metric == "loss" else [metric]
-        head += ["difference", "95 % interval"]
+        several = len(lines) > 1
+        if several:
+            head += ["difference", "95 % interval"]
         extra = [
             name
             for name in ("epochs", "failed", "diagnosis")
@@ -252,10 +254,8 @@ class Table:
                 row.append(_number(line.get(metric)))
                 if metric == "loss":
                     row.append(_number(line.get("loss_spread")))
-            if place:
-                row += _interval(line)
-            else:
-                row += ["", ""]
+            if several:
+                row += _interval(line) if place else ["", ""]
             cells.append(row + [str(line[name] or "") for name in extra])
         widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
         text = []
