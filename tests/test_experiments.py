@@ -381,6 +381,7 @@ def test_a_file_that_cannot_be_written_is_told_before_the_training(
 INTERRUPTED = """
 import os, signal, sys, threading, time
 import numpy as np, lamina as lm
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a job may ignore it
 x = np.random.default_rng(0).normal(size=(4000, 50)); y = (x[:, 0] > 0).astype(int)
 def build(width, seed):
     return lm.Sequential([lm.Dense(width, "relu"), lm.Dense(2, "softmax")], seed=seed)
