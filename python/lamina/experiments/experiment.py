@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import functools
+import inspect
 import math
 import threading
 import time
@@ -114,7 +115,8 @@ class Experiment:
         if not callable(self.build):
             raise TypeError(f"build must be a function or a net, got {build!r}")
         self.fit = dict(fit or {})
-        settings.checked_names(self.build, names, self.fit)
+        self.parameters = inspect.signature(self.build).parameters
+        settings.check_names(self.parameters, names, self.fit)
         weights = self.fit.pop("sample_weight", None)
         x, y = _data("x", "y", x, y)
         if np.ndim(y) == 1 and len(y) and (y == y[0]).all():
@@ -167,6 +169,10 @@ class Experiment:
             "measure": settings.source(self.measure) if self.measure else None,
         }
 
+    def arguments(self, setting: Setting) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Those of `build` and of `fit` in a setting."""
+        return settings.resolve(self.parameters, self.fit, setting)
+
     def row(self, task: Task, stop: threading.Event | None = None) -> Any:
         """As `train`, but the net is not kept."""
         result = self.train(task, stop)
@@ -193,7 +199,7 @@ class Experiment:
 
     def advance(self, task: Task, told: Iterable[Callback] = ()) -> Sequential:
         """The net of a task, trained."""
-        own, how = settings.resolve(self.build, self.fit, task.setting)
+        own, how = self.arguments(task.setting)
         net, split = task.net, self.splits[task.split]
         if net is None:
             net = self.build(**own, seed=task.seed)
@@ -211,7 +217,7 @@ class Experiment:
         """What is to be known of a trained net."""
         split = self.splits[task.split]
         x, x_test = split.inputs(net.dtype)
-        metrics = settings.resolve(self.build, self.fit, task.setting)[1].get("metrics")
+        metrics = self.arguments(task.setting)[1].get("metrics")
         found: dict[str, Any] = score(
             net, x_test, split.y_test, split.weights_test, metrics or ()
         )

@@ -24,7 +24,7 @@ from lamina.model import Sequential
 __all__ = [
     "FIT",
     "Setting",
-    "checked_names",
+    "check_names",
     "digest",
     "label",
     "product",
@@ -93,33 +93,36 @@ def product(vary: Any) -> list[Setting]:
     return found
 
 
-def checked_names(
-    build: Callable[..., Sequential], names: Iterable[str], fit: Mapping[str, Any]
+Parameters = Mapping[str, inspect.Parameter]  # of `build`
+
+
+def check_names(
+    parameters: Parameters, names: Iterable[str], fit: Mapping[str, Any]
 ) -> None:
     """Raise unless each name is a parameter of `build` or of `fit`."""
     for name in fit:
         if name not in FIT:
             raise ValueError(f"fit must name {', '.join(FIT)}, got {name!r}")
-    known = [name for name in _parameters(build) if name != "seed"]
+    known = [name for name in parameters if name != "seed"]
     for name in names:
         head, dot, _ = name.partition(".")
         right = head in _PARTS if dot else name in (*known, *FIT)
-        if not right and not _takes_any(build):
+        if not right and not _takes_any(parameters):
             raise ValueError(
                 f"vary must name parameters of build ({', '.join(known) or 'none'}) or "
                 f"of fit ({', '.join(FIT)}, optimizer.learning_rate ...), got {name!r}"
             )
-    if "seed" not in _parameters(build) and not _takes_any(build):
+    if "seed" not in parameters and not _takes_any(parameters):
         raise TypeError("build must take seed=, which it passes to the net")
 
 
 def resolve(
-    build: Callable[..., Sequential], fit: Mapping[str, Any], setting: Setting
+    parameters: Parameters, fit: Mapping[str, Any], setting: Setting
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """The arguments of `build` and of `fit` in a setting."""
     own, rest = dict[str, Any](), dict(fit)
     for name, value in setting.values.items():
-        if name in _parameters(build) or (_takes_any(build) and "." not in name):
+        if name in parameters or (_takes_any(parameters) and "." not in name):
             own[name] = value
         elif "." not in name:
             rest[name] = value
@@ -193,10 +196,5 @@ def source(build: Callable[..., Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-@functools.lru_cache(64)
-def _parameters(build: Callable[..., Sequential]) -> Mapping[str, inspect.Parameter]:
-    return inspect.signature(build).parameters
-
-
-def _takes_any(build: Callable[..., Sequential]) -> bool:
-    return any(p.kind is p.VAR_KEYWORD for p in _parameters(build).values())
+def _takes_any(parameters: Parameters) -> bool:
+    return any(p.kind is p.VAR_KEYWORD for p in parameters.values())

@@ -13,7 +13,6 @@ import numpy as np
 
 from lamina import _checks
 from lamina._checks import Array
-from lamina.experiments import settings
 from lamina.experiments.experiment import Experiment, Row, failed
 from lamina.experiments.settings import Setting, shown
 from lamina.model import Sequential
@@ -172,7 +171,7 @@ class Table:
         """A net of the best setting, trained on these rows: all that there are, say."""
         setting = self._choices[self.ranked()[0]]
         experiment = self._experiment
-        own, how = settings.resolve(experiment.build, experiment.fit, setting)
+        own, how = experiment.arguments(setting)
         how["callbacks"] = copy.deepcopy(list(how.pop("callbacks", ())))
         net = experiment.build(**own, seed=_checks.seed(seed))
         net.fit(x, y, **how, sample_weight=sample_weight, verbose=0)
