@@ -8,7 +8,7 @@ SOURCES := $(shell find csrc -type f) CMakeLists.txt pyproject.toml \
 # An editable install redirects imports to the files it knew: new ones need a new install.
 MODULES := $(shell find python/lamina -name "*.py" | sort)
 
-.PHONY: demo test test-arm64 sanitize accuracy bench bench-full bench-peers bench-check bench-counts lint format generate wheel clean
+.PHONY: demo test test-arm64 sanitize accuracy experiments bench bench-full bench-peers bench-check bench-counts lint format generate wheel clean
 
 demo: $(VENV)/installed
 	$(BIN)/python examples/digits.py
@@ -50,6 +50,10 @@ bench-counts: $(VENV)/installed
 accuracy: $(VENV)/installed
 	cmake --build build/cp*/ --target accuracy
 	$(firstword $(wildcard $(PEERS)/bin) $(BIN))/python tools/accuracy.py build/cp*/accuracy $(STEP)
+
+# The questions of docs/experiments.md, answered and drawn again.
+experiments: $(VENV)/installed
+	$(BIN)/python tools/experiments.py
 
 # $(1): the environment, $(2): options of the first run, $(3): options of the others.
 # Threads that sleep are called for loops, not for single calls; bench/README.md.

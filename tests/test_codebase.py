@@ -97,7 +97,9 @@ FLOORS = [
     ["interpreter", "assembly", "network"],
     ["callbacks", "training", "exchange"],
     ["model"],
-    ["noise", "_threadpool"],
+    ["noise", "_threadpool", "plot"],
+    ["experiments"],
+    ["optuna"],
     ["__init__", "__main__"],
 ]
 PYTHON = ROOT / "python" / "lamina"
@@ -107,6 +109,18 @@ OTHERS = {path.stem for path in (PYTHON / "layers").glob("*.py")}
 ROOMS = {
     "layers": [*FIRST, *sorted(OTHERS - {*FIRST, "__init__"}), "__init__"],
     "callbacks": ["base", "monitors", "files", "progress", "__init__"],
+    "experiments": [
+        "settings",
+        "experiment",
+        "table",
+        "journal",
+        "workers",
+        "compare",
+        "search",
+        "columns",
+        "presets",
+        "__init__",
+    ],
     "exchange": ["descriptions", "files", "arrays", "__init__"],
 }
 
