@@ -81,7 +81,7 @@ format: $(VENV)/installed
 	$(BIN)/ruff format
 	git ls-files 'csrc/*.hpp' 'csrc/*.cpp' | xargs $(BIN)/clang-format -i
 
-# Rewrites what is printed from the list of activations: README table, stubs, C API.
+# Rewrites what is printed from the list of activations: docs/activations.md, stubs, C API.
 generate: $(VENV)/installed
 	$(BIN)/python tools/generate.py
 
