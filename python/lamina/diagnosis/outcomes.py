@@ -96,6 +96,10 @@ def _rate_too_low(f: Facts) -> Iterator[Finding]:
             says = f"the loss is {number:.3g} times that of a trial at a higher rate"
         by = f"at {f.at(best.change)}"
         yield Finding(number, says, layer, best.change, best, by, healthy=healthy)
+    elif 0 < step < 1e-4 and (f.reached or 1.0) > NOTHING and not f.found:
+        # So few steps that none of the trials got far.
+        change = Change(rate=min(1e-2 / step, 1e6))
+        yield Finding(step, of_step(step, layer), layer, change, f.trials(change))
 
 
 @rule(
