@@ -8,7 +8,7 @@ SOURCES := $(shell find csrc -type f) CMakeLists.txt pyproject.toml \
 # An editable install redirects imports to the files it knew: new ones need a new install.
 MODULES := $(shell find python/lamina -name "*.py" | sort)
 
-.PHONY: demo test test-arm64 sanitize accuracy experiments bench bench-full bench-peers bench-check bench-counts lint format generate wheel clean
+.PHONY: demo test test-arm64 sanitize accuracy experiments bench bench-full bench-peers bench-check bench-counts diagnose-audit lint format generate wheel clean
 
 demo: $(VENV)/installed
 	$(BIN)/python examples/digits.py
@@ -65,6 +65,10 @@ $(1)/python -m pytest bench --benchmark-only $(3) --dtype float64 --benchmark-js
 $(1)/python -m pytest bench --benchmark-only $(3) --threads default $(LOOPS) --benchmark-json=out/bench/threads.json
 $(1)/python -m pytest bench --benchmark-only $(3) --target avx2 --benchmark-json=out/bench/avx2.json
 endef
+
+# How many sick nets `diagnose` names, and how many of 2000 healthy ones: ten minutes.
+diagnose-audit: $(VENV)/installed
+	$(BIN)/python tools/diagnose_audit.py
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check

@@ -95,7 +95,8 @@ FLOORS = [
     ["losses", "optimizers", "data", "metrics"],
     ["layers"],
     ["interpreter", "assembly", "network"],
-    ["callbacks", "training", "exchange"],
+    ["alarms", "callbacks", "training", "exchange"],
+    ["diagnosis"],
     ["model"],
     ["noise", "_threadpool", "plot"],
     ["experiments"],
@@ -108,7 +109,7 @@ OTHERS = {path.stem for path in (PYTHON / "layers").glob("*.py")}
 # Within a folder from left to right.
 ROOMS = {
     "layers": [*FIRST, *sorted(OTHERS - {*FIRST, "__init__"}), "__init__"],
-    "callbacks": ["base", "monitors", "files", "progress", "__init__"],
+    "callbacks": ["base", "monitors", "files", "progress", "watch", "__init__"],
     "experiments": [
         "settings",
         "experiment",
@@ -122,6 +123,18 @@ ROOMS = {
         "__init__",
     ],
     "exchange": ["descriptions", "files", "arrays", "__init__"],
+    "diagnosis": [
+        "measure",
+        "remedies",
+        "trials",
+        "facts",
+        "causes",
+        "symptoms",
+        "outcomes",
+        "rules",
+        "report",
+        "__init__",
+    ],
 }
 
 

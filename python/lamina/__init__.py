@@ -22,6 +22,7 @@ from lamina import (
 )
 from lamina._core import *
 from lamina._core import PackedKernel, __version__
+from lamina.alarms import LaminaWarning
 from lamina.config import (
     get_num_threads,
     set_num_threads,
@@ -60,6 +61,7 @@ __all__ = [
     "Adam",
     "AdamW",
     "History",
+    "LaminaWarning",
     "Lion",
     "PackedKernel",
     "RMSprop",
