@@ -105,6 +105,12 @@ def draw(initializer: Any, shape: Any = (2, 3), **numbers: Any) -> None:
     initializer((shape, 3) if not isinstance(shape, tuple) else shape, **numbers)
 
 
+def diagnose(**numbers: Any) -> None:
+    if "class_weight" in numbers:
+        numbers["class_weight"] = {0: numbers["class_weight"]}
+    net().diagnose(X, Y, trials=False, **numbers)
+
+
 def experiment(function: Callable[..., Any], **given: Any) -> Callable[..., None]:
     """On a net of one layer, with no more seeds and trials than are soon done."""
 
@@ -147,6 +153,7 @@ CALLS: dict[str, Callable[..., Any]] = {
     "Sequential.backward": lambda **n: net().backward(X, np.ones((6, 2)), **n),
     "Sequential.build": lambda **n: lm.Sequential([lm.Dense(1)]).build(**n),
     "Sequential.clone": lambda **n: net().clone(**n),
+    "Sequential.diagnose": diagnose,
     "Sequential.evaluate": lambda **n: net().evaluate(many(), **n),
     "Sequential.fit": fit,
     "Sequential.gradients": lambda **n: net(lm.Dropout(0.5)).gradients(X, Y, **n),

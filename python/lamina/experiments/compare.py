@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from lamina import _checks
+from lamina.alarms import LaminaWarning
 from lamina.config import get_num_threads
 from lamina.experiments import settings, workers
 from lamina.experiments.experiment import Experiment, Measure, Row, Task
@@ -18,8 +19,6 @@ from lamina.experiments.table import Table
 from lamina.model import Sequential
 
 __all__ = ["Bench", "compare"]
-
-_OF_FIT = "softmax of one output|rate too high|not finite"
 
 
 def compare(
@@ -180,7 +179,7 @@ class Bench:
 
         with warnings.catch_warnings():
             # Of nets that are tried on purpose; the table says what becomes of them.
-            warnings.filterwarnings("ignore", _OF_FIT, UserWarning)
+            warnings.simplefilter("ignore", LaminaWarning)
             self.stopped = workers.run(
                 self.experiment.train if keep else self.experiment.row,
                 new,

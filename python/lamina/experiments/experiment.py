@@ -247,8 +247,6 @@ def failed(row: Row) -> bool:
 
 def _diagnosis(net: Any, x: Any, y: Array) -> str:
     """The name of what ails a net; empty for a healthy one."""
-    if not hasattr(net, "diagnose"):
-        return ""
     verdicts = net.diagnose(x, y, trials=False).verdicts
     return verdicts[0].name if verdicts else ""
 
