@@ -438,6 +438,13 @@ def test_assigned_parameters_are_copied_and_never_shared() -> None:
         np.testing.assert_array_equal(c.parameters, before)
 
 
+def test_a_net_that_is_not_built_says_so_where_numbers_are_assigned() -> None:
+    net = lm.Sequential([lm.Dense(1)])
+    for name in ("parameters", "gradient"):
+        with pytest.raises(RuntimeError, match=f"^{name} must come after fit or build"):
+            setattr(net, name, np.ones(3))
+
+
 def test_a_net_from_read_only_buffers_trains() -> None:
     """As ray, dask and joblib pass them on."""
     net = lm.Sequential([lm.Standardize(), lm.Dense(1)], seed=0)

@@ -121,6 +121,7 @@ class Assembly:
 
     @parameters.setter
     def parameters(self, values: ArrayLike) -> None:
+        self._require_built("parameters")
         _checks.assign("parameters", values, self._parameters)
 
     @property
@@ -137,6 +138,7 @@ class Assembly:
 
     @gradient.setter
     def gradient(self, values: ArrayLike) -> None:
+        self._require_built("gradient")
         _checks.assign("gradient", values, self._gradient)
 
     def build(self, features: int) -> None:

@@ -127,9 +127,10 @@ def fit(
                     callback.on_train_end(net, history)
         except BaseException as error:
             history.stopped = type(error).__name__
-            for callback in told:
-                callback.on_exception(net, history, error)
-            raise
+            with contextlib.ExitStack() as stack:  # each is told, whatever others raise
+                for callback in reversed(told):
+                    stack.callback(callback.on_exception, net, history, error)
+                raise
     return history
 
 
