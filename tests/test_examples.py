@@ -55,3 +55,10 @@ def test_twenty_layers_learn_where_gradients_do_not_vanish() -> None:
 def test_an_own_layer_learns(capsys: pytest.CaptureFixture[str]) -> None:
     assert main("own_layer")() >= 0.95
     assert "maxout: test accuracy 0.9" in capsys.readouterr().out
+
+
+def test_common_seeds_scatter_less(capsys: pytest.CaptureFixture[str]) -> None:
+    by_seed, by_both = main("common_seeds")(seeds=6)
+    assert by_seed > 5  # 12 in full
+    assert by_both > 20  # 65
+    assert "same fold, another seed" in capsys.readouterr().out

@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike, DTypeLike
 
 from lamina import _checks, _core, data, interpreter, losses, optimizers
 from lamina._checks import Array
-from lamina.history import History
+from lamina.history import History, Told
 from lamina.interpreter import Interpreter
 from lamina.layers import Dense, Layer, Standardize
 from lamina.layers.base import described
@@ -48,6 +48,7 @@ class Assembly:
     """A net without what it does: `Network`."""
 
     history: History | None = None
+    told: Told | None = None
     # Process and thread of a fit that runs: its loss, optimizer and counts are its own.
     _fit: tuple[int, int] | None = None
     _penalizes = False  # whether a layer can add to the loss; known once compiled
