@@ -173,7 +173,8 @@ class Sequential(Network):
         ------
         TypeError, ValueError
             Arguments or data that cannot be used. The net is then as before, unless it
-            is a later batch of an iterable than the first.
+            is a later batch of an iterable than the first, or the rate that a schedule
+            gives a later step.
         FloatingPointError
             A norm to clip by is not finite: the training diverged. What was learnt up
             to the step before stays, or what `callbacks.EarlyStopping` restores.
