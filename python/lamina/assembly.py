@@ -268,7 +268,9 @@ class Assembly:
     def _mean(self) -> Array | None:
         """What is subtracted from inputs that the net's dtype would round."""
         first = self.layers[0]
-        if type(first) is not Standardize or not first.features:
+        if not isinstance(first, Standardize) or not first.features:
+            return None
+        if type(first).forward is not Standardize.forward:  # it subtracts its own
             return None
         return first.exact_mean()
 
