@@ -379,6 +379,25 @@ def test_a_forked_process_may_train_a_net_whose_fit_it_was_born_in() -> None:
     assert status == [0]
 
 
+def test_a_fit_that_ends_while_another_thread_asks_fails_in_words_alone() -> None:
+    class Ending(lm.Sequential):
+        """Whose fit, in another thread, has ended when it is looked at again."""
+
+        looks: Any = iter(())
+
+        @property
+        def _fit(self) -> Any:  # type: ignore[override]
+            return next(self.looks, None)
+
+    x, y = slope()
+    net = Ending([lm.Dense(1)], seed=0)
+    net.build(x.shape[1])
+    net.looks = iter([(os.getpid(), 0)])
+    with pytest.raises(RuntimeError, match="gradients must wait until the fit"):
+        net.gradients(x, y)
+    assert net.gradients(x, y)["loss"] > 0
+
+
 def test_first_calls_in_several_threads_make_one_net() -> None:
     x, y = np.ones((32, 6), np.float32), np.arange(32) % 3
     before = sys.getswitchinterval()

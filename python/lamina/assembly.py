@@ -330,7 +330,8 @@ class Assembly:
         """A fit: no other one of this net, and no training in another thread."""
         here = os.getpid(), threading.get_ident()
         with _first_use:
-            if self._fit is not None and self._fit[0] == here[0]:
+            running = self._fit  # which may end meanwhile
+            if running is not None and running[0] == here[0]:
                 raise RuntimeError(
                     "fit must wait until the fit of this net that runs has ended; "
                     "use copy.deepcopy(net) to train another net meanwhile"
@@ -344,9 +345,10 @@ class Assembly:
 
     def _require_own(self, method: str) -> None:
         """Raise RuntimeError while a fit runs in another thread."""
-        if self._fit is None or self._fit[1] == threading.get_ident():
+        running = self._fit  # which may end meanwhile
+        if running is None or running[1] == threading.get_ident():
             return
-        if self._fit[0] != os.getpid():  # a fork left that thread behind
+        if running[0] != os.getpid():  # a fork left that thread behind
             self._fit = None
             return
         raise RuntimeError(
