@@ -11,7 +11,7 @@ import dataclasses
 import functools
 import math
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from lamina.diagnosis.measure import Case
 from lamina.diagnosis.remedies import Change, written
@@ -55,15 +55,16 @@ class Rule:
 
 
 Find = Callable[["Facts"], Iterable[Finding]]
+F = TypeVar("F", bound=Find)
 
 
-def registry(rules: list[Rule]) -> Callable[..., Callable[[Find], Find]]:
+def registry(rules: list[Rule]) -> Callable[..., Callable[[F], F]]:
     """What to decorate the functions of rules with; they are appended to that list."""
 
     def rule(
         name: str, healthy: Range, cause: str, *, hint: bool = False, late: bool = False
-    ) -> Callable[[Find], Find]:
-        def add(find: Find) -> Find:
+    ) -> Callable[[F], F]:
+        def add(find: F) -> F:
             rules.append(Rule(name, healthy, cause, find, hint, late))
             return find
 
