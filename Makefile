@@ -8,7 +8,7 @@ SOURCES := $(shell find csrc -type f) CMakeLists.txt pyproject.toml \
 # An editable install redirects imports to the files it knew: new ones need a new install.
 MODULES := $(shell find python/lamina -name "*.py" | sort)
 
-.PHONY: demo test test-arm64 sanitize accuracy bench bench-full bench-peers bench-check bench-counts lint format generate wheel clean
+.PHONY: demo test test-arm64 sanitize accuracy experiments bench bench-full bench-peers bench-check bench-counts diagnose-audit lint format generate wheel clean
 
 demo: $(VENV)/installed
 	$(BIN)/python examples/digits.py
@@ -51,6 +51,10 @@ accuracy: $(VENV)/installed
 	cmake --build build/cp*/ --target accuracy
 	$(firstword $(wildcard $(PEERS)/bin) $(BIN))/python tools/accuracy.py build/cp*/accuracy $(STEP)
 
+# The questions of docs/experiments.md, answered and drawn again.
+experiments: $(VENV)/installed
+	$(BIN)/python tools/experiments.py
+
 # $(1): the environment, $(2): options of the first run, $(3): options of the others.
 # Threads that sleep are called for loops, not for single calls; bench/README.md.
 LOOPS := --benchmark-min-time=0.002 --benchmark-max-time=0.1
@@ -61,6 +65,10 @@ $(1)/python -m pytest bench --benchmark-only $(3) --dtype float64 --benchmark-js
 $(1)/python -m pytest bench --benchmark-only $(3) --threads default $(LOOPS) --benchmark-json=out/bench/threads.json
 $(1)/python -m pytest bench --benchmark-only $(3) --target avx2 --benchmark-json=out/bench/avx2.json
 endef
+
+# How many sick nets `diagnose` names, and how many of 2000 healthy ones: ten minutes.
+diagnose-audit: $(VENV)/installed
+	$(BIN)/python tools/diagnose_audit.py
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check
@@ -77,7 +85,7 @@ format: $(VENV)/installed
 	$(BIN)/ruff format
 	git ls-files 'csrc/*.hpp' 'csrc/*.cpp' | xargs $(BIN)/clang-format -i
 
-# Rewrites what is printed from the list of activations: README table, stubs, C API.
+# Rewrites what is printed from the list of activations: docs/activations.md, stubs, C API.
 generate: $(VENV)/installed
 	$(BIN)/python tools/generate.py
 

@@ -594,6 +594,20 @@ def test_parameters_must_fit_float32_where_that_is_used() -> None:
     assert lm.leaky_relu(x, negative_slope=np.inf)[0] == 1
 
 
+@pytest.mark.parametrize("name", ["squareplus", "hard_shrink", "soft_shrink"])
+def test_a_negative_parameter_that_float32_would_round_to_zero_is_refused(
+    name: str,
+) -> None:
+    """However it is called: with plain arrays, too, as with others."""
+    act = lamina.activations.get(name)
+    value = dict.fromkeys(act.parameters, -1e-50)
+    x = np.ones(4, np.float32)
+    for f, inputs in ((act, [x]), (act.derivative, [x]), (act.backward, [x, x])):
+        for those in (inputs, [each[::2] for each in inputs]):
+            with pytest.raises(ValueError, match="at least 0, got -1e-50"):
+                f(*those, **value)
+
+
 def test_dtypes_of_mixed_and_foreign_inputs() -> None:
     small = np.ones(3, np.int8)
 

@@ -113,6 +113,25 @@ def test_an_exception_goes_through() -> None:
         assert np.isfinite(net.parameters).all()
 
 
+def test_best_weights_come_back_although_another_callback_fails_again() -> None:
+    """Each is told of an exception, whatever those before it raise then."""
+
+    def fail(*_: Any) -> None:
+        raise ZeroDivisionError
+
+    def diverge(net: lm.Sequential, epoch: int, scores: Any) -> None:
+        if epoch == 2:
+            net.parameters[...] = np.nan
+            raise OverflowError
+
+    net, stop = classifier(), callbacks.EarlyStopping("loss", restore_best=True)
+    failing = callbacks.LambdaCallback(on_epoch_end=diverge, on_exception=fail)
+    with pytest.raises(ZeroDivisionError) as caught:
+        fit(net, failing, stop, epochs=3)
+    assert isinstance(caught.value.__context__, OverflowError)
+    assert np.isfinite(net.parameters).all()
+
+
 def press(*_: Any) -> None:
     signal.raise_signal(signal.SIGINT)
 
@@ -437,6 +456,30 @@ def test_csv_logger_goes_on_with_a_log(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"a log with a column 'epoch', got .*a, b"):
         fit(net, callbacks.CSVLogger(path, append=True))
     assert path.read_text() == "a,b\n1,2\n"
+
+
+def test_csv_logger_spoils_no_log_that_it_goes_on_with(tmp_path: Path) -> None:
+    path, net = tmp_path / "log.csv", classifier()
+    log = callbacks.CSVLogger(path, append=True)
+
+    def rows(text: str) -> list[list[str]]:
+        path.write_bytes(text.encode())
+        fit(net, log, epochs=1)
+        return [line.split(",") for line in path.read_text("utf-8").splitlines()]
+
+    broken_off = rows("epoch,loss\r\n1,0.")
+    assert broken_off[1] == ["1", "0."]
+    assert broken_off[2][0] == str(net.epoch)
+    assert rows("\ufeffepoch,accuracy\n")[1][0] == str(net.epoch)  # as Excel saves it
+    assert rows("")[0][:2] == ["epoch", "loss"]
+    path.unlink()
+    fit(net, log, epochs=1)
+    assert path.read_text().startswith("epoch,loss")
+    for other in (b"\n\nepoch,loss\n1,2\n", b"\xff\xfe\0\r1"):
+        path.write_bytes(other)
+        with pytest.raises(ValueError, match="must be that of a log with a column"):
+            fit(net, log)
+        assert path.read_bytes() == other
 
 
 PATHS: list[Any] = [

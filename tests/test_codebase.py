@@ -46,7 +46,7 @@ def test_an_activation_is_named_in_two_source_files() -> None:
     tracked = subprocess.run(
         ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False
     ).stdout.split() or [str(p.relative_to(ROOT)) for p in ROOT.rglob("*.[chp]*")]
-    generated = {"README.md", *(f"python/lamina/{f}" for f in GENERATED)}
+    generated = {"docs/activations.md", *(f"python/lamina/{f}" for f in GENERATED)}
     naming = {
         path
         for path in tracked
@@ -95,9 +95,12 @@ FLOORS = [
     ["losses", "optimizers", "data", "metrics"],
     ["layers"],
     ["interpreter", "assembly", "network"],
-    ["callbacks", "training", "exchange"],
+    ["alarms", "callbacks", "training", "exchange"],
+    ["diagnosis"],
     ["model"],
-    ["noise", "_threadpool", "sklearn"],
+    ["noise", "_threadpool", "plot", "sklearn"],
+    ["experiments"],
+    ["optuna"],
     ["__init__", "__main__"],
 ]
 PYTHON = ROOT / "python" / "lamina"
@@ -106,9 +109,33 @@ OTHERS = {path.stem for path in (PYTHON / "layers").glob("*.py")}
 # Within a folder from left to right.
 ROOMS = {
     "layers": [*FIRST, *sorted(OTHERS - {*FIRST, "__init__"}), "__init__"],
-    "callbacks": ["base", "monitors", "files", "progress", "__init__"],
+    "callbacks": ["base", "monitors", "files", "progress", "watch", "__init__"],
+    "experiments": [
+        "settings",
+        "experiment",
+        "table",
+        "journal",
+        "workers",
+        "compare",
+        "search",
+        "columns",
+        "presets",
+        "__init__",
+    ],
     "exchange": ["descriptions", "files", "arrays", "__init__"],
     "sklearn": ["nets", "solvers", "base", "estimators", "__init__"],
+    "diagnosis": [
+        "measure",
+        "remedies",
+        "trials",
+        "facts",
+        "causes",
+        "symptoms",
+        "outcomes",
+        "rules",
+        "report",
+        "__init__",
+    ],
 }
 
 

@@ -435,6 +435,18 @@ def test_far_from_zero_by_every_way(
     np.testing.assert_allclose(mean, net.predict(plain), 1e-6)
 
 
+def test_far_from_zero_is_seen_by_a_subclass_too() -> None:
+    class Named(lm.Standardize):
+        """Adds nothing to what is computed."""
+
+    net = lm.Sequential([Named(), lm.Dense(2, "softmax")], seed=0)
+    other = standardizing()
+    for each in (net, other):
+        each.fit(FAR, LABELS, verbose=0)
+    np.testing.assert_allclose(net.predict(FAR), other.predict(FAR), 1e-6)
+    assert len(np.unique(net.predict(FAR)[:, 0])) > 900
+
+
 def test_far_from_zero_is_kept(tmp_path: Path) -> None:
     net = standardizing()
     net.fit(FAR, LABELS, verbose=0)

@@ -63,3 +63,10 @@ def test_a_search_over_dropout_and_width(
     monkeypatch.chdir(tmp_path)
     assert main("sklearn_search")(epochs=20, folds=2) >= 0.95  # 0.98 in full
     assert (tmp_path / "out" / "sklearn_search.png").stat().st_size > 10_000
+
+
+def test_common_seeds_scatter_less(capsys: pytest.CaptureFixture[str]) -> None:
+    by_seed, by_both = main("common_seeds")(seeds=6)
+    assert by_seed > 5  # 12 in full
+    assert by_both > 20  # 65
+    assert "same fold, another seed" in capsys.readouterr().out

@@ -229,7 +229,7 @@ def test_a_layer_of_ones_own(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"unknown class 'Scale'; pass custom=\{'Sca"):
         lm.load(tmp_path / "net")
     custom: Any
-    for custom in ({"Scale": 3}, {"Dense": Scale}):
+    for custom in ({"Scale": 3}, {"Dense": Scale}, [Scale], Scale, "Scale"):
         with pytest.raises(TypeError, match=r"^custom"):
             lm.load(tmp_path / "net", custom=custom)
     with pytest.raises(ValueError, match="unexpected keyword argument 'start'"):

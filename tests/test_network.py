@@ -545,6 +545,7 @@ def test_a_schedule_that_ends_fails_at_its_end_and_not_before() -> None:
 ENDS: dict[str, tuple[str | None, str, Any]] = {
     "labels": ("softmax", "categorical_crossentropy", CLASSES),
     "labels of a byte": ("softmax", "categorical_crossentropy", CLASSES.astype("u1")),
+    "labels of int8": ("softmax", "categorical_crossentropy", CLASSES.astype("i1")),
     "labels of int32": ("softmax", "categorical_crossentropy", CLASSES.astype("i4")),
     "one-hot": ("softmax", "categorical_crossentropy", np.eye(3)[CLASSES]),
     "shares": (
@@ -552,7 +553,9 @@ ENDS: dict[str, tuple[str | None, str, Any]] = {
         "categorical_crossentropy",
         np.full((23, 3), np.float32(1 / 3)),
     ),
+    "indicators": ("softmax", "categorical_crossentropy", np.eye(3)[CLASSES] > 0),
     "binary": ("sigmoid", "binary_crossentropy", BITS),
+    "comparisons": ("sigmoid", "binary_crossentropy", BITS > 0),
     "squared": (None, "mean_squared_error", NUMBERS),
     "float64": (None, "huber", NUMBERS.astype(np.float64)),
     "poisson": (None, "poisson", BITS * 3),

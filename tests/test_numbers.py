@@ -105,6 +105,25 @@ def draw(initializer: Any, shape: Any = (2, 3), **numbers: Any) -> None:
     initializer((shape, 3) if not isinstance(shape, tuple) else shape, **numbers)
 
 
+def diagnose(**numbers: Any) -> None:
+    if "class_weight" in numbers:
+        numbers["class_weight"] = {0: numbers["class_weight"]}
+    net().diagnose(X, Y, trials=False, **numbers)
+
+
+def experiment(function: Callable[..., Any], **given: Any) -> Callable[..., None]:
+    """On a net of one layer, with no more seeds and trials than are soon done."""
+
+    def build(units: int = 2, seed: int = 0) -> lm.Sequential:
+        return lm.Sequential([lm.Dense(units), lm.Dense(2, "softmax")], seed=seed)
+
+    def call(**numbers: Any) -> None:
+        if not LONG.intersection(numbers.values()):
+            function(build, X, Y, **{"verbose": 0, "folds": 2, **given, **numbers})
+
+    return call
+
+
 # How each public callable is called with one of its numbers.
 CALLS: dict[str, Callable[..., Any]] = {
     **{name: layer(LAYERS[name]) for name in ("Dense", "Dropout", "GaussianNoise")},
@@ -134,6 +153,7 @@ CALLS: dict[str, Callable[..., Any]] = {
     "Sequential.backward": lambda **n: net().backward(X, np.ones((6, 2)), **n),
     "Sequential.build": lambda **n: lm.Sequential([lm.Dense(1)]).build(**n),
     "Sequential.clone": lambda **n: net().clone(**n),
+    "Sequential.diagnose": diagnose,
     "Sequential.evaluate": lambda **n: net().evaluate(many(), **n),
     "Sequential.fit": fit,
     "Sequential.gradients": lambda **n: net(lm.Dropout(0.5)).gradients(X, Y, **n),
@@ -149,6 +169,9 @@ CALLS: dict[str, Callable[..., Any]] = {
     "dropout_mask": lambda **n: lm.dropout_mask(**{"shape": 9, **SEEDED, **n}),
     "set_num_threads": lambda **n: lm.set_num_threads(**n),
     "threads": lambda **n: lm.threads(**n).__enter__(),
+    "compare": experiment(lm.compare, vary={"units": [1, 2]}),
+    "search": experiment(lm.search, space={"units": [1, 2]}, method="grid", epochs=1),
+    "log": lambda **n: lm.log(**{"low": 0.5, "high": 2.0, **n}),
     "callbacks.ModelCheckpoint": functools.partial(lm.callbacks.ModelCheckpoint, "net"),
     "callbacks.EarlyStopping": lm.callbacks.EarlyStopping,
     "callbacks.ReduceOnPlateau": lm.callbacks.ReduceOnPlateau,

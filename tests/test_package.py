@@ -139,8 +139,9 @@ def test_examples_in_docstrings_of_activations() -> None:
         assert runner.run(test).failed == 0
 
 
-def test_code_in_the_readme_runs(tmp_path: Path) -> None:
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
+@pytest.mark.parametrize("page", ["README.md", "docs/guide.md"])
+def test_code_in_the_pages_runs(page: str, tmp_path: Path) -> None:
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.S)
     assert blocks
     done = subprocess.run(
         [sys.executable, "-c", "\n".join(blocks)],

@@ -133,6 +133,11 @@ def test_a_curve_may_be_asked_for_at_any_number(schedule: Any) -> None:
         assert schedule([huge]).tolist() == [last]
 
 
+def test_a_curve_beyond_any_float_is_infinite_without_a_warning() -> None:
+    assert Exponential(1e10, 1e300)([1, 2, 3]).tolist() == [1e10, np.inf, np.inf]
+    assert Step(1e10, 1, 1e300)([2, 2**62]).tolist() == [np.inf, np.inf]
+
+
 @each_schedule
 @pytest.mark.parametrize("dtype", ["b", "B", "u4", "u8", ">i8", "e", "f", "g"])
 def test_steps_of_any_type(schedule: Any, dtype: str) -> None:

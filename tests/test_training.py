@@ -333,6 +333,7 @@ def test_another_thread_cannot_disturb_a_fit() -> None:
             lambda: net.gradients(x, y),
             lambda: net.train_on_batch(x, y),
             lambda: net.apply_gradients(),
+            lambda: net.reset_optimizer(),
         ):
             try:
                 call()
@@ -346,7 +347,7 @@ def test_another_thread_cannot_disturb_a_fit() -> None:
         thread.join()
 
     history = net.fit(x, y, epochs=2, callbacks=[Looks(in_thread)], verbose=0)
-    assert len(refused) == 8
+    assert len(refused) == 10
     assert all("must wait until the fit of this net" in text for text in refused)
     assert history["loss"] == alone.fit(x, y, epochs=2, verbose=0)["loss"]
 
@@ -376,6 +377,25 @@ def test_a_forked_process_may_train_a_net_whose_fit_it_was_born_in() -> None:
 
     net.fit(x, y, callbacks=[Looks(fork)], verbose=0)
     assert status == [0]
+
+
+def test_a_fit_that_ends_while_another_thread_asks_fails_in_words_alone() -> None:
+    class Ending(lm.Sequential):
+        """Whose fit, in another thread, has ended when it is looked at again."""
+
+        looks: Any = iter(())
+
+        @property
+        def _fit(self) -> Any:  # type: ignore[override]
+            return next(self.looks, None)
+
+    x, y = slope()
+    net = Ending([lm.Dense(1)], seed=0)
+    net.build(x.shape[1])
+    net.looks = iter([(os.getpid(), 0)])
+    with pytest.raises(RuntimeError, match="gradients must wait until the fit"):
+        net.gradients(x, y)
+    assert net.gradients(x, y)["loss"] > 0
 
 
 def test_first_calls_in_several_threads_make_one_net() -> None:
@@ -436,6 +456,13 @@ def test_assigned_parameters_are_copied_and_never_shared() -> None:
         with pytest.raises(kind, match=message):
             c.parameters = wrong  # type: ignore[assignment]
         np.testing.assert_array_equal(c.parameters, before)
+
+
+def test_a_net_that_is_not_built_says_so_where_numbers_are_assigned() -> None:
+    net = lm.Sequential([lm.Dense(1)])
+    for name in ("parameters", "gradient"):
+        with pytest.raises(RuntimeError, match=f"^{name} must come after fit or build"):
+            setattr(net, name, np.ones(3))
 
 
 def test_a_net_from_read_only_buffers_trains() -> None:

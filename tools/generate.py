@@ -1,7 +1,8 @@
 """Prints what must be text from the core's own list of activations.
 
-``python tools/generate.py`` rewrites the README's table, the names in ``_core.pyi`` and
-``kernels.pxd``/``kernels.pyx``; ``--check`` only says what is stale (exit status 1).
+``python tools/generate.py`` rewrites the table of docs/activations.md, the names in
+``_core.pyi`` and ``kernels.pxd``/``kernels.pyx``; ``--check`` only says what is stale
+(exit status 1).
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ BAR = "\\|"  # a bar inside a cell of a Markdown table
 C_TYPES = {"f32": "float", "f64": "double"}
 
 
-def readme_table() -> str:
+def activations_table() -> str:
     lines = [
         "| function | formula | parameter | backward reads | ULP, float32 / float64 |",
         "|---|---|---|---|---|",
@@ -87,7 +88,7 @@ def pyx() -> str:
 # Each file has one generated part, between two lines that end in these words.
 BEGIN, END = "generated: begin", "generated: end"
 PARTS = {
-    "README.md": readme_table,
+    "docs/activations.md": activations_table,
     "python/lamina/_core.pyi": stub_names,
     "python/lamina/kernels.pxd": pxd,
     "python/lamina/kernels.pyx": pyx,

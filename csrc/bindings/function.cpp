@@ -152,7 +152,8 @@ PyObject* call_kernel(const Function* f, PyObject* const* args, Py_ssize_t count
     value = PyFloat_AS_DOUBLE(parameter);
     const double used =
         type == NPY_FLOAT ? static_cast<double>(static_cast<float>(value)) : value;
-    if (!in_range(f->info->parameter.range, used) || !std::isfinite(used))
+    const Range range = f->info->parameter.range;
+    if (!in_range(range, value) || !in_range(range, used) || !std::isfinite(used))
       return nullptr;
   }
   if (out == Py_None) out = nullptr;

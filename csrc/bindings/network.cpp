@@ -135,8 +135,11 @@ bool of_plain(py::handle value, const Function& f) {
       return f(array, static_cast<const std::int64_t*>(data));
     case NPY_INT32:
       return f(array, static_cast<const std::int32_t*>(data));
+    case NPY_BOOL:
     case NPY_UINT8:
       return f(array, static_cast<const std::uint8_t*>(data));
+    case NPY_INT8:
+      return f(array, static_cast<const std::int8_t*>(data));
     default:
       return false;
   }

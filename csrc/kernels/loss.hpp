@@ -173,61 +173,67 @@ template <class T>
   const Smoothing<T> smooth(choice, cols);
   const T *logits = a.outputs, *targets = a.targets;
   std::size_t right = 0;
-  for (std::size_t row = 0; row < a.rows; ++row, logits += cols) {
-    const T row_scale = a.weights ? scale * a.weights[row] : scale;
-    const auto largest = row_largest(logits, cols);
-    const T top = largest.value;
-    std::size_t wanted = 0;
-    T weight = 1;  // sum(t)
-    T score = 0;   // sum(t (z - top))
-    if (targets || smooth.spread != 0) {
-      score = sum_in_lanes<T>(cols, [=](const Lanes<T>& sum, std::size_t i,
-                                        std::size_t n) __attribute__((always_inline)) {
-        const auto t =
-            targets ? load_some(targets + i, n, T(0)) : Lanes<T>::broadcast(0);
-        // Beyond the row z - top is 0.
-        return map(add_score<T>, sum, map(smooth, t), load_some(logits + i, n, top),
-                   Lanes<T>::broadcast(top));
-      });
-      if (targets) {
-        const T sum =
-            sum_in_lanes<T>(cols, [=](const Lanes<T>& s, std::size_t i,
-                                      std::size_t n) __attribute__((always_inline)) {
-              return map([](Vec<T> a, Vec<T> b) { return a + b; }, s,
-                         load_some(targets + i, n, T(0)));
-            });
-        weight = sum * smooth.keep + static_cast<T>(choice.label_smoothing);
-        wanted = row_largest(targets, cols).place;
+  by_length<T>(cols, [&](auto length) __attribute__((always_inline)) {
+    for (std::size_t row = 0; row < a.rows; ++row, logits += cols) {
+      const T row_scale = a.weights ? scale * a.weights[row] : scale;
+      const auto largest = row_largest(logits, cols);
+      const T top = largest.value;
+      std::size_t wanted = 0;
+      T weight = 1;  // sum(t)
+      T score = 0;   // sum(t (z - top))
+      if (targets || smooth.spread != 0) {
+        score = sum_in_lanes<T>(
+            length, cols,
+            [=](const Lanes<T>& sum, std::size_t i, std::size_t n)
+                __attribute__((always_inline)) {
+                  const auto t = targets ? load_some(targets + i, n, T(0))
+                                         : Lanes<T>::broadcast(0);
+                  // Beyond the row z - top is 0.
+                  return map(add_score<T>, sum, map(smooth, t),
+                             load_some(logits + i, n, top), Lanes<T>::broadcast(top));
+                });
+        if (targets) {
+          const T sum =
+              sum_in_lanes<T>(length, cols,
+                              [=](const Lanes<T>& s, std::size_t i, std::size_t n)
+                                  __attribute__((always_inline)) {
+                                    return map([](Vec<T> a, Vec<T> b) { return a + b; },
+                                               s, load_some(targets + i, n, T(0)));
+                                  });
+          weight = sum * smooth.keep + static_cast<T>(choice.label_smoothing);
+          wanted = row_largest(targets, cols).place;
+        }
       }
+      if (!targets) {
+        wanted = static_cast<std::size_t>(a.labels[row]);
+        if (smooth.keep != 0) score += smooth.keep * (logits[wanted] - top);
+      }
+      const T sum = row_exp_sum(length, logits, gradient, cols, top);
+      right +=
+          largest.place == wanted && sum + weight == sum + weight;  // no NaN in the row
+      losses[row] = log_of_sum(sum) * weight - score;
+      if (gradient) {
+        const T factor = row_scale * weight / sum, drop = -(smooth.spread * row_scale);
+        for_lanes<T>(cols, [&](std::size_t i, std::size_t n) {
+          const auto e = load_some(gradient + i, n, T(0));
+          const auto g =
+              targets
+                  ? map(
+                        [=](Vec<T> v, Vec<T> t) {
+                          return fma(v, Vec<T>(factor),
+                                     -(smooth(t) * Vec<T>(row_scale)));
+                        },
+                        e, load_some(targets + i, n, T(0)))
+                  : map([=](Vec<T> v) { return fma(v, Vec<T>(factor), Vec<T>(drop)); },
+                        e);
+          store_some(g, gradient + i, n);
+        });
+        if (!targets) gradient[wanted] -= smooth.keep * row_scale;
+        gradient += cols;
+      }
+      if (targets) targets += cols;
     }
-    if (!targets) {
-      wanted = static_cast<std::size_t>(a.labels[row]);
-      if (smooth.keep != 0) score += smooth.keep * (logits[wanted] - top);
-    }
-    const T sum = row_exp_sum(logits, gradient, cols, top);
-    right +=
-        largest.place == wanted && sum + weight == sum + weight;  // no NaN in the row
-    losses[row] = log_of_sum(sum) * weight - score;
-    if (gradient) {
-      const T factor = row_scale * weight / sum, drop = -(smooth.spread * row_scale);
-      for_lanes<T>(cols, [&](std::size_t i, std::size_t n) {
-        const auto e = load_some(gradient + i, n, T(0));
-        const auto g =
-            targets
-                ? map(
-                      [=](Vec<T> v, Vec<T> t) {
-                        return fma(v, Vec<T>(factor), -(smooth(t) * Vec<T>(row_scale)));
-                      },
-                      e, load_some(targets + i, n, T(0)))
-                : map([=](Vec<T> v) { return fma(v, Vec<T>(factor), Vec<T>(drop)); },
-                      e);
-        store_some(g, gradient + i, n);
-      });
-      if (!targets) gradient[wanted] -= smooth.keep * row_scale;
-      gradient += cols;
-    }
-    if (targets) targets += cols;
-  }
+  });
   return right;
 }
 
@@ -273,24 +279,27 @@ LAMINA_INLINE std::size_t row_losses(const LossRows<T>& a, T scale, T* losses,
     return right;
   }
   const T *outputs = a.outputs, *targets = a.targets;
-  for (std::size_t row = 0; row < a.rows; ++row, outputs += cols, targets += cols) {
-    const T row_scale = a.weights ? scale * a.weights[row] : scale;
-    losses[row] =
-        sum_in_lanes<T>(cols, [&](const Lanes<T>& sum, std::size_t i,
-                                  std::size_t n) __attribute__((always_inline)) {
-          const auto o = load_some(outputs + i, n, T(0));
-          const auto t = load_some(targets + i, n, T(0));
-          if constexpr (classifies) count_right(map(same_side<T>, o, t), n);
-          if (gradient)
-            store_some(
-                map([=](Vec<T> v, Vec<T> b) { return slope(v, b) * Vec<T>(row_scale); },
-                    o, t),
-                gradient + i, n);
-          // The lanes beyond the row would add term(0, 0), which need not be 0.
-          return map(add, sum, first_lanes(map(term, o, t), n));
-        });
-    if (gradient) gradient += cols;
-  }
+  by_length<T>(cols, [&](auto length) __attribute__((always_inline)) {
+    for (std::size_t row = 0; row < a.rows; ++row, outputs += cols, targets += cols) {
+      const T row_scale = a.weights ? scale * a.weights[row] : scale;
+      losses[row] = sum_in_lanes<T>(
+          length, cols,
+          [&](const Lanes<T>& sum, std::size_t i,
+              std::size_t n) __attribute__((always_inline)) {
+            const auto o = load_some(outputs + i, n, T(0));
+            const auto t = load_some(targets + i, n, T(0));
+            if constexpr (classifies) count_right(map(same_side<T>, o, t), n);
+            if (gradient)
+              store_some(map([=](Vec<T> v,
+                                 Vec<T> b) { return slope(v, b) * Vec<T>(row_scale); },
+                             o, t),
+                         gradient + i, n);
+            // The lanes beyond the row would add term(0, 0), which need not be 0.
+            return map(add, sum, first_lanes(map(term, o, t), n));
+          });
+      if (gradient) gradient += cols;
+    }
+  });
   return right;
 }
 

@@ -39,8 +39,8 @@ LAMINA_INLINE T fold_sum(const Lanes<T>& a) {
 }
 
 // The sum of columns, of which step(sum, i, n) adds n at i to the lanes.
-template <class T, class Step>
-LAMINA_INLINE T sum_in_lanes(std::size_t cols, Step step) {
+template <class T, class Length, class Step>
+LAMINA_INLINE T sum_in_lanes(Length length, std::size_t cols, Step step) {
   const auto sum_of = [&](std::size_t begin,
                           std::size_t end) __attribute__((always_inline)) {
     auto sum = Lanes<T>::broadcast(0);
@@ -51,7 +51,7 @@ LAMINA_INLINE T sum_in_lanes(std::size_t cols, Step step) {
         begin);
     return fold_sum(sum);
   };
-  return sum_of_blocks<T>(cols, lane_block<T>, sum_of);
+  return length.template sum<T>(cols, sum_of);
 }
 
 template <class T>
@@ -71,8 +71,8 @@ LAMINA_INLINE T row_max(const T* x, std::size_t cols) {
 
 // The sum of exp(x - top); the exponentials go to y unless it is null. Three a turn, as
 // in `transform`.
-template <class T>
-LAMINA_INLINE T row_exp_sum(const T* x, T* y, std::size_t cols, T top) {
+template <class T, class Length>
+LAMINA_INLINE T row_exp_sum(Length length, const T* x, T* y, std::size_t cols, T top) {
   constexpr std::size_t turn = 3, count = Lanes<T>::count;
   const auto exp_of = [=](const Lanes<T>& a) __attribute__((always_inline)) {
     return map([=](Vec<T> v) { return exp_nonpositive(v - Vec<T>(top)); }, a);
@@ -105,7 +105,7 @@ LAMINA_INLINE T row_exp_sum(const T* x, T* y, std::size_t cols, T top) {
         i);
     return fold_sum(sum);
   };
-  return sum_of_blocks<T>(cols, lane_block<T>, sum_of);
+  return length.template sum<T>(cols, sum_of);
 }
 
 // log(sum) of a sum of exponentials whose largest is 1: the exponent's share and that
@@ -228,14 +228,16 @@ template <class T>
 template <class T>
 [[gnu::flatten]] void softmax(const T* x, T* y, std::size_t rows, std::size_t cols) {
   if (cols <= ShortRows<T>::max_cols) return softmax_short(x, y, rows, cols);
-  for (std::size_t row = 0; row < rows; ++row, x += cols, y += cols) {
-    const T inverse = 1 / row_exp_sum(x, y, cols, row_max(x, cols));
-    for_lanes<T>(cols, [&](std::size_t i, std::size_t n) {
-      store_some(
-          map([=](Vec<T> v) { return v * Vec<T>(inverse); }, load_some(y + i, n, T(0))),
-          y + i, n);
-    });
-  }
+  by_length<T>(cols, [=](auto length) mutable __attribute__((always_inline)) {
+    for (std::size_t row = 0; row < rows; ++row, x += cols, y += cols) {
+      const T inverse = 1 / row_exp_sum(length, x, y, cols, row_max(x, cols));
+      for_lanes<T>(cols, [&](std::size_t i, std::size_t n) {
+        store_some(map([=](Vec<T> v) { return v * Vec<T>(inverse); },
+                       load_some(y + i, n, T(0))),
+                   y + i, n);
+      });
+    }
+  });
 }
 
 template <class T>
@@ -258,15 +260,17 @@ template <class T>
 [[gnu::flatten]] void log_softmax(const T* x, T* y, std::size_t rows,
                                   std::size_t cols) {
   if (cols <= ShortRows<T>::max_cols) return log_softmax_short(x, y, rows, cols);
-  for (std::size_t row = 0; row < rows; ++row, x += cols, y += cols) {
-    const T top = row_max(x, cols);
-    const T log_sum = log_of_sum(row_exp_sum<T>(x, nullptr, cols, top));
-    for_lanes<T>(cols, [&](std::size_t i, std::size_t n) {
-      store_some(map([=](Vec<T> v) { return (v - Vec<T>(top)) - Vec<T>(log_sum); },
-                     load_some(x + i, n, T(0))),
-                 y + i, n);
-    });
-  }
+  by_length<T>(cols, [=](auto length) mutable __attribute__((always_inline)) {
+    for (std::size_t row = 0; row < rows; ++row, x += cols, y += cols) {
+      const T top = row_max(x, cols);
+      const T log_sum = log_of_sum(row_exp_sum<T>(length, x, nullptr, cols, top));
+      for_lanes<T>(cols, [&](std::size_t i, std::size_t n) {
+        store_some(map([=](Vec<T> v) { return (v - Vec<T>(top)) - Vec<T>(log_sum); },
+                       load_some(x + i, n, T(0))),
+                   y + i, n);
+      });
+    }
+  });
 }
 
 // dx = y (dy - sum(dy y))
@@ -312,19 +316,22 @@ template <class T>
                                        std::size_t cols) {
   if (cols <= ShortRows<T>::max_cols)
     return softmax_backward_short(dy, y, dx, rows, cols);
-  for (std::size_t row = 0; row < rows; ++row, dy += cols, y += cols, dx += cols) {
-    const T dot =
-        sum_in_lanes<T>(cols, [=](const Lanes<T>& sum, std::size_t i,
-                                  std::size_t n) __attribute__((always_inline)) {
-          return map([](Vec<T> s, Vec<T> g, Vec<T> v) { return fma(g, v, s); }, sum,
-                     load_some(dy + i, n, T(0)), load_some(y + i, n, T(0)));
-        });
-    for_lanes<T>(cols, [&](std::size_t i, std::size_t n) {
-      store_some(map([=](Vec<T> g, Vec<T> v) { return v * (g - Vec<T>(dot)); },
-                     load_some(dy + i, n, T(0)), load_some(y + i, n, T(0))),
-                 dx + i, n);
-    });
-  }
+  by_length<T>(cols, [=](auto length) mutable __attribute__((always_inline)) {
+    for (std::size_t row = 0; row < rows; ++row, dy += cols, y += cols, dx += cols) {
+      const T dot = sum_in_lanes<T>(
+          length, cols,
+          [=](const Lanes<T>& sum, std::size_t i, std::size_t n)
+              __attribute__((always_inline)) {
+                return map([](Vec<T> s, Vec<T> g, Vec<T> v) { return fma(g, v, s); },
+                           sum, load_some(dy + i, n, T(0)), load_some(y + i, n, T(0)));
+              });
+      for_lanes<T>(cols, [&](std::size_t i, std::size_t n) {
+        store_some(map([=](Vec<T> g, Vec<T> v) { return v * (g - Vec<T>(dot)); },
+                       load_some(dy + i, n, T(0)), load_some(y + i, n, T(0))),
+                   dx + i, n);
+      });
+    }
+  });
 }
 
 // dx = dy - exp(y) sum(dy)
@@ -333,19 +340,23 @@ template <class T>
                                            std::size_t rows, std::size_t cols) {
   if (cols <= ShortRows<T>::max_cols)
     return log_softmax_backward_short(dy, y, dx, rows, cols);
-  for (std::size_t row = 0; row < rows; ++row, dy += cols, y += cols, dx += cols) {
-    const T total =
-        sum_in_lanes<T>(cols, [=](const Lanes<T>& sum, std::size_t i, std::size_t n)
-                                  __attribute__((always_inline)) {
-                                    return map([](Vec<T> s, Vec<T> g) { return s + g; },
-                                               sum, load_some(dy + i, n, T(0)));
-                                  });
-    for_lanes<T>(cols, [&](std::size_t i, std::size_t n) {
-      store_some(map([=](Vec<T> g, Vec<T> v) { return fma(-exp(v), Vec<T>(total), g); },
-                     load_some(dy + i, n, T(0)), load_some(y + i, n, T(0))),
-                 dx + i, n);
-    });
-  }
+  by_length<T>(cols, [=](auto length) mutable __attribute__((always_inline)) {
+    for (std::size_t row = 0; row < rows; ++row, dy += cols, y += cols, dx += cols) {
+      const T total =
+          sum_in_lanes<T>(length, cols,
+                          [=](const Lanes<T>& sum, std::size_t i, std::size_t n)
+                              __attribute__((always_inline)) {
+                                return map([](Vec<T> s, Vec<T> g) { return s + g; },
+                                           sum, load_some(dy + i, n, T(0)));
+                              });
+      for_lanes<T>(cols, [&](std::size_t i, std::size_t n) {
+        store_some(
+            map([=](Vec<T> g, Vec<T> v) { return fma(-exp(v), Vec<T>(total), g); },
+                load_some(dy + i, n, T(0)), load_some(y + i, n, T(0))),
+            dx + i, n);
+      });
+    }
+  });
 }
 
 }  // namespace lamina::LAMINA_TARGET

@@ -20,7 +20,7 @@ inline AlignedMemory aligned_memory(std::size_t bytes) {
 // 64-byte aligned memory of one thread, grown to the largest request up to `most_kept`
 // and kept until the thread ends, so that a loop of layers allocates once; what is more
 // is the call's alone. Layers of (512, 1024, 1024) need 5 MiB, in float64 10, and
-// (2048, 1024, 1024) in float32 12. A call within a call, from the handler of a signal,
+// (2048, 1024, 1024) 12 and 22. A call within a call, from the handler of a signal,
 // gets memory of its own.
 class Kept {
  public:
@@ -51,7 +51,7 @@ class Kept {
       return *this;
     }
   };
-  static constexpr std::size_t most_kept = std::size_t{16} << 20;
+  static constexpr std::size_t most_kept = std::size_t{32} << 20;
   Block block_;
   static thread_local Block kept_;
 };

@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike, DTypeLike
 
 from lamina import _checks, _core, data, interpreter, losses, optimizers
 from lamina._checks import Array
-from lamina.history import History
+from lamina.history import History, Told
 from lamina.interpreter import Interpreter
 from lamina.layers import Dense, Layer, Standardize
 from lamina.layers.base import described
@@ -48,6 +48,7 @@ class Assembly:
     """A net without what it does: `Network`."""
 
     history: History | None = None
+    told: Told | None = None
     # Process and thread of a fit that runs: its loss, optimizer and counts are its own.
     _fit: tuple[int, int] | None = None
     _penalizes = False  # whether a layer can add to the loss; known once compiled
@@ -120,6 +121,7 @@ class Assembly:
 
     @parameters.setter
     def parameters(self, values: ArrayLike) -> None:
+        self._require_built("parameters")
         _checks.assign("parameters", values, self._parameters)
 
     @property
@@ -136,6 +138,7 @@ class Assembly:
 
     @gradient.setter
     def gradient(self, values: ArrayLike) -> None:
+        self._require_built("gradient")
         _checks.assign("gradient", values, self._gradient)
 
     def build(self, features: int) -> None:
@@ -265,7 +268,9 @@ class Assembly:
     def _mean(self) -> Array | None:
         """What is subtracted from inputs that the net's dtype would round."""
         first = self.layers[0]
-        if type(first) is not Standardize or not first.features:
+        if not isinstance(first, Standardize) or not first.features:
+            return None
+        if type(first).forward is not Standardize.forward:  # it subtracts its own
             return None
         return first.exact_mean()
 
@@ -289,7 +294,14 @@ class Assembly:
 
     def reset_optimizer(self) -> None:
         """Start the optimizer's state anew: moments, and the count of steps by which
-        schedules and Adam's corrections go. The optimizer stays what it is."""
+        schedules and Adam's corrections go. The optimizer stays what it is.
+
+        Raises
+        ------
+        RuntimeError
+            A `fit` of this net runs in another thread.
+        """
+        self._require_own("reset_optimizer")
         self._state = np.zeros_like(self._state)
         self._updates = 0
 
@@ -318,7 +330,8 @@ class Assembly:
         """A fit: no other one of this net, and no training in another thread."""
         here = os.getpid(), threading.get_ident()
         with _first_use:
-            if self._fit is not None and self._fit[0] == here[0]:
+            running = self._fit  # which may end meanwhile
+            if running is not None and running[0] == here[0]:
                 raise RuntimeError(
                     "fit must wait until the fit of this net that runs has ended; "
                     "use copy.deepcopy(net) to train another net meanwhile"
@@ -332,9 +345,10 @@ class Assembly:
 
     def _require_own(self, method: str) -> None:
         """Raise RuntimeError while a fit runs in another thread."""
-        if self._fit is None or self._fit[1] == threading.get_ident():
+        running = self._fit  # which may end meanwhile
+        if running is None or running[1] == threading.get_ident():
             return
-        if self._fit[0] != os.getpid():  # a fork left that thread behind
+        if running[0] != os.getpid():  # a fork left that thread behind
             self._fit = None
             return
         raise RuntimeError(

@@ -174,6 +174,10 @@ class Batches:
             raise ValueError(f"{name} must give a batch at least, got none") from None
         self.features = self._rows(self.first, 0).features
 
+    def peek(self) -> Batch:
+        """The first one, before the first epoch."""
+        return self._rows(self.first, 0).take(slice(None))
+
     def batches(self) -> Iterator[Batch]:
         """Those of one epoch."""
         if self.first is not None:

@@ -2,13 +2,33 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Mapping
 from typing import Any
 
 from lamina import _checks
 
-__all__ = ["History"]
+__all__ = ["History", "Told"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Told:
+    """What a `fit` was told beside data, loss and optimizer, which the net keeps.
+
+    `Sequential.diagnose` reads it. Weights are held, not copied; copies and pickles of
+    the net are without them.
+    """
+
+    epochs: int | None = None
+    batch_size: int = 32
+    steps_per_epoch: int | None = None
+    sample_weight: Any = None
+    class_weight: Mapping[int, float] | str | None = None
+    validation_split: float = 0.0
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "sample_weight": None}
 
 
 class History(dict[str, list[float]]):
@@ -23,6 +43,9 @@ class History(dict[str, list[float]]):
     stopped : str or None
         What ended the training before its time: the class of a callback,
         "interrupt" (Ctrl-C), or the class of an exception.
+    watch : list of dict
+        What `callbacks.Watch` saw come and go: "epoch", "step", "verdict" (its name),
+        "appeared" (or else gone) and "says".
 
     Examples
     --------
@@ -45,6 +68,7 @@ class History(dict[str, list[float]]):
         super().__init__()
         self.epochs: list[int] = []
         self.stopped: str | None = None
+        self.watch: list[dict[str, Any]] = []
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.update(state.pop("_values", {}))  # where version 0.1.0 kept them

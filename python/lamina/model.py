@@ -51,6 +51,8 @@ class Sequential(Network):
         Those of the last training; not to be assigned.
     history : History or None
         Of the last `fit`; where an exception ended it, of the epochs before.
+    told : Told or None
+        What the last `fit` was told: epochs, batch size, weights, validation split.
 
     Raises
     ------
@@ -171,7 +173,8 @@ class Sequential(Network):
         ------
         TypeError, ValueError
             Arguments or data that cannot be used. The net is then as before, unless it
-            is a later batch of an iterable than the first.
+            is a later batch of an iterable than the first, or the rate that a schedule
+            gives a later step.
         FloatingPointError
             A norm to clip by is not finite: the training diverged. What was learnt up
             to the step before stays, or what `callbacks.EarlyStopping` restores.
@@ -254,6 +257,90 @@ class Sequential(Network):
         {'loss': 0.3333333333333333, 'worst': 1.0}
         """
         return training.evaluate(self, x, y, sample_weight, steps, metrics)
+
+    def diagnose(
+        self,
+        x: Any,
+        y: Any = None,
+        validation: Any = None,
+        trials: bool = True,
+        *,
+        optimizer: str | optimizers.Optimizer | None = None,
+        loss: str | losses.Loss | None = None,
+        epochs: int | None = None,
+        batch_size: int | None = None,
+        sample_weight: ArrayLike | None = None,
+        class_weight: Mapping[int, float] | str | None = None,
+    ) -> Any:
+        """Why the net does not learn, or that nothing is wrong; before or after `fit`.
+
+        The net stays as it is. At most 4096 rows are looked at; copies of the net are
+        trained on them for a moment, at other rates, with inputs scaled and so on,
+        wherever something looks wrong: what the report recommends has been tried.
+
+        Parameters
+        ----------
+        x, y
+            As in `fit`; after it, what was given to it.
+        validation : (x, y), (x, y, weights) or iterable of batches, optional
+            Rows that the net was not trained on. After a fit with `validation_split`
+            by default those held out.
+        trials : bool
+            False: judge by what can be read alone.
+        optimizer, loss, epochs, batch_size, sample_weight, class_weight
+            As in `fit`, for a net that is yet to be trained. By default what the last
+            fit was told.
+
+        Returns
+        -------
+        Report
+            Printed, it is a headline with the number that shows it, a remedy as a line
+            of code, and a table by layer. `Report.verdicts` holds what is wrong, causes
+            first; it is empty for a healthy net.
+
+        Raises
+        ------
+        TypeError, ValueError
+            Arguments or data that cannot be used.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import lamina as lm
+        >>> x = np.random.default_rng(0).normal(size=(200, 5))
+        >>> y = (x[:, 0] > 0).astype(int)
+        >>> net = lm.Sequential([lm.Dense(16, "relu"), lm.Dense(2, "softmax")], seed=0)
+        >>> report = net.diagnose(x, y, optimizer=lm.SGD(1e-6))
+        >>> report.verdicts[0].name
+        'rate too low'
+        """
+        # What is done with nets is loaded when it is wanted.
+        from lamina import diagnosis
+
+        return diagnosis.diagnose(
+            self,
+            x,
+            y,
+            validation,
+            trials,
+            optimizer=optimizer,
+            loss=loss,
+            epochs=epochs,
+            batch_size=batch_size,
+            sample_weight=sample_weight,
+            class_weight=class_weight,
+        )
+
+    def _watcher_names(self) -> tuple[str, ...]:
+        from lamina.diagnosis import Watcher
+
+        return Watcher.names
+
+    def _watcher(self, x: Array, y: Array, weights: Array | None, total: int) -> Any:
+        """What looks at this net while it trains, for `callbacks.Watch`."""
+        from lamina.diagnosis import Sample, Watcher
+
+        return Watcher(self, Sample(x, y, weights, total))
 
     def summary(self) -> None:
         """Print the layers, the width of their outputs and their parameters."""

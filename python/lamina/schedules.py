@@ -91,7 +91,8 @@ class Step(Schedule):
         )
 
     def __call__(self, steps: ArrayLike) -> Array:
-        return self.rate * _power(self.factor, (_whole(steps) - 1) // self.every)
+        exponents = (_whole(steps) - 1) // self.every
+        return _times_power(self.rate, self.factor, exponents)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,7 +120,7 @@ class Exponential(Schedule):
         _checks.fields(self, rate=_checks.positive, factor=_checks.positive)
 
     def __call__(self, steps: ArrayLike) -> Array:
-        return self.rate * _power(self.factor, _whole(steps) - 1)
+        return _times_power(self.rate, self.factor, _whole(steps) - 1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -260,11 +261,11 @@ def _between(start: float, end: float, share: Array) -> Array:
     return np.asarray(start * weight + end * (1 - weight))
 
 
-def _power(base: float, exponents: Array) -> Array:
-    """``base ** exponents``, of integers from 0 on, by multiplications."""
+def _times_power(rate: float, base: float, exponents: Array) -> Array:
+    """``rate * base ** exponents``, of integers from 0 on, by multiplications."""
     result, left = np.ones(exponents.shape), exponents
     with np.errstate(over="ignore", under="ignore"):
         while left.any():
             result = np.where(left & 1, result * base, result)
             base, left = base * base, left >> 1
-    return result
+        return rate * result

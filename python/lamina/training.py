@@ -18,8 +18,9 @@ import numpy as np
 
 from lamina import _checks, data, losses, metrics, optimizers
 from lamina._checks import Array
+from lamina.alarms import Alarms
 from lamina.callbacks import Callback, ProgressBar
-from lamina.history import History
+from lamina.history import History, Told
 from lamina.initializers import SHUFFLE, SPLIT, permutation, stream
 from lamina.network import Network, Sums
 
@@ -100,11 +101,15 @@ def fit(
             source, held_out = _centred(net, source, held_out)
 
         history = net.history = History()
+        net.told = Told(
+            epochs, batch_size, steps_per_epoch, sample_weight, class_weight, share
+        )
         run = _Run(net, goal, told, history, batch_size)
         try:
             with _interrupts() as run.interrupted:
                 last = net.epoch + epochs
                 for callback in told:
+                    callback._on_data(net, source, train)
                     callback.on_train_begin(net, range(net.epoch + 1, last + 1))
                 while net.epoch < last and history.stopped is None:
                     order = _order(net, source, train, shuffle)
@@ -122,9 +127,10 @@ def fit(
                     callback.on_train_end(net, history)
         except BaseException as error:
             history.stopped = type(error).__name__
-            for callback in told:
-                callback.on_exception(net, history, error)
-            raise
+            with contextlib.ExitStack() as stack:  # each is told, whatever others raise
+                for callback in reversed(told):
+                    stack.callback(callback.on_exception, net, history, error)
+                raise
     return history
 
 
@@ -340,6 +346,7 @@ class _Run:
     ) -> None:
         self.net, self.goal, self.told, self.history = net, goal, told, history
         self.batch_size = batch_size
+        self.alarms = Alarms(net, goal)
         self.pace = _Pace(any(_overrides(each, "on_batch_end") for each in told))
 
     def epoch(self, source: Source, order: Array | None) -> dict[str, float] | None:
@@ -355,6 +362,7 @@ class _Run:
         sums: Sums = 0.0, 0.0, 0, 0.0
         for piece in pieces:
             batch, sums = self.pace.steps(self.net, self.goal, piece, sums)
+            self.alarms.steps(*piece[:4], sums[0])
             self.history.stopped = self._tell(batch, sums)
             if self.interrupted:
                 self.history.stopped = "interrupt"
@@ -365,6 +373,7 @@ class _Run:
         return self.net._scores(self.goal, *sums)
 
     def end_epoch(self, means: dict[str, float]) -> None:
+        self.alarms.loss(means["loss"])
         rate = self.net._last_rate()
         if rate is not None:
             means["learning_rate"] = rate

@@ -4,6 +4,7 @@ from lamina.callbacks.base import Callback, LambdaCallback
 from lamina.callbacks.files import CSVLogger, ModelCheckpoint
 from lamina.callbacks.monitors import EarlyStopping, ReduceOnPlateau, TerminateOnNaN
 from lamina.callbacks.progress import ProgressBar
+from lamina.callbacks.watch import Watch
 
 __all__ = [
     "CSVLogger",
@@ -14,4 +15,5 @@ __all__ = [
     "ProgressBar",
     "ReduceOnPlateau",
     "TerminateOnNaN",
+    "Watch",
 ]

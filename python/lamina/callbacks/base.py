@@ -36,6 +36,9 @@ class Callback:
     ('Enough', True)
     """
 
+    def _on_data(self, net: Any, source: Any, train: Any) -> None:
+        """Before the training: the rows, and the numbers of those to train on."""
+
     def on_train_begin(self, net: Any, epochs: range) -> None:
         """The numbers of the epochs to come; the first is 1 in the first fit."""
 

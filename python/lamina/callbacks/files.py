@@ -169,16 +169,22 @@ class CSVLogger(Callback):
         _require_regular(self.path)
         if not self.path.exists():
             _require_folder(self.path.resolve().parent)
+            self._columns = []
             return
-        with open(self.path, "a+", newline="", encoding="utf-8") as file:
+        with open(self.path, "ab+") as file:
+            if not (self.append or self._columns):
+                return
             file.seek(0)
-            columns = next(csv.reader(file), []) if self.append else []
-        if columns and "epoch" not in columns:
-            raise ValueError(
-                "path must be that of a log with a column 'epoch', got "
-                f"{str(self.path)!r}, which begins with {', '.join(columns)}"
-            )
-        self._columns = self._columns or columns
+            text = file.read().decode("utf-8-sig", "replace")
+            rows = csv.reader(text.splitlines(keepends=True)[:1])
+            self._columns = next(rows, [])
+            if text and "epoch" not in self._columns:
+                raise ValueError(
+                    "path must be that of a log with a column 'epoch', got "
+                    f"{str(self.path)!r}, which begins with {', '.join(self._columns)}"
+                )
+            if text and not text.endswith("\n"):  # broken off within a row
+                file.write(b"\r\n")
 
     def on_epoch_end(self, net: Network, epoch: int, scores: Scores) -> None:
         first = not self._columns

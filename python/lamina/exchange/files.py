@@ -78,6 +78,8 @@ def _package() -> Any:
 
 
 def _classes(custom: Mapping[str, type] | None) -> dict[str, type]:
+    if not isinstance(custom, Mapping | None):
+        raise TypeError(f"custom must be a dict of names and classes, got {custom!r}")
     known = {} if custom is None else dict(custom)
     for name, own in known.items():
         if not isinstance(own, type):
