@@ -249,8 +249,8 @@ stochastic = st.fixed_dictionaries(
 at_once = st.fixed_dictionaries(
     common
     | {
-        # A line search has a memory of roundings: 1e-16 grows to 1e-8 within ten steps
-        # through a layer of one unit, and where relu has its kink it may turn elsewhere.
+        # A line search remembers roundings: 1e-16 grows to 1e-8 within ten steps
+        # through a layer of one unit, and at the kink of relu it may turn elsewhere.
         "hidden_layer_sizes": st.lists(st.integers(4, 12), min_size=1, max_size=2),
         "activation": st.sampled_from(["identity", "logistic", "tanh"]),
         "solver": st.just("lbfgs"),
