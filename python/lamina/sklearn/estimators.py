@@ -426,9 +426,10 @@ n_outputs_, out_activation_, validation_loss_curve_, history_, net_
     >>> from lamina.sklearn import MLPRegressor
     >>> X, y = load_diabetes(return_X_y=True)
     >>> reg = MLPRegressor(
-    ...     hidden_layer_sizes=20, standardize=True, scale_target=True, random_state=0
+    ...     hidden_layer_sizes=20, standardize=True, scale_target=True,
+    ...     early_stopping=True, random_state=0,
     ... )
-    >>> reg.fit(X, y).score(X, y) > 0.5
+    >>> reg.fit(X, y).score(X, y) > 0.4
     True
     """
 
