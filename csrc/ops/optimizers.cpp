@@ -52,7 +52,7 @@ double limit_norm(const Kernels<T>& table, T* x, std::size_t n, double limit) {
 
 std::size_t slots(const OptimizerChoice& rule) {
   const std::size_t of_kind[] = {
-#define LAMINA_SLOTS(name, cycles, slots) slots,
+#define LAMINA_SLOTS(name, cycles, slots) static_cast<std::size_t>(slots),
       LAMINA_OPTIMIZERS(LAMINA_SLOTS)
 #undef LAMINA_SLOTS
   };
