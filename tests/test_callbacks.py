@@ -636,6 +636,9 @@ class Stream(io.TextIOBase):
     def flush(self) -> None:
         raise self.error
 
+    def close(self) -> None:
+        """Else Python 3.13 complains of flush when it collects the object."""
+
 
 class Nothing:
     """Neither write nor isatty."""
