@@ -219,8 +219,14 @@ def inputs(
 ) -> Table:
     """The rows of `value`, real numbers (rows, features), all of them checked.
 
-    A `mean` is subtracted from what `dtype` would round; it is `Centred` then.
+    A `mean` is subtracted from what `dtype` would round; it is `Centred` then. A `Table`
+    has been checked before.
     """
+    if isinstance(value, Table):
+        fits = features in (0, value.held.shape[1])
+        if fits and value.dtype == dtype and mean is None:
+            return value
+        value = value.held
     rows = held(name, value)
     empty = np.empty([min(n, 1) for n in rows.shape], rows.dtype)
     if rows.ndim != 2 or features not in (0, rows.shape[1]):

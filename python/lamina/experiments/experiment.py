@@ -36,7 +36,7 @@ Measure = Callable[[Sequential, Any, Any], Mapping[str, float]]
 class Split:
     """The rows to train on and those to measure by, with their weights if any.
 
-    They are taken out of the data, and converted, once for all trainings.
+    They are taken out of the data, checked and converted once for all trainings.
     """
 
     x: Any
@@ -45,17 +45,14 @@ class Split:
     x_test: Any
     y_test: Array
     weights_test: Array | None
-    _converted: dict[str, Any] = dataclasses.field(default_factory=dict)
+    _converted: dict[str, tuple[data.Table, data.Table]] = dataclasses.field(default_factory=dict)
 
-    def inputs(self, dtype: np.dtype[Any]) -> tuple[Any, Any]:
-        """`x` and `x_test` as nets of that dtype take them without a copy."""
+    def inputs(self, dtype: np.dtype[Any]) -> tuple[data.Table, data.Table]:
+        """`x` and `x_test` as nets of that dtype take them as they are."""
         if dtype.str not in self._converted:
-            self._converted[dtype.str] = tuple(
-                _checks.convert(each, dtype) if isinstance(each, np.ndarray) else each
-                for each in (self.x, self.x_test)
-            )
-        both: tuple[Any, Any] = self._converted[dtype.str]
-        return both
+            both = data.inputs("x", self.x, dtype), data.inputs("x", self.x_test, dtype)
+            self._converted[dtype.str] = both
+        return self._converted[dtype.str]
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_converted": {}}
@@ -84,9 +81,6 @@ class _Stop(Callback):
         self.event = event
 
     def on_progress(self, net: Any, rows: int, scores: dict[str, float]) -> bool:
-        return self.event.is_set()
-
-    def on_epoch_end(self, net: Any, epoch: int, scores: dict[str, float]) -> bool:
         return self.event.is_set()
 
 
@@ -224,10 +218,10 @@ class Experiment:
         of_train = score(net, x, split.y, split.weights)
         found |= {f"train_{name}": value for name, value in of_train.items()}
         if self.measure is not None:
-            measured = self.measure(net, x_test, split.y_test)
+            measured = self.measure(net, split.x_test, split.y_test)
             found |= {name: float(value) for name, value in measured.items()}
         if task.diagnose:
-            found["diagnosis"] = _diagnosis(net, x, split.y)
+            found["diagnosis"] = _diagnosis(net, split.x, split.y)
         return found
 
 
