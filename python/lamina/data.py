@@ -219,8 +219,8 @@ def inputs(
 ) -> Table:
     """The rows of `value`, real numbers (rows, features), all of them checked.
 
-    A `mean` is subtracted from what `dtype` would round; it is `Centred` then. A `Table`
-    has been checked before.
+    A `mean` is subtracted from what `dtype` would round; it is `Centred` then. What is
+    a `Table` has been checked before.
     """
     if isinstance(value, Table):
         fits = features in (0, value.held.shape[1])

@@ -45,17 +45,19 @@ class Split:
     x_test: Any
     y_test: Array
     weights_test: Array | None
-    _converted: dict[str, tuple[data.Table, data.Table]] = dataclasses.field(default_factory=dict)
+    _checked: dict[str, tuple[data.Table, data.Table]] = dataclasses.field(
+        default_factory=dict
+    )
 
     def inputs(self, dtype: np.dtype[Any]) -> tuple[data.Table, data.Table]:
         """`x` and `x_test` as nets of that dtype take them as they are."""
-        if dtype.str not in self._converted:
+        if dtype.str not in self._checked:
             both = data.inputs("x", self.x, dtype), data.inputs("x", self.x_test, dtype)
-            self._converted[dtype.str] = both
-        return self._converted[dtype.str]
+            self._checked[dtype.str] = both
+        return self._checked[dtype.str]
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_converted": {}}
+        return self.__dict__ | {"_checked": {}}
 
 
 @dataclasses.dataclass(frozen=True)
