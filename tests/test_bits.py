@@ -15,6 +15,7 @@ from conftest import TARGETS
 from lamina import _core, initializers, losses, reference, schedules
 from test_activations import PARAMETERS, activation, saved
 from test_dense import SHAPES
+from test_each_layer import LAYERS
 from test_losses import SHAPES as LOSS_SHAPES
 from test_optimizers import MORE_OPTIMIZERS, OPTIMIZERS
 
@@ -203,6 +204,22 @@ def rates() -> Arrays:
     yield schedules.OneCycle(0.3, steps=900)(steps)
 
 
+def layers(name: str) -> Arrays:
+    """Both passes: narrow and wide, beyond a chain and what is summed at once."""
+    for dtype in DTYPES:
+        for rows, columns in [(1, 1), (5, 10), (40, 33), (1300, 70), (3, 9000)]:
+            layer = LAYERS[name][0]()
+            layer.build(columns, dtype)
+            for array in layer.parameters.values():
+                array += numbers(*array.shape, dtype=dtype) / 8
+            x = numbers(rows, columns, dtype=dtype)
+            yield layer.forward(x, training=True)
+            yield layer.backward(x[::-1])
+            yield from layer.gradients.values()
+            yield from (np.asarray(getattr(layer, each)) for each in layer.kept)
+            yield layer.forward(x)
+
+
 def initial_weights() -> Arrays:
     for name in ("he", "glorot", "lecun"):
         for kind in ("normal", "uniform"):
@@ -247,6 +264,7 @@ MAKERS: dict[str, Callable[[], Arrays]] = {
     "schedules": rates,
     "initializers": initial_weights,
     "training": training,
+    **{name: partial(layers, name) for name in LAYERS},
 }
 
 
@@ -302,6 +320,7 @@ DIGESTS = {
     "schedules": "2e24b48828f9bba3",
     "initializers": "408db6d5e7420d08",
     "training": "29480eab9bf17f4b",
+    "Scale": "fa0285806f0e6888",
 }
 
 

@@ -189,7 +189,7 @@ def test_loading_draws_no_weights(
     assert lm.load(tmp_path / "net").layers[1].config() == net.layers[1].config()
 
 
-class Scale(lm.Layer):
+class Gain(lm.Layer):
     kept = ("seen", "last")
 
     def __init__(self, start: float = 1.0, name: str | None = None) -> None:
@@ -217,23 +217,23 @@ class Scale(lm.Layer):
 
 
 def test_a_layer_of_ones_own(tmp_path: Path) -> None:
-    net = lm.Sequential([Scale(2.0, "a\0b"), lm.Dense(3, "softmax")], seed=0)
+    net = lm.Sequential([Gain(2.0, "a\0b"), lm.Dense(3, "softmax")], seed=0)
     train(net, 2)
-    again = through(net, tmp_path, custom={"Scale": Scale})
+    again = through(net, tmp_path, custom={"Gain": Gain})
     layer: Any = again.layers[0]
     assert (layer.start, layer.name, layer.seen) == (2.0, "a\0b", 8)
     assert layer.last.tolist() == [6, 4]
     train(net, 1)
     train(again, 1)
     np.testing.assert_array_equal(net.parameters, again.parameters)
-    with pytest.raises(ValueError, match=r"unknown class 'Scale'; pass custom=\{'Sca"):
+    with pytest.raises(ValueError, match=r"unknown class 'Gain'; pass custom=\{'Gai"):
         lm.load(tmp_path / "net")
     custom: Any
-    for custom in ({"Scale": 3}, {"Dense": Scale}, [Scale], Scale, "Scale"):
+    for custom in ({"Gain": 3}, {"Dense": Gain}, [Gain], Gain, "Gain"):
         with pytest.raises(TypeError, match=r"^custom"):
             lm.load(tmp_path / "net", custom=custom)
     with pytest.raises(ValueError, match="unexpected keyword argument 'start'"):
-        lm.load(tmp_path / "net", custom={"Scale": lm.Dropout})
+        lm.load(tmp_path / "net", custom={"Gain": lm.Dropout})
 
 
 def test_a_description_of_ones_own_class() -> None:
@@ -914,7 +914,7 @@ def test_states_that_do_not_fit() -> None:
         with pytest.raises(kind, match=message):
             net.load_state_dict(state)
         np.testing.assert_array_equal(net.parameters, before)
-    net = lm.Sequential([Scale(), lm.Dense(1)])
+    net = lm.Sequential([Gain(), lm.Dense(1)])
     net.build(2)
     for call in (net.state_dict, lambda: net.load_state_dict({})):
         with pytest.raises(TypeError, match="Dense, Activation and Dropout"):

@@ -92,10 +92,10 @@ DRAWS = {
     if isinstance(getattr(lm.initializers, name), lm.initializers.Initializer)
 }
 LAYERS: dict[str, Callable[..., Any]] = {
+    **{name: getattr(lm, name) for name in lm.layers.__all__ if name != "Layer"},
     "Dense": functools.partial(lm.Dense, units=2),
     "Dropout": functools.partial(lm.Dropout, rate=0.5),
     "GaussianNoise": functools.partial(lm.GaussianNoise, stddev=0.5),
-    "Standardize": lm.Standardize,
     "Activation": functools.partial(lm.Activation, activation="relu"),
 }
 SEEDED: dict[str, Any] = {"rate": 0.5, "seed": 3}

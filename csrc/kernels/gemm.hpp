@@ -1,5 +1,4 @@
-// Matrix product c = a b for the shapes of dense layers, and the column sums of a
-// gradient.
+// Matrix product c = a b for the shapes of dense layers.
 //
 // The scheme is Goto's (Goto & van de Geijn 2008, "Anatomy of high-performance matrix
 // multiplication"; the names MC, NC and KC are theirs), with one change: a is not
@@ -421,55 +420,6 @@ LAMINA_INLINE bool is_long(const Product<T>& p) {
   return p.depth > chain && p.depth > LongProduct<T>::span_of(p);
 }
 
-// ---------------------------------------------------------------- column sums
-
-// Adds rows to sums, or to zero if they are the first.
-template <class T, std::size_t vectors, bool ragged>
-LAMINA_INLINE void sum_panel(const T* x, std::size_t rows, std::size_t stride,
-                             bool first, T* sums, std::size_t last) {
-  using V = Vec<T>;
-  const auto load = [=](const T* from) {
-    return ragged ? V::load_first(from, last) : V::load(from);
-  };
-  V sum[vectors];
-  repeat<vectors>([&](std::size_t v) __attribute__((always_inline)) {
-    sum[v] = first ? V(0.0) : load(sums + v * V::lanes);
-  });
-  for (std::size_t i = 0; i < rows; ++i, x += stride)
-    repeat<vectors>([&](std::size_t v) __attribute__((always_inline)) {
-      sum[v] = sum[v] + load(x + v * V::lanes);
-    });
-  repeat<vectors>([&](std::size_t v) __attribute__((always_inline)) {
-    if (ragged)
-      sum[v].store_first(sums + v * V::lanes, last);
-    else
-      sum[v].store(sums + v * V::lanes);
-  });
-}
-
-// Four vectors side by side, since each addition waits for the one before, and eight
-// rows at a time: 1.1 -> 0.2 ns for an element from memory at (4096,4096), 16 rows lose
-// half within L2.
-template <class T>
-void sum_rows(const T* x, std::size_t rows, std::size_t cols, std::size_t stride,
-              T* sums) {
-  using V = Vec<T>;
-  constexpr std::size_t block = 8;
-  std::size_t row = 0;
-  do {
-    const std::size_t count = smaller(rows - row, block);
-    const T* from = x + row * stride;
-    std::size_t j = 0;
-    for (; j + 4 * V::lanes <= cols; j += 4 * V::lanes)
-      sum_panel<T, 4, false>(from + j, count, stride, row == 0, sums + j, 0);
-    for (; j + V::lanes <= cols; j += V::lanes)
-      sum_panel<T, 1, false>(from + j, count, stride, row == 0, sums + j, 0);
-    if (j < cols)
-      sum_panel<T, 1, true>(from + j, count, stride, row == 0, sums + j, cols - j);
-    row += count;
-  } while (row < rows);
-}
-
 }  // namespace matrix_product
 }  // namespace
 
@@ -513,23 +463,6 @@ void gemm(const Product<T>& product) {
   } else {
     dot_product<T, 4>(p);
   }
-}
-
-template <class T>
-void column_sums(const T* x, std::size_t rows, std::size_t cols, std::size_t row_stride,
-                 T* sums) {
-  constexpr std::size_t most_cols = 1024;
-  T block[most_cols], low[most_cols];
-  for_blocks(cols, most_cols, [&](std::size_t first, std::size_t last) {
-    for_blocks(rows, chain, [&](std::size_t begin, std::size_t end) {
-      matrix_product::sum_rows(x + begin * row_stride + first, end - begin,
-                               last - first, row_stride,
-                               begin == 0 ? sums + first : block);
-      if (begin == chain)
-        for (T& l : low) l = 0;
-      if (begin > 0) add_block(sums + first, low, block, last - first);
-    });
-  });
 }
 
 }  // namespace lamina::LAMINA_TARGET

@@ -172,6 +172,13 @@ struct Kernels {
   // sums[j] = sum over rows of x[i, j]
   void (*column_sums)(const T* x, std::size_t rows, std::size_t cols,
                       std::size_t row_stride, T* sums);
+  // y = x factor[column], over contiguous rows
+  void (*scale_columns)(const T* x, const T* factor, T* y, std::size_t rows,
+                        std::size_t cols);
+  // dx = dy factor[column], and dfactor: the column sums of dy x
+  void (*scale_columns_backward)(const T* dy, const T* x, const T* factor, T* dx,
+                                 T* dfactor, std::size_t rows, std::size_t cols,
+                                 std::size_t row_stride);
 
   // y = x / keep where kept, 0 where dropped, by `scale` = 1 / keep (1 in classic mode)
   void (*dropout)(const T* x, T* y, std::size_t n, const DropoutBits&,
@@ -200,23 +207,25 @@ struct Kernels {
 };
 
 // The kernels by the names of the functions that a target fills them with, in order.
-#define LAMINA_KERNELS(X)  \
-  X(stream)                \
-  X(softmax)               \
-  X(log_softmax)           \
-  X(softmax_backward)      \
-  X(log_softmax_backward)  \
-  X(gemm)                  \
-  X(gemm_scratch)          \
-  X(column_sums)           \
-  X(dropout)               \
-  X(dropout_masked)        \
-  X(relu_dropout_backward) \
-  X(gaussian_noise)        \
-  X(penalty)               \
-  X(sum_of_squares)        \
-  X(scale)                 \
-  X(clip)                  \
+#define LAMINA_KERNELS(X)   \
+  X(stream)                 \
+  X(softmax)                \
+  X(log_softmax)            \
+  X(softmax_backward)       \
+  X(log_softmax_backward)   \
+  X(gemm)                   \
+  X(gemm_scratch)           \
+  X(column_sums)            \
+  X(scale_columns)          \
+  X(scale_columns_backward) \
+  X(dropout)                \
+  X(dropout_masked)         \
+  X(relu_dropout_backward)  \
+  X(gaussian_noise)         \
+  X(penalty)                \
+  X(sum_of_squares)         \
+  X(scale)                  \
+  X(clip)                   \
   X(limit_norms)
 
 struct KernelTable {

@@ -1,5 +1,6 @@
 // Compiled once per row of the table of targets in CMakeLists.txt: every kernel of one
 // instruction set, gathered into its KernelTable.
+#include "kernels/columns.hpp"
 #include "kernels/dropout.hpp"
 #include "kernels/elementwise.hpp"
 #include "kernels/gemm.hpp"

@@ -12,12 +12,6 @@ namespace lamina {
 
 namespace {
 
-// Of an element of T, from those of a float.
-template <class T>
-constexpr double cycles_of(double cycles) {
-  return cycles * static_cast<double>(sizeof(T) / sizeof(float));
-}
-
 template <class T>
 Product<T> product(const Matrix<T>& a, const Matrix<T>& b, T* c) {
   return {.rows = a.rows,
@@ -128,23 +122,6 @@ class Parts {
   std::size_t unit_, units_, workers_, whole_, part_ = 0;
   double cycles_;
 };
-
-// Parts are of columns, since each sum is one chain.
-template <class T>
-void column_sums(const Kernels<T>& k, const T* x, std::size_t rows, std::size_t cols,
-                 T* sums) {
-  // Four of the widest vectors of float, or two: narrow sums wait for memory.
-  const std::size_t unit = cols < 128 ? 32 : 64;
-  const std::size_t units = cols < unit ? 1 : cols / unit;
-  const double cycles = cycles_of<T>(0.15 * static_cast<double>(rows * unit));
-  parallel(units, cycles, workers_for(units, cycles),
-           [&](std::size_t first, std::size_t count, std::size_t) {
-             const std::size_t begin = first * unit;
-             const std::size_t end =
-                 first + count == units ? cols : begin + count * unit;
-             k.column_sums(x + begin, rows, end - begin, cols, sums + begin);
-           });
-}
 
 // One call stays with the table that it began with: another thread may choose another.
 template <class T>
@@ -390,11 +367,9 @@ void finish_dense(const Kernels<T>& k, std::size_t rows, std::size_t cols,
                   const DropoutChoice* dropout, T* y, T* saved) {
   const Epilogue<T> epilogue =
       epilogue_of(k, cols, bias, activation, dropout, y, saved);
-  const double cycles = cycles_of<T>(epilogue.cycles()) * static_cast<double>(cols);
-  parallel(rows, cycles, workers_for(rows, cycles),
-           [&](std::size_t first, std::size_t count, std::size_t) {
-             epilogue(first, count, 0, cols);
-           });
+  parallel_rows(
+      rows, cols, cycles_of<T>(epilogue.cycles()),
+      [&](std::size_t first, std::size_t count) { epilogue(first, count, 0, cols); });
   finish(epilogue, rows, activation, dropout, y, saved);
 }
 
@@ -450,7 +425,11 @@ void dense_backward(const T* dy, const Matrix<T>& x, const Matrix<T>& kernel,
     kernel_gradient.product.b = dz;
     kernel_gradient.run(memory + dz_count);
   }
-  if (dbias) column_sums(k, dz, rows, cols, dbias);
+  if (dbias)
+    parallel_columns(rows, cols, cycles_of<T>(0.15),
+                     [&](std::size_t first, std::size_t count) {
+                       k.column_sums(dz + first, rows, count, cols, dbias + first);
+                     });
 }
 
 #define LAMINA_INSTANTIATE(T)                                                          \

@@ -95,6 +95,39 @@ void parallel_elements(std::size_t n, double cycles, const Work& work) {
            });
 }
 
+// Of an element of T, from those of a float.
+template <class T>
+constexpr double cycles_of(double cycles) {
+  return cycles * static_cast<double>(sizeof(T) / sizeof(float));
+}
+
+// The same over rows of so many elements.
+template <class Work>
+void parallel_rows(std::size_t rows, std::size_t cols, double cycles,
+                   const Work& work) {
+  cycles *= static_cast<double>(cols);
+  parallel(
+      rows, cycles, workers_for(rows, cycles),
+      [&](std::size_t first, std::size_t count, std::size_t) { work(first, count); });
+}
+
+// The same over columns, each of which is summed over all rows.
+template <class Work>
+void parallel_columns(std::size_t rows, std::size_t cols, double cycles,
+                      const Work& work) {
+  // Four of the widest vectors of float, or two: narrow sums wait for memory.
+  const std::size_t unit = cols < 128 ? 32 : 64;
+  const std::size_t units = cols < unit ? 1 : cols / unit;
+  cycles *= static_cast<double>(rows * unit);
+  parallel(units, cycles, workers_for(units, cycles),
+           [&](std::size_t first, std::size_t count, std::size_t) {
+             const std::size_t begin = first * unit;
+             const std::size_t end =
+                 first + count == units ? cols : begin + count * unit;
+             work(begin, end - begin);
+           });
+}
+
 // y = f(x), f'(x) or x f'(saved), of an activation on elements; y may be an input.
 enum class Pass { forward, derivative, backward };
 template <class T>

@@ -263,11 +263,12 @@ class _Quiet(Layer):
 
     def forward(self, x: ArrayLike, training: bool = False) -> Array:
         self.x = np.asarray(x)
-        return self.layer._alone().forward(self.x, False, 0, 0)
+        net, _ = self.layer._alone()
+        return net.forward(self.x, False, 0, 0)
 
     def backward(self, dy: ArrayLike, *, input_gradient: bool = True) -> Array | None:
-        arguments = False, 0, 0, False, False, True
-        return self.layer._alone().backward(self.x, dy, *arguments)
+        net, _ = self.layer._alone()
+        return net.backward(self.x, dy, False, 0, 0, False, False, True)
 
 
 def outputs(layers: Sequence[Layer], features: int) -> int:

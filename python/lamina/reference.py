@@ -411,6 +411,13 @@ def dense_backward(
     return dz @ kernel.T, x.T @ dz, np.sum(dz, axis=0)
 
 
+# Layers with numbers of their own for each feature ------------------------------------
+
+
+def scale(x: ArrayLike, factor: ArrayLike) -> Array:
+    return np.asarray(x, np.float64) * np.asarray(factor, np.float64)
+
+
 # Random bits and dropout --------------------------------------------------------------
 
 

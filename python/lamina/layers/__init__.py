@@ -5,6 +5,7 @@ from lamina.layers.base import Layer
 from lamina.layers.dense import Dense
 from lamina.layers.dropout import Dropout
 from lamina.layers.noise import GaussianNoise
+from lamina.layers.scale import Scale
 from lamina.layers.standardize import Standardize
 
 __all__ = [
@@ -13,5 +14,6 @@ __all__ = [
     "Dropout",
     "GaussianNoise",
     "Layer",
+    "Scale",
     "Standardize",
 ]

@@ -51,7 +51,7 @@ class Layer:
     `take` and `recall` see to that.
 
     >>> import lamina as lm
-    >>> class Scale(lm.Layer):
+    >>> class Gain(lm.Layer):
     ...     def initial(self):
     ...         return {"factor": np.ones(self.features)}
     ...
@@ -64,10 +64,10 @@ class Layer:
     ...         dy, x = self.recall(dy)
     ...         self.gradients["factor"][...] = (dy * x).sum(axis=0)
     ...         return dy * self.parameters["factor"]
-    >>> Scale().forward([[1.0, 2.0]])
+    >>> Gain().forward([[1.0, 2.0]])
     array([[1., 2.]])
     >>> x = np.arange(12.0).reshape(6, 2) / 6
-    >>> net = lm.Sequential([Scale(), lm.Dense(1)], seed=0)
+    >>> net = lm.Sequential([Gain(), lm.Dense(1)], seed=0)
     >>> history = net.fit(x, x.sum(axis=1), epochs=50, optimizer=lm.SGD(0.1), verbose=0)
     >>> history["loss"][-1] < history["loss"][0]
     True
@@ -264,7 +264,8 @@ class Layer:
         self.keep(x, training, step, first_row)
         if training and hasattr(self, "step"):
             self.step = step + 1
-        return self._alone().forward(x, training, step, first_row)
+        net, _ = self._alone()
+        return net.forward(x, training, step, first_row)
 
     def backward(self, dy: ArrayLike, *, input_gradient: bool = True) -> Array | None:
         """Fill `gradients`, and return the gradient by the input.
@@ -283,25 +284,32 @@ class Layer:
         ValueError
             `dy` has another shape than that output.
         """
-        alone = self._alone()
+        net, gradient = self._alone()
         dy, x, step, first_row = self.recall(dy)
-        arguments = True, step, first_row, False, False, True
-        return alone.backward(x, dy, *arguments)
+        dx = net.backward(x, dy, True, step, first_row, True, False, input_gradient)
+        for array in self._gradients.values():
+            array[...] = gradient[: array.size].reshape(array.shape)
+            gradient = gradient[array.size :]
+        return dx
 
     def _place(self, name: str) -> int:
         """Where random bits begin; 0 for a layer that draws none."""
         return int(getattr(self, name, 0))
 
-    def _alone(self) -> _core.Network:
-        """The layer as the core runs it, which has no parameters."""
+    def _alone(self) -> tuple[_core.Network, Array]:
+        """The layer as the core runs it, with copies of its parameters, and where it
+        writes their gradients."""
         core = described(self)
-        if core is None or self._parameters:
+        if core is None:
             raise NotImplementedError(
                 f"{type(self).__name__} must define forward(x, training=False), and "
                 "backward(dy, *, input_gradient=True) to be trained"
             )
-        none = np.empty(0, self.dtype)
-        return _core.Network([core], self.features, self.seed, none, none, self.index)
+        arrays = map(np.ravel, self._parameters.values())
+        flat = np.concatenate([np.empty(0, self.dtype), *arrays])
+        gradient = np.empty_like(flat)
+        place = self.features, self.seed, flat, gradient, self.index
+        return _core.Network([core], *place), gradient
 
     def take(self, x: ArrayLike) -> Array:
         """`x` checked and converted; builds the layer if it is not built yet."""
