@@ -80,20 +80,21 @@ def predict(module: Any, served: bool = False) -> Work:
 
 
 def search(module: Any) -> Work:
-    X, y = digits()
+    X, y = digits("float32")
     grid = {
-        "hidden_layer_sizes": [(32,), (64,), (32, 32)],
+        "hidden_layer_sizes": [(32,), (64,)],
         "alpha": [1e-4, 1e-2],
-        "learning_rate_init": [1e-3, 3e-3, 1e-2, 3e-2],
+        "learning_rate_init": [1e-3, 3e-3, 1e-2],
+        "batch_size": [32, 200],
     }
-    est = classifier(module, max_iter=20)
+    est = module.MLPClassifier(random_state=0)
     return lambda: GridSearchCV(est, grid, cv=3, n_jobs=2).fit(X, y)
 
 
 CASES = [
     Case("fit, 20 000 x 10, float32", 10, fit(rows, 20_000, 10, max_iter=10)),
-    Case("fit, digits, float32", 5, fit(digits, "float32", max_iter=20)),
-    Case("fit, digits, float64", 3, fit(digits, max_iter=20)),
+    Case("fit, digits, float32", 5, fit(digits, "float32", max_iter=100)),
+    Case("fit, digits, float64", 3.5, fit(digits, max_iter=100)),
     Case("partial_fit, 32 digits", 10, partial_fit),
     Case("predict, 1 digit", 1, predict),
     Case("net_.predict, 1 digit", 40, lambda module: predict(module, served=True)),

@@ -39,10 +39,17 @@ void choose_target_from_environment() {
         std::string(py::str(target_names(true))) + ", got '" + wanted + "'");
 }
 
+// OMP_NUM_THREADS is for everybody, and how joblib and Dask share out the processors:
+// what Lamina cannot read there is not meant for it, or a list for nested regions.
 void threads_from_environment() {
   const char* wanted = std::getenv("LAMINA_NUM_THREADS");
-  if (!wanted || !*wanted) return;
   char* end;
+  if (!wanted || !*wanted) {
+    const char* common = std::getenv("OMP_NUM_THREADS");
+    const long count = common ? std::strtol(common, &end, 10) : 0;
+    if (count > 0) set_threads(static_cast<std::size_t>(count));
+    return;
+  }
   const long count = std::strtol(wanted, &end, 10);
   while (std::isspace(static_cast<unsigned char>(*end))) ++end;
   if (*end || count < 1)

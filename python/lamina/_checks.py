@@ -47,6 +47,9 @@ def scores(values: Mapping[Any, object], giver: str = "") -> dict[str, float]:
                 "the name of a score must be a string, other than 'epoch', got "
                 f"{name!r}{added}"
             )
+        if type(value) is float:  # as nearly always
+            found[name] = value
+            continue
         if isinstance(value, np.ndarray) and value.ndim == 0:
             value = value[()]
         try:

@@ -41,9 +41,9 @@ def get_num_threads() -> int:
     """How many threads a call may use here, the calling one included.
 
     As many as processors that the process may run on, or fewer where a quota of its
-    cgroup says so; the environment variable LAMINA_NUM_THREADS, `set_num_threads` and
-    `threads` say otherwise. Results do not depend on it, and calls too small to gain by
-    it use one.
+    cgroup says so; the environment variable LAMINA_NUM_THREADS or, where it is not set,
+    OMP_NUM_THREADS, `set_num_threads` and `threads` say otherwise. Results do not
+    depend on it, and calls too small to gain by it use one.
 
     Examples
     --------
