@@ -321,6 +321,10 @@ DIGESTS = {
     "initializers": "408db6d5e7420d08",
     "training": "29480eab9bf17f4b",
     "Scale": "fa0285806f0e6888",
+    "PReLU": "ab6e6a8aa0acb3e7",
+    "Mixed": "1ea78bfde671c93d",
+    "LayerNorm": "dc4b409bc23301fd",
+    "BatchNorm": "477374ea01432283",
 }
 
 

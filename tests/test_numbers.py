@@ -97,6 +97,7 @@ LAYERS: dict[str, Callable[..., Any]] = {
     "Dropout": functools.partial(lm.Dropout, rate=0.5),
     "GaussianNoise": functools.partial(lm.GaussianNoise, stddev=0.5),
     "Activation": functools.partial(lm.Activation, activation="relu"),
+    "Mixed": functools.partial(lm.Mixed, activation="relu"),
 }
 SEEDED: dict[str, Any] = {"rate": 0.5, "seed": 3}
 
@@ -126,7 +127,10 @@ def experiment(function: Callable[..., Any], **given: Any) -> Callable[..., None
 
 # How each public callable is called with one of its numbers.
 CALLS: dict[str, Callable[..., Any]] = {
-    **{name: layer(LAYERS[name]) for name in ("Dense", "Dropout", "GaussianNoise")},
+    **{
+        name: layer(LAYERS[name])
+        for name in ("BatchNorm", "Dense", "Dropout", "GaussianNoise", "LayerNorm")
+    },
     **{
         f"{name}.build": functools.partial(
             lambda kind, **n: kind().build(**{"features": 2, **n}), kind

@@ -109,17 +109,19 @@ void column_sums(const T* x, std::size_t rows, std::size_t cols, std::size_t row
                        });
 }
 
+// y = x factor
+
 template <class T>
-void scale_columns(const T* x, const T* factor, T* y, std::size_t rows,
-                   std::size_t cols) {
+[[gnu::flatten]] void scale_columns(const T* x, const T* factor, T* y, std::size_t rows,
+                                    std::size_t cols) {
   for (std::size_t row = 0; row < rows; ++row, x += cols, y += cols)
     transform(y, cols, [](Vec<T> v, Vec<T> f) { return v * f; }, x, factor);
 }
 
 template <class T>
-void scale_columns_backward(const T* dy, const T* x, const T* factor, T* dx, T* dfactor,
-                            std::size_t rows, std::size_t cols,
-                            std::size_t row_stride) {
+[[gnu::flatten]] void scale_columns_backward(const T* dy, const T* x, const T* factor,
+                                             T* dx, T* dfactor, std::size_t rows,
+                                             std::size_t cols, std::size_t row_stride) {
   using columns::Sums;
   columns::sum_columns(rows, cols, {dfactor},
                        [=](Sums<T, 1> sum, std::size_t row, std::size_t j, auto load,
@@ -130,6 +132,142 @@ void scale_columns_backward(const T* dy, const T* x, const T* factor, T* dx, T* 
                          store(g * load(factor + j), dx + at);
                          return {added};
                        });
+}
+
+// y = x where x > 0, else x slope
+
+template <class T>
+[[gnu::flatten]] void prelu(const T* x, const T* slope, T* y, std::size_t rows,
+                            std::size_t cols) {
+  for (std::size_t row = 0; row < rows; ++row, x += cols, y += cols)
+    transform(
+        y, cols, [](Vec<T> v, Vec<T> s) { return select(v > 0.0, v, v * s); }, x,
+        slope);
+}
+
+template <class T>
+[[gnu::flatten]] void prelu_backward(const T* dy, const T* x, const T* slope, T* dx,
+                                     T* dslope, std::size_t rows, std::size_t cols,
+                                     std::size_t row_stride) {
+  using columns::Sums;
+  columns::sum_columns(rows, cols, {dslope},
+                       [=](Sums<T, 1> sum, std::size_t row, std::size_t j, auto load,
+                           auto store) __attribute__((always_inline)) -> Sums<T, 1> {
+                         const std::size_t at = row * row_stride + j;
+                         const Vec<T> g = load(dy + at), v = load(x + at);
+                         store(select(v > 0.0, g, g * load(slope + j)), dx + at);
+                         return {fma(g, select(v > 0.0, 0.0, v), sum.of[0])};
+                       });
+}
+
+// y = (1 - share) x + share f: at 0 and 1 exactly one of them
+
+template <class T>
+LAMINA_INLINE Vec<T> mixed(Vec<T> x, Vec<T> f, Vec<T> share) {
+  return fma(share, f, (1.0 - share) * x);
+}
+
+template <class T>
+[[gnu::flatten]] void mix_columns(const T* x, const T* f, const T* share, T* y,
+                                  std::size_t rows, std::size_t cols) {
+  for (std::size_t row = 0; row < rows; ++row, x += cols, f += cols, y += cols)
+    transform(
+        y, cols, [](Vec<T> v, Vec<T> w, Vec<T> s) { return mixed(v, w, s); }, x, f,
+        share);
+}
+
+template <class T>
+[[gnu::flatten]] void mix_columns_backward(const T* dy, const T* df, const T* x,
+                                           const T* f, const T* share, T* dx, T* dshare,
+                                           std::size_t rows, std::size_t cols,
+                                           std::size_t row_stride) {
+  using columns::Sums;
+  columns::sum_columns(rows, cols, {dshare},
+                       [=](Sums<T, 1> sum, std::size_t row, std::size_t j, auto load,
+                           auto store) __attribute__((always_inline)) -> Sums<T, 1> {
+                         const std::size_t at = row * row_stride + j;
+                         const Vec<T> g = load(dy + at);
+                         store(mixed(g, load(df + at), load(share + j)), dx + at);
+                         return {fma(g, load(f + at) - load(x + at), sum.of[0])};
+                       });
+}
+
+// y = (x - mean) inverse gamma + beta; `inverse` is that of the standard deviation.
+// Moments are taken in two passes, the mean from the first row on: a mean that is large
+// beside the deviation cancels nothing.
+
+template <class T>
+[[gnu::flatten]] void column_moments(const T* x, std::size_t rows, std::size_t cols,
+                                     std::size_t row_stride, T* mean, T* variance) {
+  using columns::Sums;
+  const Vec<T> n(static_cast<T>(rows));
+  columns::sum_columns(
+      rows, cols, {mean},
+      [=](Sums<T, 1> sum, std::size_t row, std::size_t j, auto load, auto)
+          __attribute__((always_inline)) -> Sums<T, 1> {
+            return {sum.of[0] + (load(x + row * row_stride + j) - load(x + j))};
+          });
+  for_vectors<T>(cols,
+                 [=](auto load, auto store) { store(load(x) + load(mean) / n, mean); });
+  columns::sum_columns(
+      rows, cols, {variance},
+      [=](Sums<T, 1> sum, std::size_t row, std::size_t j, auto load, auto)
+          __attribute__((always_inline)) -> Sums<T, 1> {
+            const Vec<T> from = load(x + row * row_stride + j) - load(mean + j);
+            return {fma(from, from, sum.of[0])};
+          });
+  for_vectors<T>(cols,
+                 [=](auto load, auto store) { store(load(variance) / n, variance); });
+}
+
+template <class T>
+[[gnu::flatten]] void inverse_deviations(const T* variance, T* inverse, std::size_t n,
+                                         T epsilon) {
+  for_vectors<T>(n, [=](auto load, auto store) {
+    store(1.0 / sqrt(load(variance) + Vec<T>(epsilon)), inverse);
+  });
+}
+
+template <class T>
+[[gnu::flatten]] void normalize_columns(const Normalized<T>& a, const T* beta, T* y) {
+  for (std::size_t row = 0; row < a.rows; ++row) {
+    const T* x = a.x + row * a.row_stride;
+    T* to = y + row * a.row_stride;
+    for_vectors<T>(a.cols, [=](auto load, auto store) {
+      const Vec<T> normal = (load(x) - load(a.mean)) * load(a.inverse);
+      store(fma(normal, load(a.gamma), load(beta)), to);
+    });
+  }
+}
+
+template <class T>
+[[gnu::flatten]] void normalize_columns_backward(const Normalized<T>& a, const T* dy,
+                                                 T* dx, T* dgamma, T* dbeta,
+                                                 bool fixed) {
+  using columns::Sums;
+  columns::sum_columns(a.rows, a.cols, {dgamma, dbeta},
+                       [=](Sums<T, 2> sum, std::size_t row, std::size_t j, auto load,
+                           auto) __attribute__((always_inline)) -> Sums<T, 2> {
+                         const std::size_t at = row * a.row_stride + j;
+                         const Vec<T> g = load(dy + at);
+                         const Vec<T> normal =
+                             (load(a.x + at) - load(a.mean + j)) * load(a.inverse + j);
+                         return {fma(g, normal, sum.of[0]), sum.of[1] + g};
+                       });
+  if (!dx) return;
+  const Vec<T> n(static_cast<T>(a.rows));
+  for (std::size_t row = 0; row < a.rows; ++row) {
+    const std::size_t at = row * a.row_stride;
+    const T *x = a.x + at, *from = dy + at;
+    T* to = dx + at;
+    for_vectors<T>(a.cols, [=](auto load, auto store) {
+      const Vec<T> inverse = load(a.inverse), factor = load(a.gamma) * inverse;
+      if (fixed) return store(load(from) * factor, to);
+      const Vec<T> normal = (load(x) - load(a.mean)) * inverse;
+      store(factor * ((load(from) - load(dbeta) / n) - normal * (load(dgamma) / n)),
+            to);
+    });
+  }
 }
 
 }  // namespace lamina::LAMINA_TARGET

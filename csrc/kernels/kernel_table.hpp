@@ -126,6 +126,14 @@ struct Update {
   double correction1, correction2;  // 1 - first^t, 1 - second^t in step t
 };
 
+// Columns of a matrix, normalized: (x - mean) inverse gamma + beta, `inverse` being
+// that of the standard deviation.
+template <class T>
+struct Normalized {
+  const T *x, *mean, *inverse, *gamma;
+  std::size_t rows, cols, row_stride;
+};
+
 template <class T>
 struct Kernels {
   struct Elementwise {
@@ -172,13 +180,44 @@ struct Kernels {
   // sums[j] = sum over rows of x[i, j]
   void (*column_sums)(const T* x, std::size_t rows, std::size_t cols,
                       std::size_t row_stride, T* sums);
-  // y = x factor[column], over contiguous rows
+
+  // Layers with numbers of their own for each column: forward over contiguous rows,
+  // backward over any columns, whose sums have one order. y = x factor:
   void (*scale_columns)(const T* x, const T* factor, T* y, std::size_t rows,
                         std::size_t cols);
-  // dx = dy factor[column], and dfactor: the column sums of dy x
   void (*scale_columns_backward)(const T* dy, const T* x, const T* factor, T* dx,
                                  T* dfactor, std::size_t rows, std::size_t cols,
                                  std::size_t row_stride);
+  // y = x where x > 0, else x slope
+  void (*prelu)(const T* x, const T* slope, T* y, std::size_t rows, std::size_t cols);
+  void (*prelu_backward)(const T* dy, const T* x, const T* slope, T* dx, T* dslope,
+                         std::size_t rows, std::size_t cols, std::size_t row_stride);
+  // y = (1 - share) x + share f(x); df = dy f'(x)
+  void (*mix_columns)(const T* x, const T* f, const T* share, T* y, std::size_t rows,
+                      std::size_t cols);
+  void (*mix_columns_backward)(const T* dy, const T* df, const T* x, const T* f,
+                               const T* share, T* dx, T* dshare, std::size_t rows,
+                               std::size_t cols, std::size_t row_stride);
+
+  // Mean and mean square distance from it of each column, of one row at least
+  void (*column_moments)(const T* x, std::size_t rows, std::size_t cols,
+                         std::size_t row_stride, T* mean, T* variance);
+  // 1 / sqrt(variance + epsilon)
+  void (*inverse_deviations)(const T* variance, T* inverse, std::size_t n, T epsilon);
+  void (*normalize_columns)(const Normalized<T>&, const T* beta, T* y);
+  // Through the moments, too, unless they are `fixed`
+  void (*normalize_columns_backward)(const Normalized<T>&, const T* dy, T* dx,
+                                     T* dgamma, T* dbeta, bool fixed);
+
+  // Rows normalized by their own moments, then times gamma plus beta, one for each
+  // column. `moments` receives mean and inverse deviation of each row; may be null
+  void (*layer_norm)(const T* x, const T* gamma, const T* beta, T epsilon, T* y,
+                     T* moments, std::size_t rows, std::size_t cols);
+  void (*layer_norm_backward)(const T* dy, const T* x, const T* gamma, const T* moments,
+                              T* dx, std::size_t rows, std::size_t cols);
+  void (*layer_norm_gradients)(const T* dy, const T* x, const T* moments, T* dgamma,
+                               T* dbeta, std::size_t rows, std::size_t cols,
+                               std::size_t row_stride);
 
   // y = x / keep where kept, 0 where dropped, by `scale` = 1 / keep (1 in classic mode)
   void (*dropout)(const T* x, T* y, std::size_t n, const DropoutBits&,
@@ -207,25 +246,36 @@ struct Kernels {
 };
 
 // The kernels by the names of the functions that a target fills them with, in order.
-#define LAMINA_KERNELS(X)   \
-  X(stream)                 \
-  X(softmax)                \
-  X(log_softmax)            \
-  X(softmax_backward)       \
-  X(log_softmax_backward)   \
-  X(gemm)                   \
-  X(gemm_scratch)           \
-  X(column_sums)            \
-  X(scale_columns)          \
-  X(scale_columns_backward) \
-  X(dropout)                \
-  X(dropout_masked)         \
-  X(relu_dropout_backward)  \
-  X(gaussian_noise)         \
-  X(penalty)                \
-  X(sum_of_squares)         \
-  X(scale)                  \
-  X(clip)                   \
+#define LAMINA_KERNELS(X)       \
+  X(stream)                     \
+  X(softmax)                    \
+  X(log_softmax)                \
+  X(softmax_backward)           \
+  X(log_softmax_backward)       \
+  X(gemm)                       \
+  X(gemm_scratch)               \
+  X(column_sums)                \
+  X(scale_columns)              \
+  X(scale_columns_backward)     \
+  X(prelu)                      \
+  X(prelu_backward)             \
+  X(mix_columns)                \
+  X(mix_columns_backward)       \
+  X(column_moments)             \
+  X(inverse_deviations)         \
+  X(normalize_columns)          \
+  X(normalize_columns_backward) \
+  X(layer_norm)                 \
+  X(layer_norm_backward)        \
+  X(layer_norm_gradients)       \
+  X(dropout)                    \
+  X(dropout_masked)             \
+  X(relu_dropout_backward)      \
+  X(gaussian_noise)             \
+  X(penalty)                    \
+  X(sum_of_squares)             \
+  X(scale)                      \
+  X(clip)                       \
   X(limit_norms)
 
 struct KernelTable {

@@ -5,6 +5,7 @@
 #include "kernels/elementwise.hpp"
 #include "kernels/gemm.hpp"
 #include "kernels/kernel_table.hpp"
+#include "kernels/layer_norm.hpp"
 #include "kernels/loss.hpp"
 #include "kernels/noise.hpp"
 #include "kernels/norms.hpp"

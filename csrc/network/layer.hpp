@@ -31,7 +31,8 @@ struct Batch {
   std::size_t rows;
   Draw draw;
   bool training;
-  bool bare = false;  // without the activation, which the loss or what follows has
+  bool sampling = false;  // a training pass for its noise alone
+  bool bare = false;      // without the activation, which the loss or what follows has
   const PackedKernel* packed = nullptr;  // instead of the layer's own
 };
 

@@ -394,7 +394,7 @@ void Network<T>::sample(const T* x, size_t rows, size_t chunk, size_t samples,
     draw.first_row = begin;
     for (size_t s = 0; s < samples; ++s) {
       draw.step = s;
-      const Batch batch{.rows = now, .draw = draw, .training = true};
+      const Batch batch{.rows = now, .draw = draw, .training = true, .sampling = true};
       forward(s == 0 ? 0 : random, x + begin * features(), batch, false, false, memory);
       const T* y = memory.traces[layers_.size() - 1].y;
       for (size_t i = 0; i < size; ++i) {  // Welford 1962

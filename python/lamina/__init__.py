@@ -2,7 +2,7 @@
 
 Activations are called like NumPy ufuncs (``lm.gelu(x, out=y)``); `dense`, `dropout` and
 their backward work on plain arrays; `Sequential` trains nets of `Dense`, `Activation`,
-`Dropout`, `Scale` and other layers.
+`Dropout`, `LayerNorm` and other layers.
 """
 
 import contextlib

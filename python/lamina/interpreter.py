@@ -3,7 +3,8 @@ layer, a loss or an optimizer that only Python knows. Both give the same bits.""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from typing import TypeGuard
 
 import numpy as np
@@ -11,7 +12,14 @@ from numpy.typing import ArrayLike
 
 from lamina import _checks, _core
 from lamina._checks import Array
-from lamina.layers import Activation, Dense, Layer
+from lamina.layers import (
+    Activation,
+    BatchNorm,
+    Dense,
+    Dropout,
+    GaussianNoise,
+    Layer,
+)
 from lamina.layers.base import described
 from lamina.losses import Loss
 from lamina.optimizers import Optimizer
@@ -102,12 +110,13 @@ class Interpreter:
         accumulate: bool,
         down: bool,
     ) -> Array | None:
-        net = self if training else self._predicting()
-        before = self.gradient.copy() if accumulate or not fill else None
-        net._train(x, step, first_row, logits=False)
-        dx = net._descend(output_gradient, down)
+        net = self if training else self._predicting(BatchNorm, Dropout, GaussianNoise)
+        before = self.gradient.copy() if accumulate else None
+        with contextlib.nullcontext() if fill else self._untouched():
+            net._train(x, step, first_row, logits=False)
+            dx = net._descend(output_gradient, down)
         if before is not None:
-            self.gradient[...] = self.gradient + before if fill else before
+            self.gradient += before
         return dx
 
     def input_gradient(
@@ -120,14 +129,13 @@ class Interpreter:
         training: bool,
         step: int,
     ) -> Array:
-        net = self if training else self._predicting()
-        before = self.gradient.copy()
-        outputs = net._train(x, step, 0, logits)
-        slopes = np.empty_like(outputs)
-        factor, rows, _ = loss._mean(weights, len(x))
-        loss(outputs, y, weights, slopes, factor / rows)
-        dx = net._descend(slopes, down=True)
-        self.gradient[...] = before
+        net = self if training else self._predicting(BatchNorm, Dropout, GaussianNoise)
+        with self._untouched():
+            outputs = net._train(x, step, 0, logits)
+            slopes = np.empty_like(outputs)
+            factor, rows, _ = loss._mean(weights, len(x))
+            loss(outputs, y, weights, slopes, factor / rows)
+            dx = net._descend(slopes, down=True)
         assert dx is not None
         return dx
 
@@ -191,6 +199,7 @@ class Interpreter:
     def sample(
         self, x: Array, samples: int, seed: int, chunk: int
     ) -> tuple[Array, Array]:
+        net = self._predicting(BatchNorm)
         random = [layer for layer in self.layers if hasattr(layer, "step")]
         before = [(layer.seed, layer.step) for layer in random]
         values = []
@@ -198,7 +207,7 @@ class Interpreter:
             for step in range(samples):
                 for layer in random:
                     layer.seed, layer.step, layer.first_row = seed, step, 0
-                values.append(self.forward(x, training=True).astype(np.float64))
+                values.append(net.forward(x, training=True).astype(np.float64))
         finally:
             for layer, state in zip(random, before, strict=True):
                 layer.seed, layer.step = state
@@ -245,13 +254,25 @@ class Interpreter:
                     array[...] = 0
         return gradient if down else None
 
-    def _predicting(self) -> Interpreter:
-        """The net with the core's random layers as they are in prediction."""
+    def _predicting(self, *kinds: type[Layer]) -> Interpreter:
+        """The net with the core's layers of these kinds as they are in prediction."""
         layers = [
-            _Quiet(each) if hasattr(each, "step") and described(each) else each
+            _Quiet(each) if isinstance(each, kinds) and described(each) else each
             for each in self.layers
         ]
         return Interpreter(layers, self.parameters, self.gradient)
+
+    @contextlib.contextmanager
+    def _untouched(self) -> Iterator[None]:
+        """Leaves the gradient, and what layers keep, as they are."""
+        kept = [getattr(layer, name) for layer in self.layers for name in layer.kept]
+        arrays = [self.gradient, *(a for a in kept if isinstance(a, np.ndarray))]
+        before = [array.copy() for array in arrays]
+        try:
+            yield
+        finally:
+            for array, values in zip(arrays, before, strict=True):
+                array[...] = values
 
 
 class _Quiet(Layer):
@@ -260,15 +281,17 @@ class _Quiet(Layer):
     def __init__(self, layer: Layer) -> None:
         super().__init__()
         self.layer, self.features = layer, layer.features
+        self._parameters, self._gradients = layer._parameters, layer._gradients
+        self.trainable = layer.trainable
 
     def forward(self, x: ArrayLike, training: bool = False) -> Array:
         self.x = np.asarray(x)
-        net, _ = self.layer._alone()
-        return net.forward(self.x, False, 0, 0)
+        return self.layer._alone()[0].forward(self.x, False, 0, 0)
 
     def backward(self, dy: ArrayLike, *, input_gradient: bool = True) -> Array | None:
-        net, _ = self.layer._alone()
-        return net.backward(self.x, dy, False, 0, 0, False, False, True)
+        place, alone = (False, 0, 0), self.layer._alone()
+        dy = np.asarray(dy)
+        return self.layer._descend(*alone, self.x, dy, place, input_gradient)
 
 
 def outputs(layers: Sequence[Layer], features: int) -> int:

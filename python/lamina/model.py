@@ -468,7 +468,8 @@ class Sequential(Network):
     def get_weights(self) -> list[Array]:
         """Copies of all parameters, layer by layer: kernel, bias, kernel ...
 
-        That is the order of Keras, too. What `Standardize` learns is not among them.
+        That is the order of Keras, too: mean and variance of a `BatchNorm` come after
+        its gamma and beta. What `Standardize` learns is not among them.
 
         Raises
         ------
@@ -476,9 +477,7 @@ class Sequential(Network):
             The net is not built.
         """
         self._require_built("get_weights")
-        return [
-            array.copy() for layer in self.layers for array in layer.parameters.values()
-        ]
+        return [array.copy() for array in arrays.weights(self)]
 
     def set_weights(self, weights: Iterable[ArrayLike]) -> None:
         """Set all parameters, from a list as `get_weights` returns it.
@@ -513,20 +512,20 @@ class Sequential(Network):
         arrays.set_weights(self, weights)
 
     def state_dict(self) -> dict[str, Array]:
-        """The weights of the dense layers as PyTorch names and lays them out.
+        """The weights of the layers as PyTorch names and lays them out.
 
         Names are those of the same net as a ``torch.nn.Sequential``, where activations
         are modules of their own: "0.weight" (outputs, inputs), "0.bias", "2.weight" ...
         For PyTorch: ``{k: torch.from_numpy(a) for k, a in net.state_dict().items()}``.
-        `Standardize` has no counterpart there and is not counted.
+        `LayerNorm`, `BatchNorm` and `PReLU` have theirs, too, for modules that are made
+        with the same epsilon. `Standardize` has no counterpart and is not counted.
 
         Raises
         ------
         RuntimeError
             The net is not built.
         TypeError
-            The net has layers other than `Dense`, `Activation`, `Dropout` and
-            `Standardize`.
+            The net has other layers.
 
         Examples
         --------
@@ -540,12 +539,12 @@ class Sequential(Network):
         return arrays.state_dict(self)
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Set the weights of the dense layers from those of PyTorch's linear ones.
+        """Set the weights from those of PyTorch's layers of the same kinds.
 
         Parameters
         ----------
         state : mapping of str to array_like or tensor
-            As of ``torch.nn.Module.state_dict()``. Names before ".weight" and ".bias"
+            As of ``torch.nn.Module.state_dict()``. Names before ".weight" and the like
             only order the layers: as they come, but by number where they differ in
             numbers alone.
 

@@ -418,6 +418,42 @@ def scale(x: ArrayLike, factor: ArrayLike) -> Array:
     return np.asarray(x, np.float64) * np.asarray(factor, np.float64)
 
 
+def prelu(x: ArrayLike, slope: ArrayLike) -> Array:
+    x = np.asarray(x, np.float64)
+    return np.where(x > 0, x, x * np.asarray(slope, np.float64))
+
+
+def mixed(x: ArrayLike, share: ArrayLike, activation: str) -> Array:
+    """x + share (f(x) - x)"""
+    x = np.asarray(x, np.float64)
+    return x + np.asarray(share) * (ACTIVATIONS[activation].forward(x) - x)
+
+
+def layer_norm(
+    x: ArrayLike, gamma: ArrayLike, beta: ArrayLike, epsilon: float
+) -> Array:
+    x = np.asarray(x, np.float64)
+    mean, variance = x.mean(axis=1, keepdims=True), x.var(axis=1, keepdims=True)
+    normal: Array = (x - mean) / np.sqrt(variance + epsilon)
+    return normal * np.asarray(gamma) + np.asarray(beta)
+
+
+def batch_norm(
+    x: ArrayLike,
+    gamma: ArrayLike,
+    beta: ArrayLike,
+    epsilon: float,
+    mean: ArrayLike | None = None,
+    variance: ArrayLike | None = None,
+) -> Array:
+    """By the moments of the batch, unless others are given."""
+    x = np.asarray(x, np.float64)
+    mean = x.mean(axis=0) if mean is None else np.asarray(mean, np.float64)
+    variance = x.var(axis=0) if variance is None else np.asarray(variance, np.float64)
+    normal: Array = (x - mean) / np.sqrt(variance + epsilon)
+    return normal * np.asarray(gamma) + np.asarray(beta)
+
+
 # Random bits and dropout --------------------------------------------------------------
 
 

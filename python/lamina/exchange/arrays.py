@@ -10,10 +10,31 @@ import numpy as np
 
 from lamina import _checks
 from lamina._checks import Array
-from lamina.layers import Activation, Dense, Dropout, Standardize
+from lamina.layers import (
+    Activation,
+    BatchNorm,
+    Dense,
+    Dropout,
+    Layer,
+    LayerNorm,
+    PReLU,
+    Standardize,
+)
 from lamina.network import Network
 
-__all__ = ["load_state_dict", "set_weights", "state_dict"]
+__all__ = ["load_state_dict", "set_weights", "state_dict", "weights"]
+
+# PyTorch's names of the arrays of a layer; those of `Dense` are transposed besides.
+_NAMES: dict[type[Layer], dict[str, str]] = {
+    BatchNorm: {
+        "weight": "gamma",
+        "bias": "beta",
+        "running_mean": "mean",
+        "running_var": "variance",
+    },
+    LayerNorm: {"weight": "gamma", "bias": "beta"},
+    PReLU: {"weight": "slope"},
+}
 
 
 def assign(owned: Mapping[str, Array], given: Mapping[str, Any], source: str) -> None:
@@ -33,10 +54,25 @@ def to_numpy(value: Any) -> Any:
     return value
 
 
-def set_weights(net: Network, weights: Iterable[Any]) -> None:
+def weights(net: Network) -> list[Array]:
+    """The arrays of all layers in the order of Keras, the net's own."""
+    return [
+        array
+        for layer in net.layers
+        for array in (*layer.parameters.values(), *_moments(layer).values())
+    ]
+
+
+def _moments(layer: Layer) -> dict[str, Array]:
+    """What a `BatchNorm` keeps."""
+    if not isinstance(layer, BatchNorm):
+        return {}
+    return {name: getattr(layer, name) for name in layer.kept}
+
+
+def set_weights(net: Network, arrays: Iterable[Any]) -> None:
     """What `Sequential.set_weights` does."""
-    owned = [array for layer in net.layers for array in layer.parameters.values()]
-    given = list(weights)
+    owned, given = weights(net), list(arrays)
     if len(given) != len(owned):
         raise ValueError(
             f"weights must be {len(owned)} arrays of shapes "
@@ -55,22 +91,22 @@ def state_dict(net: Network) -> dict[str, Array]:
     return {
         f"{number}.{name}": np.array(array, order="C")
         for number, layer in _numbered(net)
-        for name, array in _linear(layer).items()
+        for name, array in _named(layer).items()
     }
 
 
 def load_state_dict(net: Network, state: Mapping[str, Any]) -> None:
     """What `Sequential.load_state_dict` does."""
     groups = _groups(state)
-    dense = [layer for _, layer in _numbered(net)]
-    if len(groups) != len(dense):
+    layers = [layer for _, layer in _numbered(net)]
+    if len(groups) != len(layers):
         raise ValueError(
-            f"state must hold the weights of {len(dense)} linear layers, got "
+            f"state must hold the weights of {len(layers)} layers, got "
             f"{len(groups)}: {list(groups)}"
         )
     owned: dict[str, Array] = {}
-    for prefix, layer in zip(groups, dense, strict=True):
-        views = _linear(layer)
+    for prefix, layer in zip(groups, layers, strict=True):
+        views = _named(layer)
         if groups[prefix] != set(views):
             raise ValueError(
                 f"state must hold {sorted(views)} for {layer!r}, got "
@@ -80,26 +116,33 @@ def load_state_dict(net: Network, state: Mapping[str, Any]) -> None:
     assign(owned, state, "state")
 
 
-def _numbered(net: Network) -> list[tuple[int, Dense]]:
-    """The dense layers with their numbers in the same net as a `torch.nn.Sequential`,
-    where an activation is a module of its own."""
-    found, number = [], 0
+def _numbered(net: Network) -> list[tuple[int, Layer]]:
+    """The layers with arrays there and their numbers in the same net as a
+    `torch.nn.Sequential`, where an activation is a module of its own."""
+    found: list[tuple[int, Layer]] = []
+    number = 0
     for layer in net.layers:
         if isinstance(layer, Dense) and set(layer.parameters) <= {"kernel", "bias"}:
             found.append((number, layer))
             number += 1 if layer.activation.name == "identity" else 2
+        elif type(layer) in _NAMES:
+            found.append((number, layer))
+            number += 1
         elif isinstance(layer, Activation | Dropout):
             number += 1
         elif not isinstance(layer, Standardize):
             raise TypeError(
-                f"a state dict is for nets of Dense, Activation and Dropout, "
-                f"got {layer!r}"
+                "a state dict is for nets of Dense, Activation, Dropout, LayerNorm, "
+                f"BatchNorm and PReLU, got {layer!r}"
             )
     return found
 
 
-def _linear(layer: Dense) -> dict[str, Array]:
+def _named(layer: Layer) -> dict[str, Array]:
     """Views of its arrays as PyTorch names and lays them out: (outputs, inputs)."""
+    if type(layer) in _NAMES:
+        own = dict(layer.parameters) | _moments(layer)
+        return {theirs: own[ours] for theirs, ours in _NAMES[type(layer)].items()}
     names = {"weight": layer.parameters["kernel"].T}
     if "bias" in layer.parameters:
         names["bias"] = layer.parameters["bias"]
@@ -119,7 +162,8 @@ def _groups(state: Mapping[str, Any]) -> dict[str, set[str]]:
     groups: dict[str, set[str]] = {}
     for key in state:
         prefix, _, name = str(key).rpartition(".")
-        groups.setdefault(prefix, set()).add(name)
+        if name != "num_batches_tracked":
+            groups.setdefault(prefix, set()).add(name)
     alike: dict[str, list[str]] = {}
     for prefix in groups:
         alike.setdefault(re.sub(r"\d+", "#", prefix), []).append(prefix)

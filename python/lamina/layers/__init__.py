@@ -2,18 +2,26 @@
 
 from lamina.layers.activation import Activation
 from lamina.layers.base import Layer
+from lamina.layers.batch_norm import BatchNorm
 from lamina.layers.dense import Dense
 from lamina.layers.dropout import Dropout
+from lamina.layers.layer_norm import LayerNorm
+from lamina.layers.mixed import Mixed
 from lamina.layers.noise import GaussianNoise
+from lamina.layers.prelu import PReLU
 from lamina.layers.scale import Scale
 from lamina.layers.standardize import Standardize
 
 __all__ = [
     "Activation",
+    "BatchNorm",
     "Dense",
     "Dropout",
     "GaussianNoise",
     "Layer",
+    "LayerNorm",
+    "Mixed",
+    "PReLU",
     "Scale",
     "Standardize",
 ]

@@ -286,7 +286,20 @@ class Layer:
         """
         net, gradient = self._alone()
         dy, x, step, first_row = self.recall(dy)
-        dx = net.backward(x, dy, True, step, first_row, True, False, input_gradient)
+        place = True, step, first_row
+        return self._descend(net, gradient, x, dy, place, input_gradient)
+
+    def _descend(
+        self,
+        net: _core.Network,
+        gradient: Array,
+        x: Array,
+        dy: Array,
+        place: tuple[bool, int, int],
+        input_gradient: bool,
+    ) -> Array | None:
+        """The backward of a pass at that place, by what `_alone` returned."""
+        dx = net.backward(x, dy, *place, True, False, input_gradient)
         for array in self._gradients.values():
             array[...] = gradient[: array.size].reshape(array.shape)
             gradient = gradient[array.size :]
