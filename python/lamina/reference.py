@@ -425,8 +425,9 @@ def prelu(x: ArrayLike, slope: ArrayLike) -> Array:
 
 def mixed(x: ArrayLike, share: ArrayLike, activation: str) -> Array:
     """x + share (f(x) - x)"""
-    x = np.asarray(x, np.float64)
-    return x + np.asarray(share) * (ACTIVATIONS[activation].forward(x) - x)
+    x, share = np.asarray(x, np.float64), np.asarray(share, np.float64)
+    y: Array = x + share * (ACTIVATIONS[activation].forward(x) - x)
+    return y
 
 
 def layer_norm(
@@ -435,7 +436,7 @@ def layer_norm(
     x = np.asarray(x, np.float64)
     mean, variance = x.mean(axis=1, keepdims=True), x.var(axis=1, keepdims=True)
     normal: Array = (x - mean) / np.sqrt(variance + epsilon)
-    return normal * np.asarray(gamma) + np.asarray(beta)
+    return normal * np.asarray(gamma, np.float64) + np.asarray(beta, np.float64)
 
 
 def batch_norm(
@@ -451,7 +452,7 @@ def batch_norm(
     mean = x.mean(axis=0) if mean is None else np.asarray(mean, np.float64)
     variance = x.var(axis=0) if variance is None else np.asarray(variance, np.float64)
     normal: Array = (x - mean) / np.sqrt(variance + epsilon)
-    return normal * np.asarray(gamma) + np.asarray(beta)
+    return normal * np.asarray(gamma, np.float64) + np.asarray(beta, np.float64)
 
 
 # Random bits and dropout --------------------------------------------------------------
