@@ -256,6 +256,21 @@ LAMINA_INLINE std::size_t row_losses(const LossRows<T>& a, T scale, T* losses,
       right += static_cast<std::size_t>(fold_sum(first_lanes(hits, n)));
   };
   const auto add = [](Vec<T> s, Vec<T> v) { return s + v; };
+  if (cols == 1) {  // rows are elements
+    for_lanes<T>(a.rows, [&](std::size_t i, std::size_t n) {
+      const auto o = load_some(a.outputs + i, n, T(0));
+      const auto t = load_some(a.targets + i, n, T(0));
+      store_some(
+          map([=](Vec<T> v, Vec<T> b) { return Vec<T>(0.0) + term(v, b); }, o, t),
+          losses + i, n);
+      count_right(map(same_side<T>, o, t), n);
+      if (gradient)
+        store_some(map([=](Vec<T> v, Vec<T> b, Vec<T> s) { return slope(v, b) * s; }, o,
+                       t, row_scales(a, i, n, scale)),
+                   gradient + i, n);
+    });
+    return right;
+  }
   if (cols <= ShortRows<T>::max_cols) {
     for_short_rows<T>(a.rows, [&](std::size_t row, std::size_t count) {
       ShortRows<T> o, t;

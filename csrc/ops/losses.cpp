@@ -27,18 +27,27 @@ void forget_unweighted(const LossRows<T>& a, T* losses, T* gradient) {
   }
 }
 
-// In chains, whose sums are added with what rounding took (Knuth's two-sum).
+// In blocks of sixteen chains, whose sums are added with what rounding took (Knuth's
+// two-sum).
 template <class T>
 double weighted_sum(const T* losses, const T* weights, std::size_t rows) {
+  constexpr std::size_t lanes = 16;
+  const auto term = [=](std::size_t row) {
+    const auto loss = static_cast<double>(losses[row]);
+    return weights ? static_cast<double>(weights[row]) * loss : loss;
+  };
   double sum = 0, low = 0;
-  for (std::size_t begin = 0; begin < rows; begin += chain) {
-    double block = 0;
-    for (std::size_t row = begin; row < std::min(rows, begin + chain); ++row)
-      block +=
-          weights ? static_cast<double>(weights[row]) * static_cast<double>(losses[row])
-                  : static_cast<double>(losses[row]);
-    const double next = sum + block, seen = next - sum;
-    low += (sum - (next - seen)) + (block - seen);
+  for (std::size_t begin = 0; begin < rows; begin += lanes * chain) {
+    const std::size_t end = std::min(rows, begin + lanes * chain);
+    double block[lanes] = {};
+    std::size_t row = begin;
+    for (; row + lanes <= end; row += lanes)
+      for (std::size_t i = 0; i < lanes; ++i) block[i] += term(row + i);
+    for (std::size_t i = 0; row + i < end; ++i) block[i] += term(row + i);
+    for (std::size_t half = lanes / 2; half > 0; half /= 2)
+      for (std::size_t i = 0; i < half; ++i) block[i] += block[i + half];
+    const double next = sum + block[0], seen = next - sum;
+    low += (sum - (next - seen)) + (block[0] - seen);
     sum = next;
   }
   return std::isfinite(sum) ? sum + low : sum;

@@ -161,7 +161,8 @@ class Loss:
         """
         if scale is None:
             scale = 1 / max(len(outputs), 1)
-        scale = _checks.finite_number("scale", scale)
+        else:
+            scale = _checks.finite_number("scale", scale)
         core = self.core
         if core is not None:
             return _core.loss(core, outputs, targets, scale, weights, gradient)
