@@ -11,6 +11,7 @@
 #include "bindings/call.hpp"
 #include "bindings/compiled.hpp"
 #include "bindings/packed.hpp"
+#include "bindings/sparse.hpp"
 
 namespace lamina {
 
@@ -123,23 +124,27 @@ py::object py_dense(py::handle x, py::handle kernel, py::handle bias,
           "return_saved needs an array as kernel: a packed one is for inference");
     return dense_of_packed(x, *packed, bias, choice, drops ? &dropout : nullptr, out);
   }
-  Argument input("x", x), weights("kernel", kernel);
+  RowsArgument input("x", x);
+  Argument weights("kernel", kernel);
   std::optional<Argument> shift;
   if (!bias.is_none()) shift.emplace("bias", bias);
-  input.require_dimensions(2, "(batch, features)");
   weights.require_dimensions(2, "(features, units)");
-  const std::size_t rows = input.extent(0), depth = input.extent(1);
+  const std::size_t rows = input.rows(), depth = input.features();
   const std::size_t cols = weights.extent(1);
   weights.require_shape({depth, cols}, "one row per feature of x");
   if (shift) shift->require_shape({cols}, "one value per unit of kernel");
-  const bool is_double = any_double({&input, &weights, shift ? &*shift : nullptr});
+  const bool is_double =
+      any_double({input.numbers(), &weights, shift ? &*shift : nullptr});
   require_parameter(choice, is_double);
   return in_precision(is_double, [&](auto type) -> py::object {
     using T = decltype(type);
-    const Matrix<T> in = input.matrix<T>(), w = weights.matrix<T>();
+    const Matrix<T> in = input.is_sparse() ? Matrix<T>{} : input.matrix<T>();
+    const Matrix<T> w =
+        input.is_sparse() ? Matrix<T>::contiguous(weights.contiguous<T>(), depth, cols)
+                          : weights.matrix<T>();
     const T* b = shift ? shift->contiguous<T>() : nullptr;
     Output y("out", out, is_double, {rows, cols},
-             {&input, &weights, shift ? &*shift : nullptr});
+             {input.numbers(), &weights, shift ? &*shift : nullptr});
     // y itself is what backward reads, unless the activation needs its input or dropout
     // overwrites y.
     const bool by_row = choice.kind != ActivationChoice::Kind::elementwise;
@@ -150,9 +155,13 @@ py::object py_dense(py::handle x, py::handle kernel, py::handle bias,
     if (own_saved)
       saved.emplace("saved", py::none(), is_double, Shape{rows, cols},
                     std::initializer_list<const Argument*>{});
+    const DropoutChoice* const drawn = drops ? &dropout : nullptr;
+    T* const kept = saved ? saved->data<T>() : nullptr;
     run(rows * cols * depth, [&] {
-      dense(in, w, b, choice, drops ? &dropout : nullptr, y.data<T>(),
-            saved ? saved->data<T>() : nullptr);
+      if (input.is_sparse())
+        dense(input.sparse(), w.data, cols, b, choice, drawn, y.data<T>(), kept);
+      else
+        dense(in, w, b, choice, drawn, y.data<T>(), kept);
     });
     py::object result = y.result();
     if (!saves) return result;
@@ -166,11 +175,10 @@ py::object py_dense_backward(py::handle dy, py::handle x, py::handle kernel,
                              py::handle input_gradient, py::handle out) {
   const std::uint64_t key = seed_again(seed, rate);
   const ActivationChoice choice = activation_choice(activation);
-  Argument gradient("dy", dy), input("x", x), weights("kernel", kernel),
-      kept("saved", saved);
-  input.require_dimensions(2, "(batch, features)");
+  RowsArgument input("x", x);
+  Argument gradient("dy", dy), weights("kernel", kernel), kept("saved", saved);
   weights.require_dimensions(2, "(features, units)");
-  const std::size_t rows = input.extent(0), depth = input.extent(1);
+  const std::size_t rows = input.rows(), depth = input.features();
   const std::size_t cols = weights.extent(1);
   weights.require_shape({depth, cols}, "one row per feature of x");
   gradient.require_shape({rows, cols}, "that of the output");
@@ -182,16 +190,17 @@ py::object py_dense_backward(py::handle dy, py::handle x, py::handle kernel,
       throw py::type_error("out must be None or a tuple (dx, dkernel, dbias)");
     for (std::size_t i = 0; i < 3; ++i) outs[i] = out[py::int_(i)];
   }
-  const auto all = {
-      static_cast<const Argument*>(&gradient), static_cast<const Argument*>(&input),
-      static_cast<const Argument*>(&weights), static_cast<const Argument*>(&kept)};
+  const auto all = {static_cast<const Argument*>(&gradient), input.numbers(),
+                    static_cast<const Argument*>(&weights),
+                    static_cast<const Argument*>(&kept)};
   const bool is_double = any_double(all);
   require_parameter(choice, is_double);
   return in_precision(is_double, [&](auto type) -> py::object {
     using T = decltype(type);
     const T* g = gradient.contiguous<T>();
     const T* s = kept.contiguous<T>();
-    const Matrix<T> in = input.matrix<T>(), w = weights.matrix<T>();
+    const Matrix<T> in = input.is_sparse() ? Matrix<T>{} : input.matrix<T>();
+    const Matrix<T> w = weights.matrix<T>();
     std::optional<Output> dx;
     if (truth(input_gradient))
       dx.emplace("out[0]", outs[0], is_double, Shape{rows, depth}, all);
@@ -200,9 +209,15 @@ py::object py_dense_backward(py::handle dy, py::handle x, py::handle kernel,
     if (dkernel.overlaps(dbias) ||
         (dx && (dx->overlaps(dkernel) || dx->overlaps(dbias))))
       throw py::value_error("the arrays of out must not overlap each other");
+    const DropoutChoice* const drawn = dropout.bits.threshold ? &dropout : nullptr;
+    T* const down = dx ? dx->data<T>() : nullptr;
     run(rows * cols * depth, [&] {
-      dense_backward(g, in, w, s, choice, dropout.bits.threshold ? &dropout : nullptr,
-                     dx ? dx->data<T>() : nullptr, dkernel.data<T>(), dbias.data<T>());
+      if (input.is_sparse())
+        dense_backward(g, input.sparse(), w, s, choice, drawn, down, dkernel.data<T>(),
+                       dbias.data<T>());
+      else
+        dense_backward(g, in, w, s, choice, drawn, down, dkernel.data<T>(),
+                       dbias.data<T>());
     });
     return py::make_tuple(dx ? dx->result() : py::none(), dkernel.result(),
                           dbias.result());

@@ -10,6 +10,7 @@
 #include "bindings/losses.hpp"
 #include "bindings/optimizers.hpp"
 #include "bindings/packed.hpp"
+#include "bindings/sparse.hpp"
 
 namespace lamina {
 
@@ -95,6 +96,7 @@ PYBIND11_MODULE_EXEC(_core, m) {
   register_network(m);
   register_optimizers(m);
   register_packed(m);
+  register_sparse(m);
 
   m.def("targets", target_names, py::arg("available_only") = false);
   m.def("get_target", [] { return active().name; });

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <optional>
 #include <string>
 #include <type_traits>
 #include <utility>
@@ -13,6 +14,7 @@
 #include "bindings/losses.hpp"
 #include "bindings/optimizers.hpp"
 #include "bindings/packed.hpp"
+#include "bindings/sparse.hpp"
 #include "network/network.hpp"
 
 namespace lamina {
@@ -81,18 +83,43 @@ std::size_t rows_of(const Network<T>& net, const Argument& x) {
   return x.extent(0);
 }
 
-// Arrays of examples in the net's type; they live as long as this does.
+// The rows of x, an array in the net's type or sparse; they live as long as this does.
+template <class T>
+struct Inputs {
+  std::optional<Argument> array;
+  std::optional<SparseArgument> held;
+  std::size_t rows;
+  const T* x = nullptr;
+  const Csr* sparse = nullptr;
+
+  Inputs(const Network<T>& net, py::handle given) {
+    if (net.takes_sparse() && SparseArgument::is(given)) {
+      sparse = &held.emplace("x", given).rows();
+      rows = sparse->rows;
+      if (sparse->cols != net.features())
+        throw py::value_error("x must have " + std::to_string(net.features()) +
+                              " features, got " + std::to_string(sparse->cols));
+    } else {
+      rows = rows_of(net, array.emplace("x", given));
+      x = array->template contiguous<T>();
+    }
+  }
+};
+
+// Examples in the net's type; they live as long as this does.
 template <class T>
 struct Data {
-  Argument x, targets;
+  Inputs<T> inputs;
+  Argument targets;
   py::object weight_array, label_array;
   Examples<T> examples{};
 
   Data(const Network<T>& net, const LossChoice& loss, py::handle rows, py::handle y,
        py::handle weights)
-      : x("x", rows), targets("y", y) {
-    const std::size_t n = examples.rows = rows_of(net, x);
-    examples.x = x.template contiguous<T>();
+      : inputs(net, rows), targets("y", y) {
+    const std::size_t n = examples.rows = inputs.rows;
+    examples.x = inputs.x;
+    examples.sparse = inputs.sparse;
     if (targets.shape().size() == 1 && loss.kind == LossKind::softmax_cross_entropy) {
       targets.require_shape({n}, "a label for each row");
       PyObject* converted = taking_gil([&] {
@@ -375,6 +402,8 @@ class PyNetwork {
       using T = decltype(type);
       const Goal goal = this->template goal<T>(loss, logits);
       const Data<T> data(net, goal.loss, x, y, weights);
+      if (data.inputs.sparse)
+        throw py::type_error("x must be an array, got sparse rows");
       const bool is_double = std::is_same_v<T, double>;
       Output dx("dx", py::none(), is_double, {data.examples.rows, net.features()}, {});
       run(data.examples.rows * net.work(), [&] {
@@ -428,13 +457,12 @@ class PyNetwork {
       using T = decltype(type);
       if (bfloat16 && std::is_same_v<T, double>)
         throw py::value_error("precision must be 'float32' for a net of float64");
-      Argument rows("x", x);
-      const std::size_t n = rows_of(net, rows);
-      const T* data = rows.template contiguous<T>();
+      const Inputs<T> in(net, x);
       const Argument weights("parameters", parameters_);
-      Output y("out", out, std::is_same_v<T, double>, {n, net.outputs()},
-               {&rows, &weights});
-      run(n * net.work(), [&] { net.predict(data, n, chunk, bfloat16, y.data<T>()); });
+      Output y("out", out, std::is_same_v<T, double>, {in.rows, net.outputs()},
+               {in.array ? &*in.array : &in.held->values(), &weights});
+      run(in.rows * net.work(),
+          [&] { net.predict(in.x, in.sparse, in.rows, chunk, bfloat16, y.data<T>()); });
       return y.result();
     });
   }

@@ -60,6 +60,17 @@ struct NoiseBits {
   std::uint64_t offset;
 };
 
+// Rows of which only some elements are there: those of row i are entries starts[i] ...
+// starts[i + 1] - 1, in this order. A column may come more than once: its values add
+// up.
+template <class T>
+struct SparseRows {
+  std::size_t rows;
+  const std::size_t* starts;  // rows + 1 of them
+  const std::int32_t* columns;
+  const T* values;
+};
+
 // Every loss: a kernel of this name in kernels/loss.hpp, which Python names it by, too,
 // and what an element takes, in cycles. Softmax's and sigmoid's take logits, poisson's
 // the logarithms of rates.
@@ -116,10 +127,10 @@ struct LossRows {
 // A step over n parameters: numbers as OptimizerChoice names them.
 template <class T>
 struct Update {
-  T* w;
-  const T* dw;
-  T* state;  // arrays that begin `stride` elements after each other
-  std::size_t stride, n;
+  T* w = nullptr;
+  const T* dw = nullptr;
+  T* state = nullptr;  // arrays that begin `stride` elements after each other
+  std::size_t stride = 0, n = 0;
   double rate, first, second, epsilon;
   bool variant;
   double keep;                      // what decoupled decay leaves of w
@@ -219,6 +230,15 @@ struct Kernels {
                                T* dbeta, std::size_t rows, std::size_t cols,
                                std::size_t row_stride);
 
+  // Row places[i] of y (null: row i) = row i of x, times w; rows of w and y are `cols`
+  // long
+  void (*sparse_product)(const SparseRows<T>& x, const T* w, std::size_t cols,
+                         const std::int32_t* places, T* y);
+  // dropout() of the entries of rows of `features` elements, which are those that have
+  // a bit each; y has their values
+  void (*sparse_dropout)(const SparseRows<T>& x, std::size_t features, T* y,
+                         const DropoutBits&, const DropoutValues&);
+
   // y = x / keep where kept, 0 where dropped, by `scale` = 1 / keep (1 in classic mode)
   void (*dropout)(const T* x, T* y, std::size_t n, const DropoutBits&,
                   const DropoutValues&);
@@ -268,6 +288,8 @@ struct Kernels {
   X(layer_norm)                 \
   X(layer_norm_backward)        \
   X(layer_norm_gradients)       \
+  X(sparse_product)             \
+  X(sparse_dropout)             \
   X(dropout)                    \
   X(dropout_masked)             \
   X(relu_dropout_backward)      \

@@ -12,6 +12,7 @@
 #include "kernels/optimizer.hpp"
 #include "kernels/penalty.hpp"
 #include "kernels/softmax.hpp"
+#include "kernels/sparse.hpp"
 
 #define LAMINA_STRING_(name) #name
 #define LAMINA_STRING(name) LAMINA_STRING_(name)

@@ -12,6 +12,7 @@
 
 #include "ops/ops.hpp"
 #include "ops/packed.hpp"
+#include "ops/sparse.hpp"
 
 namespace lamina {
 
@@ -109,6 +110,21 @@ class Layer {
 
   // What the output went through last, elementwise or by rows.
   virtual const ActivationChoice* activation() const { return nullptr; }
+
+  // What it does with sparse rows as the inputs of a net, if it is the first layer or
+  // those before it keep them: nothing, which makes them dense; change the values of
+  // their entries; or take them.
+  enum class Sparse { none, keeps, takes };
+  virtual Sparse sparse() const { return Sparse::none; }
+  virtual void change(const Batch&, const Taken<T>&) const {}
+  // As forward and backward, which writes of the first array of `gradient` the rows
+  // that x has, and no others.
+  virtual void forward_sparse(const Batch&, const SparseRows<T>& /*x*/, T* /*y*/,
+                              T* /*saved*/) const {}
+  virtual void backward_sparse(const Batch&, const ByColumns<T>& /*x*/, const T* /*y*/,
+                               const T* /*saved*/, T* /*dy*/, T* /*gradient*/) const {}
+  // Whether parameters with a gradient of 0 are changed by the optimizer alone.
+  virtual bool rests() const { return true; }
 
   // Whether it can follow that layer in training without an array of its own, and with
   // a backward that has the layer's activation in it.

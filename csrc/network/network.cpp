@@ -23,13 +23,18 @@ Network<T>::Network(Layers layers, T* parameters, T* gradient, size_t first)
     : layers_(std::move(layers)),
       parameters_(parameters),
       gradient_(gradient),
-      lowest_(layers_.size()) {
+      lowest_(layers_.size()),
+      entry_(0) {
+  using Sparse = typename Layer<T>::Sparse;
+  while (entry_ < layers_.size() && layers_[entry_]->sparse() == Sparse::keeps)
+    ++entry_;
+  if (entry_ < layers_.size() && layers_[entry_]->sparse() != Sparse::takes)
+    entry_ = layers_.size();
   for (size_t i = 0; i < layers_.size(); ++i) {
     Layer<T>& layer = *layers_[i];
     layer.index = first + i;
     layer.parameters = parameters_ + size_;
     layer.joined = i > 0 && layer.joins(*layers_[i - 1]);
-    widest_ = std::max({widest_, layer.inputs, layer.outputs});
     work_ += layer.work;
     if (layer.sizes.empty()) continue;
     if (layer.trainable) lowest_ = std::min(lowest_, i);
@@ -45,25 +50,36 @@ Network<T>::Network(Layers layers, T* parameters, T* gradient, size_t first)
 }
 
 template <class T>
-size_t Network<T>::bytes(size_t rows) const {
+size_t Network<T>::widest(bool sparse) const {
+  size_t widest = sparse ? 0 : features();
+  for (size_t i = sparse ? entry_ : 0; i < layers_.size(); ++i)
+    widest = std::max(widest, layers_[i]->outputs);
+  return widest;
+}
+
+template <class T>
+size_t Network<T>::bytes(size_t rows, bool sparse) const {
   size_t bytes = Arena::rounded(layers_.size() * sizeof(Trace)) +
                  Arena::rounded(rows * sizeof(std::int64_t)) +
                  Arena::rounded(rows * sizeof(T)) +
-                 2 * Arena::rounded(rows * widest_ * sizeof(T));
-  for (const auto& layer : layers_)
-    bytes += Arena::rounded(rows * layer->outputs * sizeof(T)) +
-             Arena::rounded(layer->saves(rows) * sizeof(T));
+                 2 * Arena::rounded(rows * widest(sparse) * sizeof(T));
+  for (size_t i = sparse ? entry_ : 0; i < layers_.size(); ++i)
+    bytes += Arena::rounded(rows * layers_[i]->outputs * sizeof(T)) +
+             Arena::rounded(layers_[i]->saves(rows) * sizeof(T));
   return bytes;
 }
 
 template <class T>
-typename Network<T>::Memory Network<T>::take(Arena::Lease& arena, size_t rows) const {
+typename Network<T>::Memory Network<T>::take(Arena::Lease& arena, size_t rows,
+                                             SparseInputs<T>* sparse) const {
+  const size_t widest = this->widest(sparse != nullptr);
   Memory memory{.traces = arena.take<Trace>(layers_.size()),
                 .labels = arena.take<std::int64_t>(rows),
                 .losses = arena.take<T>(rows),
-                .gradient = arena.take<T>(rows * widest_),
-                .other = arena.take<T>(rows * widest_)};
-  for (size_t i = 0; i < layers_.size(); ++i) {
+                .gradient = arena.take<T>(rows * widest),
+                .other = arena.take<T>(rows * widest),
+                .sparse = sparse};
+  for (size_t i = sparse ? entry_ : 0; i < layers_.size(); ++i) {
     T* const room = arena.take<T>(rows * layers_[i]->outputs);
     memory.traces[i] = {
         .room = room, .saved = arena.take<T>(layers_[i]->saves(rows)), .y = room};
@@ -72,8 +88,27 @@ typename Network<T>::Memory Network<T>::take(Arena::Lease& arena, size_t rows) c
 }
 
 template <class T>
+void Network<T>::enter(SparseInputs<T>& x, const std::int64_t* order, size_t first,
+                       const Batch& batch) const {
+  x.take(order, first, batch.rows);
+  for (size_t i = 0; i < entry_; ++i) layers_[i]->change(batch, x.rows);
+}
+
+template <class T>
+void Network<T>::pass_entry(const SparseInputs<T>& x, Batch batch, bool logits, T* y,
+                            T* saved) const {
+  batch.bare = logits && is_last(entry_);
+  layers_[entry_]->forward_sparse(batch, x.rows.view(), y, saved);
+}
+
+template <class T>
 const T* Network<T>::forward(size_t first, const T* x, Batch batch, bool logits,
                              bool joining, const Memory& memory) const {
+  if (memory.sparse) {
+    const Trace& trace = memory.traces[entry_];
+    pass_entry(*memory.sparse, batch, logits, trace.room, trace.saved);
+    first = entry_ + 1;
+  }
   const T* in = first > 0 ? memory.traces[first - 1].y : x;
   for (size_t i = first; i < layers_.size(); ++i) {
     const Layer<T>& layer = *layers_[i];
@@ -94,6 +129,14 @@ const T* Network<T>::backward(const T* x, Batch batch, bool logits, bool down,
     const Layer<T>& layer = *layers_[i];
     const Trace& trace = memory.traces[i];
     batch.bare = is_last(i) ? logits : batch.training && layers_[i + 1]->joined;
+    if (memory.sparse && i == entry_) {
+      if (T* const to = own(i, gradient)) {
+        memory.sparse->clear(to, layer.outputs);
+        layer.backward_sparse(batch, memory.sparse->columns, trace.y, trace.saved, dy,
+                              to);
+      }
+      break;
+    }
     T* const dx =
         layer.backward(batch, i > 0 ? memory.traces[i - 1].y : x, trace.y, trace.saved,
                        dy, i > last || down ? other : nullptr, own(i, gradient));
@@ -109,7 +152,14 @@ const T* Network<T>::infer(const T* x, size_t rows, bool logits, const Packed& p
                            T* y, const Memory& memory) const {
   Batch batch{.rows = rows, .draw = {}, .training = false};
   const T* in = x;
-  for (size_t i = 0; i < layers_.size(); ++i) {
+  size_t first = 0;
+  if (memory.sparse) {
+    T* const out = is_last(entry_) && y ? y : memory.gradient;
+    pass_entry(*memory.sparse, batch, logits, out, nullptr);
+    in = out;
+    first = entry_ + 1;
+  }
+  for (size_t i = first; i < layers_.size(); ++i) {
     T* const out = is_last(i) && y         ? y
                    : in == memory.gradient ? memory.other
                                            : memory.gradient;
@@ -189,11 +239,15 @@ Scores Network<T>::fill(const Examples<T>& examples, const Goal& goal, const Dra
 
 template <class T>
 template <class Work>
-auto Network<T>::filling(size_t rows, bool accumulate, Work work) {
+auto Network<T>::filling(size_t rows, bool accumulate, Work work, const Csr* sparse) {
   Arena::Lease arena(arena_, true);
   const size_t copy = accumulate ? Arena::rounded(size_ * sizeof(T)) : 0;
-  arena.reserve(bytes(rows) + copy);
-  const Memory memory = take(arena, rows);
+  const size_t entries = sparse ? most_entries(*sparse, nullptr, rows, rows) : 0;
+  arena.reserve(bytes(rows, sparse) + copy +
+                (sparse ? SparseInputs<T>::bytes(*sparse, rows, entries, true) : 0));
+  std::optional<SparseInputs<T>> inputs;
+  if (sparse) inputs.emplace(arena, *sparse, rows, entries, true);
+  const Memory memory = take(arena, rows, inputs ? &*inputs : nullptr);
   T* const target = accumulate ? arena.take<T>(size_) : gradient_;
   const auto result = work(memory, target);
   if (accumulate)
@@ -204,9 +258,15 @@ auto Network<T>::filling(size_t rows, bool accumulate, Work work) {
 template <class T>
 Scores Network<T>::gradients(const Examples<T>& examples, const Goal& goal,
                              const Draw& draw, double weight, bool accumulate) {
-  return filling(examples.rows, accumulate, [&](const Memory& memory, T* target) {
+  const auto work = [&](const Memory& memory, T* target) {
+    if (memory.sparse) {
+      enter(*memory.sparse, nullptr, 0,
+            {.rows = examples.rows, .draw = draw, .training = true});
+      memory.sparse->group();
+    }
     return fill(examples, goal, draw, weight, target, memory);
-  });
+  };
+  return filling(examples.rows, accumulate, work, examples.sparse);
 }
 
 template <class T>
@@ -254,14 +314,42 @@ void Network<T>::input_gradient(const Examples<T>& examples, const Goal& goal,
 template <class T>
 bool Network<T>::apply(const OptimizerChoice& optimizer, double rate,
                        std::uint64_t step, T* state) {
+  return apply(optimizer, rate, step, state, nullptr, nullptr, 0);
+}
+
+template <class T>
+bool Network<T>::apply(const OptimizerChoice& optimizer, double rate,
+                       std::uint64_t update, T* state, const SparseInputs<T>* sparse,
+                       WaitingRows<T>* waiting, size_t step) {
   const double norm = clip(optimizer, gradient_, sizes_.data(), sizes_.size());
   if (!std::isfinite(norm)) return false;
-  for (const auto [first, size] : learning_)
-    update(optimizer, rate, step, parameters_ + first, gradient_ + first, state + first,
-           size, size_);
+  const auto move = [&](size_t first, size_t size) {
+    lamina::update(optimizer, rate, update, parameters_ + first, gradient_ + first,
+                   state + first, size, size_);
+  };
+  for (const auto [first, size] : learning_) {
+    const size_t kernel = waiting ? entry_kernel().first : size_;
+    if (kernel < first || kernel >= first + size) {
+      move(first, size);
+      continue;
+    }
+    const size_t end = kernel + entry_kernel().size;
+    move(first, kernel - first);
+    waiting->update(sparse->columns, step, gradient_ + kernel);
+    move(end, first + size - end);
+  }
   for (const auto& layer : layers_)
     if (layer->trainable) layer->limit();
   return true;
+}
+
+// Where every parameter of the kernel is all that an update looks at, and hardly any
+// moves otherwise.
+template <class T>
+bool Network<T>::may_wait(const OptimizerChoice& rule) const {
+  const Layer<T>& entry = *layers_[entry_];
+  return entry.trainable && entry.rests() && std::isinf(rule.clip_value) &&
+         std::isinf(rule.clip_norm) && std::isinf(rule.global_clip_norm);
 }
 
 template <class T>
@@ -280,11 +368,35 @@ void Network<T>::train(const Examples<T>& data, const std::int64_t* order, size_
   batch = std::min(batch, count);
   Arena::Lease arena(arena_, true);
   const size_t target_cols = data.targets ? outputs() : 0;
-  arena.reserve(bytes(batch) + Arena::rounded(batch * features() * sizeof(T)) +
-                Arena::rounded(batch * target_cols * sizeof(T)) +
-                Arena::rounded(batch * sizeof(std::int64_t)) +
-                Arena::rounded(batch * sizeof(T)));
-  T* const x = arena.take<T>(order ? batch * features() : 0);
+  const size_t cols = data.sparse ? 0 : features();
+  const size_t entries =
+      data.sparse ? most_entries(*data.sparse, order, count, batch) : 0;
+  const size_t steps = (count + batch - 1) / batch;
+  const bool waits = data.sparse && may_wait(optimizer);
+  arena.reserve(
+      bytes(batch, data.sparse) + Arena::rounded(batch * cols * sizeof(T)) +
+      Arena::rounded(batch * target_cols * sizeof(T)) +
+      Arena::rounded(batch * sizeof(std::int64_t)) + Arena::rounded(batch * sizeof(T)) +
+      (data.sparse ? SparseInputs<T>::bytes(*data.sparse, batch, entries, true) : 0) +
+      (waits ? WaitingRows<T>::bytes(features(), layers_[entry_]->outputs, steps) : 0));
+  std::optional<SparseInputs<T>> sparse;
+  std::optional<WaitingRows<T>> waiting;
+  if (data.sparse) sparse.emplace(arena, *data.sparse, batch, entries, true);
+  if (waits) {
+    const auto [first, size] = entry_kernel();
+    waiting.emplace(arena, features(), layers_[entry_]->outputs, parameters_ + first,
+                    state + first, size_, optimizer, rates, update, steps);
+    std::fill_n(gradient_ + first, size, T(0));
+    sparse->kept = true;
+  }
+  const struct Finish {
+    std::optional<WaitingRows<T>>& waiting;
+    const Scores& scores;
+    ~Finish() {
+      if (waiting) waiting->finish(scores.steps);
+    }
+  } finish{waiting, scores};
+  T* const x = arena.take<T>(order ? batch * cols : 0);
   T* const targets = arena.take<T>(order ? batch * target_cols : 0);
   auto* const labels = arena.take<std::int64_t>(order ? batch : 0);
   T* const weights = arena.take<T>(order ? batch : 0);
@@ -292,15 +404,15 @@ void Network<T>::train(const Examples<T>& data, const std::int64_t* order, size_
 
   const auto part = [&](size_t begin, size_t rows) -> Examples<T> {
     if (!order)
-      return {data.x + begin * features(),
+      return {data.sparse ? nullptr : data.x + begin * cols,
               data.targets ? data.targets + begin * target_cols : nullptr,
               data.labels ? data.labels + begin : nullptr,
               data.weights ? data.weights + begin : nullptr, rows};
     for (size_t i = 0; i < rows; ++i) {
       const auto row = static_cast<size_t>(order[begin + i]);
       if (row >= data.rows) throw std::out_of_range("rows must be numbers of rows");
-      std::memcpy(x + i * features(), data.x + row * features(),
-                  features() * sizeof(T));
+      if (!data.sparse)
+        std::memcpy(x + i * cols, data.x + row * cols, cols * sizeof(T));
       if (data.targets)
         std::memcpy(targets + i * target_cols, data.targets + row * target_cols,
                     target_cols * sizeof(T));
@@ -314,9 +426,17 @@ void Network<T>::train(const Examples<T>& data, const std::int64_t* order, size_
   for (size_t begin = 0; begin < count; begin += batch) {
     const size_t rows = std::min(batch, count - begin);
     arena.return_to(mark);
-    const Memory memory = take(arena, rows);
+    const Memory memory = take(arena, rows, sparse ? &*sparse : nullptr);
+    if (sparse) {
+      enter(*sparse, order ? order + begin : nullptr, begin,
+            {.rows = rows, .draw = draw, .training = true});
+      sparse->group();
+      if (waiting) waiting->wake(sparse->columns, scores.steps);
+    }
     const Scores of_step = fill(part(begin, rows), goal, draw, 1, gradient_, memory);
-    scores.finite = apply(optimizer, rates[scores.steps], update, state);
+    scores.finite =
+        apply(optimizer, rates[scores.steps], update, state,
+              sparse ? &*sparse : nullptr, waiting ? &*waiting : nullptr, scores.steps);
     if (!scores.finite) break;
     scores.loss += of_step.loss;
     scores.correct += of_step.correct;
@@ -334,40 +454,52 @@ void Network<T>::train(const Examples<T>& data, const std::int64_t* order, size_
 }
 
 template <class T>
-void Network<T>::predict(const T* x, size_t rows, size_t chunk,
+template <class Work>
+void Network<T>::inferring(const T* x, const Csr* rows, size_t count, size_t chunk,
+                           Work work) {
+  chunk = std::min(chunk, count);
+  Arena::Lease arena(arena_);
+  const size_t entries = rows ? most_entries(*rows, nullptr, count, chunk) : 0;
+  arena.reserve(bytes(chunk, rows) +
+                (rows ? SparseInputs<T>::bytes(*rows, chunk, entries, false) : 0));
+  std::optional<SparseInputs<T>> sparse;
+  if (rows) sparse.emplace(arena, *rows, chunk, entries, false);
+  const Memory memory = take(arena, chunk, sparse ? &*sparse : nullptr);
+  for (size_t begin = 0; begin < count; begin += chunk) {
+    const size_t now = std::min(chunk, count - begin);
+    if (sparse)
+      enter(*sparse, nullptr, begin, {.rows = now, .draw = {}, .training = false});
+    work(sparse ? nullptr : x + begin * features(), begin, now, memory);
+  }
+}
+
+template <class T>
+void Network<T>::predict(const T* x, const Csr* sparse, size_t rows, size_t chunk,
                          const Bfloat16Kernels* bfloat16, T* y) {
   Packed packed;
   for (size_t i = 0; bfloat16 && i < layers_.size(); ++i)
     packed.push_back(layers_[i]->pack(*bfloat16));
-  chunk = std::min(chunk, rows);
-  Arena::Lease arena(arena_);
-  arena.reserve(bytes(chunk));
-  const Memory memory = take(arena, chunk);
-  for (size_t begin = 0; begin < rows; begin += chunk)
-    infer(x + begin * features(), std::min(chunk, rows - begin), false, packed,
-          y + begin * outputs(), memory);
+  inferring(x, sparse, rows, chunk,
+            [&](const T* part, size_t begin, size_t now, const Memory& memory) {
+              infer(part, now, false, packed, y + begin * outputs(), memory);
+            });
 }
 
 template <class T>
 Scores Network<T>::evaluate(const Examples<T>& data, const Goal& goal, size_t chunk) {
-  chunk = std::min(chunk, data.rows);
-  Arena::Lease arena(arena_);
-  arena.reserve(bytes(chunk));
-  const Memory memory = take(arena, chunk);
   Scores scores;
-  for (size_t begin = 0; begin < data.rows; begin += chunk) {
-    const size_t rows = std::min(chunk, data.rows - begin);
-    const T* y =
-        infer(data.x + begin * features(), rows, goal.logits, {}, nullptr, memory);
-    const Examples<T> part{nullptr,
-                           data.targets ? data.targets + begin * outputs() : nullptr,
-                           data.labels ? data.labels + begin : nullptr,
-                           data.weights ? data.weights + begin : nullptr, rows};
-    const LossResult result = loss_of(part, goal, y, 1, nullptr, memory);
-    scores.loss += result.sum;
-    scores.correct += result.correct;
-    scores.rows += rows;
-  }
+  inferring(data.x, data.sparse, data.rows, chunk,
+            [&](const T* x, size_t begin, size_t rows, const Memory& memory) {
+              const T* y = infer(x, rows, goal.logits, {}, nullptr, memory);
+              const Examples<T> part{
+                  nullptr, data.targets ? data.targets + begin * outputs() : nullptr,
+                  data.labels ? data.labels + begin : nullptr,
+                  data.weights ? data.weights + begin : nullptr, rows};
+              const LossResult result = loss_of(part, goal, y, 1, nullptr, memory);
+              scores.loss += result.sum;
+              scores.correct += result.correct;
+              scores.rows += rows;
+            });
   const Mean mean = this->mean(data, goal);
   const auto n = static_cast<double>(data.rows);
   scores.penalty = penalties(0, nullptr) * (n / mean.penalties);

@@ -15,6 +15,7 @@
 
 #include "network/arena.hpp"
 #include "network/layer.hpp"
+#include "network/sparse_inputs.hpp"
 #include "ops/losses.hpp"
 #include "ops/optimizers.hpp"
 
@@ -38,6 +39,7 @@ struct Examples {
   const std::int64_t* labels;
   const T* weights;
   std::size_t rows;
+  const Csr* sparse = nullptr;  // in place of x
 };
 
 // Sums over rows; a penalty counts for each row. The loss includes it.
@@ -80,11 +82,15 @@ class Network {
              std::size_t batch, const Goal&, Draw, const OptimizerChoice&,
              const double* rates, std::uint64_t update, T* state, Scores& scores);
 
+  // Whether examples may be sparse, but for the gradient by x.
+  bool takes_sparse() const { return entry_ < layers_.size(); }
+
   // The output of one pass; true: it is x, and y was not written.
   bool forward(const T* x, std::size_t rows, const Draw&, bool training, T* y);
-  // y (rows x outputs), `chunk` rows at a time; of a float net in bfloat16 if that is
-  // not null, by weights that are packed anew
-  void predict(const T* x, std::size_t rows, std::size_t chunk,
+  // y (rows x outputs), `chunk` rows of x, or of `sparse` if that is not null, at a
+  // time; of a float net in bfloat16 if that is not null, by weights that are packed
+  // anew
+  void predict(const T* x, const Csr* sparse, std::size_t rows, std::size_t chunk,
                const Bfloat16Kernels* bfloat16, T* y);
   Scores evaluate(const Examples<T>&, const Goal&, std::size_t chunk);
   // Mean and standard deviation over `samples` training passes.
@@ -107,12 +113,26 @@ class Network {
     Trace* traces;
     std::int64_t* labels;
     T *losses, *gradient, *other;
+    SparseInputs<T>* sparse;  // or null
   };
-  std::size_t bytes(std::size_t rows) const;
-  Memory take(Arena::Lease&, std::size_t rows) const;
+  std::size_t bytes(std::size_t rows, bool sparse = false) const;
+  Memory take(Arena::Lease&, std::size_t rows, SparseInputs<T>* = nullptr) const;
+  // Elements of a row that any layer writes.
+  std::size_t widest(bool sparse) const;
+  // Takes a batch of sparse rows, as the layers before `entry_` leave them.
+  void enter(SparseInputs<T>&, const std::int64_t* order, std::size_t first,
+             const Batch&) const;
+  // What comes out of the layer that takes it, to y.
+  void pass_entry(const SparseInputs<T>&, Batch, bool logits, T* y, T* saved) const;
   // `work` fills a gradient of its own if one is to be added to what is there.
   template <class Work>
-  auto filling(std::size_t rows, bool accumulate, Work work);
+  auto filling(std::size_t rows, bool accumulate, Work work,
+               const Csr* sparse = nullptr);
+
+  // Calls work(x, first, rows, memory) for `chunk` rows at a time.
+  template <class Work>
+  void inferring(const T* x, const Csr* sparse, std::size_t rows, std::size_t chunk,
+                 Work work);
 
   Scores fill(const Examples<T>&, const Goal&, const Draw&, double weight, T* gradient,
               const Memory&);
@@ -139,6 +159,10 @@ class Network {
   double penalties(double weight, T* gradient) const;
 
   bool is_last(std::size_t layer) const { return layer + 1 == layers_.size(); }
+  bool may_wait(const OptimizerChoice&) const;
+  // Second phase, but that the kernel's rows that a batch has not met may wait.
+  bool apply(const OptimizerChoice&, double rate, std::uint64_t update, T* state,
+             const SparseInputs<T>*, WaitingRows<T>*, std::size_t step);
   T* own(std::size_t layer, T* gradient) const {
     return gradient && layers_[layer]->trainable
                ? gradient + (layers_[layer]->parameters - parameters_)
@@ -148,13 +172,19 @@ class Network {
   struct Span {
     std::size_t first, size;
   };
+  // Of the parameters, which sparse rows are multiplied by.
+  Span entry_kernel() const {
+    const Layer<T>& entry = *layers_[entry_];
+    return {static_cast<std::size_t>(entry.parameters - parameters_), entry.sizes[0]};
+  }
   Layers layers_;
   std::vector<std::size_t> sizes_;     // of the arrays of parameters, in order
   std::vector<Span> learning_, held_;  // which parameters change, and which do not
   T* parameters_;
   T* gradient_;
-  std::size_t size_ = 0, widest_ = 0, work_ = 0;
+  std::size_t size_ = 0, work_ = 0;
   std::size_t lowest_;  // the first layer that learns
+  std::size_t entry_;   // the layer that takes sparse rows, if there is one
   Arena arena_;
 };
 

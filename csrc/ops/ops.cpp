@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "ops/scratch.hpp"
+#include "ops/sparse.hpp"
 
 namespace lamina {
 
@@ -387,16 +388,45 @@ void dense(const Matrix<T>& x, const Matrix<T>& kernel, const T* bias,
 }
 
 template <class T>
+void dense(const SparseRows<T>& x, const T* kernel, std::size_t cols, const T* bias,
+           const ActivationChoice& activation, const DropoutChoice* dropout, T* y,
+           T* saved) {
+  const Kernels<T>& k = kernels<T>();
+  const Epilogue<T> epilogue =
+      epilogue_of(k, cols, bias, activation, dropout, y, saved);
+  multiply(
+      k, x, kernel, cols, nullptr, epilogue.z,
+      [&](std::size_t first, std::size_t count) { epilogue(first, count, 0, cols); });
+  finish(epilogue, x.rows, activation, dropout, y, saved);
+}
+
+template <class T>
+void gradient_by_product(const T* dy, const T* saved,
+                         const ActivationChoice& activation,
+                         const DropoutChoice* dropout, std::size_t rows,
+                         std::size_t cols, T* dz) {
+  const Kernels<T>& k = kernels<T>();
+  const std::size_t count = rows * cols;
+  if (dropout)
+    lamina::dropout(k, dy, dz, count, dropout->bits, dropout->values.gradient());
+  const T* const from = dropout ? dz : dy;
+  if (activation.by_row())
+    activate_rows(k, Pass::backward, activation.row_index(), from, saved, dz, rows,
+                  cols);
+  else if (!activation.is_identity() || !dropout)
+    activate(k, Pass::backward, activation.index, from, saved, dz, count,
+             static_cast<T>(activation.parameter));
+}
+
+template <class T>
 void dense_backward(const T* dy, const Matrix<T>& x, const Matrix<T>& kernel,
                     const T* saved, const ActivationChoice& activation,
                     const DropoutChoice* dropout, T* dx, T* dkernel, T* dbias) {
   const Kernels<T>& k = kernels<T>();
   const std::size_t rows = x.rows, cols = kernel.cols, count = rows * cols;
-  const bool by_row = activation.by_row();
-  const bool is_identity = activation.is_identity();
 
   const Matrix<T> shape = Matrix<T>::contiguous(nullptr, rows, cols);
-  const bool is_copy = is_identity && !dropout;
+  const bool is_copy = activation.is_identity() && !dropout;
   // dz first, then what packing needs, both on 64-byte borders.
   const std::size_t dz_count = is_copy ? 0 : (count + 15) / 16 * 16;
   Parts<T> input_gradient(k, product(shape, kernel.transposed(), dx));
@@ -405,18 +435,8 @@ void dense_backward(const T* dy, const Matrix<T>& x, const Matrix<T>& kernel,
                                       dkernel ? kernel_gradient.scratch() : 0);
   const Kept scratch((dz_count + packed) * sizeof(T));
   T* const memory = static_cast<T*>(scratch.get());
-  const T* dz = dy;
-  if (dropout) {
-    lamina::dropout(k, dy, memory, count, dropout->bits, dropout->values.gradient());
-    dz = memory;
-  }
-  if (by_row)
-    activate_rows(k, Pass::backward, activation.row_index(), dz, saved, memory, rows,
-                  cols);
-  else if (!is_identity)
-    activate(k, Pass::backward, activation.index, dz, saved, memory, count,
-             static_cast<T>(activation.parameter));
-  if (!is_identity) dz = memory;
+  if (!is_copy) gradient_by_product(dy, saved, activation, dropout, rows, cols, memory);
+  const T* const dz = is_copy ? dy : memory;
   if (dx) {
     input_gradient.product.a = dz;
     input_gradient.run(memory + dz_count);
@@ -447,6 +467,11 @@ void dense_backward(const T* dy, const Matrix<T>& x, const Matrix<T>& kernel,
   template void matmul(const Matrix<T>&, const Matrix<T>&, T*);                        \
   template void dense(const Matrix<T>&, const Matrix<T>&, const T*,                    \
                       const ActivationChoice&, const DropoutChoice*, T*, T*);          \
+  template void dense(const SparseRows<T>&, const T*, std::size_t, const T*,           \
+                      const ActivationChoice&, const DropoutChoice*, T*, T*);          \
+  template void gradient_by_product(const T*, const T*, const ActivationChoice&,       \
+                                    const DropoutChoice*, std::size_t, std::size_t,    \
+                                    T*);                                               \
   template void finish_dense(const Kernels<T>&, std::size_t, std::size_t, const T*,    \
                              const ActivationChoice&, const DropoutChoice*, T*, T*);   \
   template void dense_backward(const T*, const Matrix<T>&, const Matrix<T>&, const T*, \

@@ -182,6 +182,12 @@ template <class T>
 void finish_dense(const Kernels<T>&, std::size_t rows, std::size_t cols, const T* bias,
                   const ActivationChoice&, const DropoutChoice*, T* y, T* saved);
 
+// The gradient by what the activation was given, from that by the output.
+template <class T>
+void gradient_by_product(const T* dy, const T* saved, const ActivationChoice&,
+                         const DropoutChoice*, std::size_t rows, std::size_t cols,
+                         T* dz);
+
 // The mirror of dense(): dx, dkernel and dbias are contiguous and lie over no input;
 // each may be null.
 template <class T>

@@ -60,6 +60,20 @@ std::size_t slots(const OptimizerChoice& rule) {
 }
 
 template <class T>
+Update<T> numbers_of(const OptimizerChoice& rule, double rate, std::uint64_t step) {
+  const double correction2 = 1 - power(rule.second, step);
+  const bool hat = rule.kind == OptimizerKind::adam && rule.variant;
+  return {.rate = rate,
+          .first = rule.first,
+          .second = rule.second,
+          .epsilon = hat ? rule.epsilon / std::sqrt(correction2) : rule.epsilon,
+          .variant = rule.variant,
+          .keep = 1 - rate * rule.weight_decay,
+          .correction1 = 1 - power(rule.first, step),
+          .correction2 = correction2};
+}
+
+template <class T>
 void update(const OptimizerChoice& rule, double rate, std::uint64_t step, T* w,
             const T* dw, T* state, std::size_t n, std::size_t stride) {
   constexpr double cycles[] = {
@@ -67,25 +81,11 @@ void update(const OptimizerChoice& rule, double rate, std::uint64_t step, T* w,
       LAMINA_OPTIMIZERS(LAMINA_CYCLES)
 #undef LAMINA_CYCLES
   };
-  const auto kind = static_cast<std::size_t>(rule.kind);
-  const auto kernel = kernels<T>().optimizers[kind];
-  const double correction2 = 1 - power(rule.second, step);
-  const bool hat = rule.kind == OptimizerKind::adam && rule.variant;
-  const Update<T> whole{
-      .w = w,
-      .dw = dw,
-      .state = state,
-      .stride = stride,
-      .n = n,
-      .rate = rate,
-      .first = rule.first,
-      .second = rule.second,
-      .epsilon = hat ? rule.epsilon / std::sqrt(correction2) : rule.epsilon,
-      .variant = rule.variant,
-      .keep = 1 - rate * rule.weight_decay,
-      .correction1 = 1 - power(rule.first, step),
-      .correction2 = correction2};
-  parallel_elements(n, cycles[kind], [&](std::size_t i, std::size_t size) {
+  const auto kernel = kernel_of<T>(rule);
+  Update<T> whole = numbers_of<T>(rule, rate, step);
+  whole.w = w, whole.dw = dw, whole.state = state, whole.stride = stride;
+  const double each = cycles[static_cast<std::size_t>(rule.kind)];
+  parallel_elements(n, each, [&](std::size_t i, std::size_t size) {
     Update<T> part = whole;
     part.w += i, part.dw += i, part.state += i, part.n = size;
     kernel(part);
@@ -129,6 +129,7 @@ void limit_norms(T* kernel, std::size_t rows, std::size_t cols, double limit) {
 }
 
 #define LAMINA_INSTANTIATE(T)                                                        \
+  template Update<T> numbers_of(const OptimizerChoice&, double, std::uint64_t);      \
   template void update(const OptimizerChoice&, double, std::uint64_t, T*, const T*,  \
                        T*, std::size_t, std::size_t);                                \
   template double clip(const OptimizerChoice&, T*, const std::size_t*, std::size_t); \

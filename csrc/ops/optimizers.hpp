@@ -7,7 +7,7 @@
 #include <cstdint>
 #include <limits>
 
-#include "kernels/kernel_table.hpp"
+#include "ops/dispatch.hpp"
 
 namespace lamina {
 
@@ -34,6 +34,16 @@ struct OptimizerChoice {
 
 // How many arrays of n elements `state` holds, all zero before the first step.
 std::size_t slots(const OptimizerChoice&);
+
+// The numbers of a step; `step` counts from 1. Arrays and sizes are left out.
+template <class T>
+Update<T> numbers_of(const OptimizerChoice&, double rate, std::uint64_t step);
+
+// The kernel that works by them.
+template <class T>
+auto kernel_of(const OptimizerChoice& rule) {
+  return kernels<T>().optimizers[static_cast<std::size_t>(rule.kind)];
+}
 
 // One fused pass over n parameters; `step` counts from 1. The arrays of the state begin
 // `stride` elements after each other.

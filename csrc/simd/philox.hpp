@@ -75,12 +75,24 @@ class Philox {
     return result;
   }
 
+  // Word j of each of these counters, in the low half of a lane of words[j].
+  LAMINA_INLINE void words_of(U64 counter, U64 (&words)[4]) const {
+    State state(counter, stream_);
+    for (const auto& key : keys_) state.step(broadcast(key[0]), broadcast(key[1]));
+    words[0] = state.c0, words[1] = state.c1, words[2] = state.c2, words[3] = state.c3;
+  }
+
  private:
   // Of every second counter of a part. Members, not an array, which GCC 12 would keep
   // in memory: three times the time.
   struct State {
     U64 c0, c1, c2, c3;
 
+    LAMINA_INLINE State(U64 counter, std::uint64_t stream)
+        : c0(counter),
+          c1(counter >> 32),
+          c2(broadcast(stream & 0xffffffffu)),
+          c3(broadcast(stream >> 32)) {}
     LAMINA_INLINE State(std::uint64_t first, std::size_t part, std::size_t odd,
                         std::uint64_t stream)
         : c1(broadcast(first >> 32)),

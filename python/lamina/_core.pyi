@@ -77,6 +77,8 @@ LAYERS: tuple[str, ...]
 LOSSES: tuple[str, ...]
 OPTIMIZERS: tuple[str, ...]
 
+def check_sparse(name: str, rows: Any) -> None: ...
+
 class Network:
     def __init__(
         self,
@@ -121,7 +123,7 @@ class Network:
     ) -> NDArray[Any]: ...
     def train(
         self,
-        x: ArrayLike,
+        x: Any,
         y: ArrayLike,
         weights: ArrayLike | None,
         rows: NDArray[Any] | None,
@@ -139,7 +141,7 @@ class Network:
     ) -> tuple[float, float, float, int, int, bool, BaseException | None]: ...
     def gradients(
         self,
-        x: ArrayLike,
+        x: Any,
         y: ArrayLike,
         weights: ArrayLike | None,
         loss: tuple[Any, ...],
@@ -155,14 +157,14 @@ class Network:
     ) -> bool: ...
     def predict(
         self,
-        x: ArrayLike,
+        x: Any,
         out: NDArray[Any] | None,
         chunk: int,
         precision: str | None = None,
     ) -> NDArray[Any]: ...
     def evaluate(
         self,
-        x: ArrayLike,
+        x: Any,
         y: ArrayLike,
         weights: ArrayLike | None,
         loss: tuple[Any, ...],

@@ -265,6 +265,12 @@ class Assembly:
     def _outputs(self, features: int) -> int:
         return interpreter.outputs(self.layers, features)
 
+    def _takes_sparse(self) -> bool:
+        """Whether the core multiplies sparse rows as they are."""
+        first = next((each for each in self.layers if each._sparse != "keeps"), None)
+        known = all("core" in vars(type(layer)) for layer in self.layers)
+        return known and first is not None and first._sparse == "takes"
+
     def _mean(self) -> Array | None:
         """What is subtracted from inputs that the net's dtype would round."""
         first = self.layers[0]

@@ -1,8 +1,9 @@
 """What nets learn from: rows of arrays of many kinds, or batches that come one by one.
 
 Nothing that may be larger than the memory is copied or converted as a whole: neither a
-memory map, nor a sparse matrix, nor an array whose copy would take more than 256 MB.
-Their rows are converted block by block, whenever they are needed.
+memory map nor an array whose copy would take more than 256 MB, whose rows are converted
+block by block, whenever they are needed. Nor is a sparse matrix made dense, but for a
+net whose first layer cannot do without: then it is, block by block.
 """
 
 from __future__ import annotations
@@ -17,14 +18,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from lamina import _checks, losses
+from lamina import _checks, _core, losses
 from lamina._checks import Array
 
 __all__ = [
     "Batches",
     "Centred",
     "Rows",
+    "SparseRows",
     "Table",
+    "dense",
     "gives_batches",
     "gives_pair",
     "inputs",
@@ -47,6 +50,70 @@ class Centred(np.ndarray):
 
 
 @dataclasses.dataclass(frozen=True)
+class SparseRows:
+    """Rows of which only some elements are there, as the core takes them.
+
+    Attributes
+    ----------
+    data, indices, indptr : arrays
+        As of SciPy's ``csr_array``: row i has the values ``data[e]`` in the columns
+        ``indices[e]``, e from ``indptr[i]`` to ``indptr[i + 1] - 1``. A column may come
+        more than once in a row: its values add up.
+    shape : (int, int)
+    """
+
+    data: Array
+    indices: Array
+    indptr: Array
+    shape: tuple[int, int]
+    ndim = 2
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self.data.dtype
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, rows: slice | Array) -> SparseRows:
+        """Those rows; a slice of step 1 copies nothing that is large."""
+        width = self.shape[1]
+        if isinstance(rows, slice):
+            start, stop, step = rows.indices(len(self))
+            if step == 1:
+                indptr = self.indptr[start : max(start, stop) + 1]
+                shape = len(indptr) - 1, width
+                return SparseRows(self.data, self.indices, indptr, shape)
+            rows = np.arange(start, stop, step)
+        starts, counts = self.indptr[:-1][rows], np.diff(self.indptr)[rows]
+        indptr = np.concatenate([[0], np.cumsum(counts)])
+        entries = np.arange(indptr[-1]) + np.repeat(starts - indptr[:-1], counts)
+        shape = len(counts), width
+        return SparseRows(self.data[entries], self.indices[entries], indptr, shape)
+
+    def entries(self) -> tuple[Array, Array, Array]:
+        """Row, column and value of each element that is there, once for each."""
+        part = slice(self.indptr[0], self.indptr[-1])
+        rows = np.repeat(np.arange(len(self)), np.diff(self.indptr))
+        columns, values = self.indices[part].astype(np.int64), self.data[part]
+        places = rows * self.shape[1] + columns
+        if (places[1:] > places[:-1]).all():
+            return rows, columns, values
+        places, group = np.unique(places, return_inverse=True)
+        sums = np.bincount(group, values, len(places)).astype(self.dtype)
+        return places // self.shape[1], places % self.shape[1], sums
+
+    def toarray(self) -> Array:
+        made = np.zeros(self.shape, self.dtype)
+        rows, columns, values = self.entries()
+        made[rows, columns] = values
+        return made
+
+    def tocsr(self) -> SparseRows:
+        return self
+
+
+@dataclasses.dataclass(frozen=True)
 class Table:
     """Rows that become C-contiguous arrays when they are asked for.
 
@@ -57,31 +124,33 @@ class Table:
         Of those arrays.
     convert : function (name, rows of `held`) -> array
         Raises an error that begins with the name where rows cannot be used.
-    whole : array or None
+    whole : array, SparseRows or None
         All rows, where they are there without a copy that may be too large.
     """
 
     held: Any
     dtype: np.dtype[Any]
     convert: Callable[[str, Array], Array]
-    whole: Array | None = None
+    whole: Any = None
 
     def __len__(self) -> int:
         return int(self.held.shape[0])
 
-    def take(self, rows: slice | Array, name: str = "x") -> Array:
+    def take(self, rows: slice | Array, name: str = "x") -> Any:
         if self.whole is not None:
             return self.whole[rows]
-        return self.convert(name, _dense(self.held[rows]))
+        return self.convert(name, dense(self.held[rows]))
 
     def centred(self, mean: Array) -> Table:
         """The same rows for a net whose first layer has that mean."""
         return inputs("x", self.held, self.dtype, mean=mean)
 
-    def blocks(self, rows: Array | None = None) -> Iterator[Array]:
+    def blocks(self, rows: Array | None = None) -> Iterator[Any]:
         """The rows of those numbers, or all of them, some at a time."""
-        n = len(self) if rows is None else len(rows)
-        for part in _parts((n, *self.held.shape[1:])):
+        n, shape = len(self) if rows is None else len(rows), self.held.shape[1:]
+        if isinstance(self.whole, SparseRows):
+            shape = (len(self.whole.data) // len(self) + 1,)
+        for part in _parts((n, *shape)):
             yield self.take(part if rows is None else rows[part])
 
 
@@ -216,14 +285,17 @@ def inputs(
     features: int = 0,
     finite: bool = True,
     mean: Array | None = None,
+    sparse: bool = False,
 ) -> Table:
     """The rows of `value`, real numbers (rows, features), all of them checked.
 
     A `mean` is subtracted from what `dtype` would round; it is `Centred` then. What is
-    a `Table` has been checked before.
+    a `Table` has been checked before. Sparse rows stay so if they may be `sparse`.
     """
     if isinstance(value, Table):
         fits = features in (0, value.held.shape[1])
+        stays = sparse and not isinstance(value.held, np.ndarray)
+        fits &= isinstance(value.whole, SparseRows) == stays
         if fits and value.dtype == dtype and mean is None:
             return value
         value = value.held
@@ -243,7 +315,27 @@ def inputs(
             _checks.finite(name, block)
         return block
 
+    if sparse and not isinstance(rows, np.ndarray):
+        return Table(rows, dtype, convert, _sparse(name, rows, dtype, finite))
     return _table(name, rows, dtype, convert)
+
+
+def _sparse(name: str, rows: Any, dtype: np.dtype[Any], finite: bool) -> SparseRows:
+    """Checked, and in that dtype."""
+    values = _checks.convert(rows.data, dtype)
+    made = SparseRows(values, rows.indices, rows.indptr, tuple(rows.shape))
+    _core.check_sparse(name, made)
+    if finite and rows.dtype.kind == "f":
+        for start in range(0, len(values), _BLOCK):
+            bad = ~np.isfinite(values[start : start + _BLOCK])
+            if bad.any():
+                entry = start + int(bad.argmax())
+                row = int(np.searchsorted(rows.indptr, entry, "right")) - 1
+                raise ValueError(
+                    f"{name} must be finite in {dtype}, got {values[entry]} in row "
+                    f"{row}, column {rows.indices[entry]}"
+                )
+    return made
 
 
 def _centre(array: Array, mean: Array, dtype: np.dtype[Any]) -> Centred:
@@ -265,12 +357,13 @@ def rows(
     names: Sequence[str],
     signed: bool = False,
     mean: Array | None = None,
+    sparse: bool = False,
 ) -> Rows:
     """Inputs, targets and weights, all checked; `width` is that of the outputs, and
     weights may be negative if they are `signed`."""
     if y is None:
         raise TypeError(f"{names[1]} must be given, unless {names[0]} gives batches")
-    table = inputs(names[0], x, dtype, features, mean=mean)
+    table = inputs(names[0], x, dtype, features, mean=mean, sparse=sparse)
     require_rows(names[0], table)
     outputs = width(table.held.shape[1])
 
@@ -364,7 +457,8 @@ def standardization(
     far = np.abs(mean) * np.finfo(table.dtype).eps >= 2.0**-19 * scale
     if not far.any() or np.can_cast(table.held.dtype, table.dtype):
         return mean.astype(table.dtype), scale
-    double = inputs("x", table.held, np.dtype(np.float64))
+    sparse = isinstance(table.whole, SparseRows)
+    double = inputs("x", table.held, np.dtype(np.float64), sparse=sparse)
     return moments(double.blocks(rows), weights)
 
 
@@ -388,23 +482,27 @@ def moments(
     low, high = np.array(np.inf), np.array(-np.inf)
     with np.errstate(over="ignore", invalid="ignore"):
         for block in blocks:
-            if rest is None:
-                count = float(len(block))
-                centre = block.mean(axis=0, dtype=np.float64)
-                spread = np.square(block - centre).sum(axis=0)
-            else:
+            own = None
+            if rest is not None:
                 own, rest = rest[: len(block)], rest[len(block) :]
                 block, own = block[own > 0], own[own > 0]
                 if not len(own):
                     continue
-                count = own.sum()
-                centre = own @ block / count
-                spread = own @ np.square(block - centre)
+            count = float(len(block)) if own is None else own.sum()
+            if isinstance(block, SparseRows):
+                centre, spread, least, most = _sparse_moments(block, own, count)
+            else:
+                least, most = block.min(axis=0), block.max(axis=0)
+                if own is None:
+                    centre = block.mean(axis=0, dtype=np.float64)
+                    spread = np.square(block - centre).sum(axis=0)
+                else:
+                    centre = own @ block / count
+                    spread = own @ np.square(block - centre)
             shift, total = centre - mean, n + count
             mean = mean + shift * (count / total)
             squares = squares + spread + shift**2 * (n * count / total)
-            low = np.minimum(low, block.min(axis=0))
-            high = np.maximum(high, block.max(axis=0))
+            low, high = np.minimum(low, least), np.maximum(high, most)
             n = total
         scale = np.sqrt(squares / n)
     if not np.isfinite(scale).all():
@@ -412,6 +510,24 @@ def moments(
         raise ValueError(f"x must have a finite spread, got {column=} without")
     constant = low == high
     return np.where(constant, low, mean), np.where(constant, 1, scale)
+
+
+def _sparse_moments(
+    block: SparseRows, weights: Array | None, count: float
+) -> tuple[Array, Array, Array, Array]:
+    """Of the columns: means, sums of squares about them, the least and the largest."""
+    rows, columns, values = block.entries()
+    width = block.shape[1]
+    own = np.ones(len(values)) if weights is None else weights[rows]
+    centre = np.bincount(columns, own * values, width) / count
+    spread = np.bincount(columns, own * np.square(values - centre[columns]), width)
+    missing = count - np.bincount(columns, own, width)
+    spread = spread + missing * np.square(centre)
+    full = np.bincount(columns, minlength=width) == len(block)
+    least, most = (np.where(full, bound, 0.0) for bound in (np.inf, -np.inf))
+    np.minimum.at(least, columns, values)
+    np.maximum.at(most, columns, values)
+    return centre, spread, least, most
 
 
 def held(name: str, value: Any, hint: str = "") -> Any:
@@ -474,14 +590,16 @@ def _table(
     if ready and (column or not (large or _mapped(held))):
         return Table(held, dtype, convert, convert(name, held))
     for part in _parts(held.shape):
-        block = _dense(held[part])
+        block = dense(held[part])
         made = convert(f"{name}[{part.start}:{part.stop}]", block)
         ready = ready and np.may_share_memory(made, block)
     return Table(held, dtype, convert, np.asarray(held) if ready else None)
 
 
-def _dense(rows: Any) -> Array:
-    return rows if isinstance(rows, np.ndarray) else rows.toarray()
+def dense(rows: Any) -> Array:
+    """Sparse rows as an array; an array as it is."""
+    made: Array = rows if isinstance(rows, np.ndarray) else rows.toarray()
+    return made
 
 
 def _parts(shape: tuple[int, ...]) -> Iterator[slice]:

@@ -55,7 +55,7 @@ def matmul(a: ArrayLike, b: ArrayLike, out: NDArray[Any] | None = None) -> NDArr
 
 @_core.compiled
 def dense(
-    x: ArrayLike,
+    x: Any,
     kernel: ArrayLike | PackedKernel,
     bias: ArrayLike | None = None,
     activation: str | ActivationFunction | None = None,
@@ -70,7 +70,9 @@ def dense(
 
     Parameters
     ----------
-    x : array_like, shape (batch, features)
+    x : array_like or sparse matrix, shape (batch, features)
+        SciPy's are multiplied as they are, by an array, in the order of their entries;
+        a column that comes twice in a row adds up.
     kernel : array_like or PackedKernel, shape (features, units)
         One that `pack` made computes in its precision, with `x` and `bias` of float32.
     bias : array_like, shape (units,), optional
@@ -165,7 +167,7 @@ def pack(
 @_core.compiled
 def dense_backward(
     dy: ArrayLike,
-    x: ArrayLike,
+    x: Any,
     kernel: ArrayLike,
     saved: ArrayLike,
     activation: str | ActivationFunction | None = None,

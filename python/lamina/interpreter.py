@@ -10,7 +10,7 @@ from typing import TypeGuard
 import numpy as np
 from numpy.typing import ArrayLike
 
-from lamina import _checks, _core
+from lamina import _checks, _core, data
 from lamina._checks import Array
 from lamina.layers import (
     Activation,
@@ -215,7 +215,7 @@ class Interpreter:
         return mean.astype(x.dtype), deviation.astype(x.dtype)
 
     def forward(self, x: Array, training: bool = False, logits: bool = False) -> Array:
-        last = self.layers[-1]
+        last, x = self.layers[-1], data.dense(x)
         for layer in self.layers:
             if layer is last and logits and gives_logits(last):
                 y = last.forward(x, training, logits=True)

@@ -105,8 +105,10 @@ class Sequential(Network):
         Parameters
         ----------
         x : (n, features) array_like, or iterable of batches
-            Any real dtype; finite. Also tables of pandas and polars, sparse matrices of
-            SciPy and memory maps; these two are converted, and made dense, block by
+            Any real dtype; finite. Also tables of pandas and polars, memory maps, which
+            are converted block by block, and sparse matrices of SciPy. A first `Dense`,
+            also after `Dropout` and ``Standardize(center=False)``, multiplies what
+            there is of these; for other first layers they are made dense, block by
             block.
             Without `y` an iterable of batches ``(x, y)`` or ``(x, y, weights)``, each a
             step: it is gone through in every epoch.

@@ -224,6 +224,7 @@ class Network(Assembly):
             raise TypeError("y or output_gradient must be given")
         goal = self._goal(loss)
         x, y, weights = self._batch(goal, x, y, sample_weight)
+        x = data.dense(x)
         net, core, _ = self._runner("input_gradient", goal, x=x)
         logits = bool(goal.activations)
         dx = net.input_gradient(x, y, weights, core, logits, bool(training), self.steps)
@@ -376,7 +377,7 @@ class Network(Assembly):
                     "samples must come without out, batch_size and precision"
                 )
             samples, seed = _checks.count("samples", samples), _checks.seed(seed)
-            rows = self._inputs(x, finite=False).take(slice(None))
+            rows = data.dense(self._inputs(x, finite=False).take(slice(None)))
             return self._net("predict", rows).sample(rows, samples, seed, _CHUNK)
         if seed is not None:
             raise ValueError(f"seed must come with samples, got {seed!r} without")
@@ -461,12 +462,23 @@ class Network(Assembly):
         features, width = features or self.features, self._outputs
         mean, dtype = self._mean(), self.dtype
         return data.rows(
-            goal, x, y, sample_weight, dtype, width, features, names, signed, mean
+            goal,
+            x,
+            y,
+            sample_weight,
+            dtype,
+            width,
+            features,
+            names,
+            signed,
+            mean,
+            self._takes_sparse(),
         )
 
     def _inputs(self, x: Any, finite: bool) -> data.Table:
         """Inputs alone, checked."""
-        return data.inputs("x", x, self.dtype, self.features, finite, self._mean())
+        mean, sparse = self._mean(), self._takes_sparse()
+        return data.inputs("x", x, self.dtype, self.features, finite, mean, sparse)
 
     def _batch(
         self, goal: losses.Loss, x: Any, y: Any, sample_weight: ArrayLike | None
@@ -491,7 +503,8 @@ class Network(Assembly):
                 f"output_gradient must have shape {shape}, that of the outputs, got "
                 f"{slopes.shape}"
             )
-        return table.take(slice(None)), _checks.convert(slopes, self.dtype)
+        rows = data.dense(table.take(slice(None)))
+        return rows, _checks.convert(slopes, self.dtype)
 
     def _steps(
         self,

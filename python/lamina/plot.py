@@ -709,6 +709,7 @@ def _signals(net: Sequential, x: Any, y: Any) -> list[float]:
     goal = net._goal(None)
     rows = net._rows(goal, x, y)
     h, targets, _ = rows.take(slice(None))
+    h = data.dense(h)
     net._require_moments(rows.features)
     net.build(rows.features)
     *hidden, last = net.layers

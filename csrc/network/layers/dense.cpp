@@ -45,14 +45,29 @@ class Dense final : public Layer<T> {
 
   T* backward(const Batch& batch, const T* x, const T* y, const T* saved, T* dy, T* dx,
               T* gradient) const override {
-    // In place here: dense_backward, which has to leave dy, would take as much more.
-    if (!batch.bare && !activation_.is_identity())
-      apply<T>(activation_, Pass::backward, dy, activation_.saves_output() ? y : saved,
-               dy, batch.rows, outputs);
-    dense_backward(dy, Matrix<T>::contiguous(x, batch.rows, inputs), kernel(), dy,
-                   ActivationChoice{}, nullptr, dx, gradient,
-                   gradient && has_bias_ ? gradient + size() : nullptr);
+    descend(batch, y, saved, dy);
+    finish_backward(batch, x, dy, dx, gradient, gradient);
     return dx;
+  }
+
+  typename Layer<T>::Sparse sparse() const override { return Layer<T>::Sparse::takes; }
+
+  void forward_sparse(const Batch& batch, const SparseRows<T>& x, T* y,
+                      T* saved) const override {
+    const ActivationChoice choice = chosen(batch);
+    dense(x, parameters, outputs, bias(), choice, nullptr, y,
+          choice.saves_output() ? nullptr : saved);
+  }
+
+  void backward_sparse(const Batch& batch, const ByColumns<T>& x, const T* y,
+                       const T* saved, T* dy, T* gradient) const override {
+    descend(batch, y, saved, dy);
+    multiply(kernels<T>(), x.rows.view(), dy, outputs, x.columns, gradient);
+    finish_backward(batch, nullptr, dy, nullptr, nullptr, gradient);
+  }
+
+  bool rests() const override {
+    return l1_ == 0 && l2_ == 0 && !std::isfinite(max_norm_);
   }
 
   double penalty(double weight, T* gradient) const override {
@@ -78,6 +93,19 @@ class Dense final : public Layer<T> {
     return Matrix<T>::contiguous(parameters, inputs, outputs);
   }
   const T* bias() const { return has_bias_ ? parameters + size() : nullptr; }
+  // To the gradient by what the activation was given. In place: dense_backward, which
+  // has to leave dy, would take as much more.
+  void descend(const Batch& batch, const T* y, const T* saved, T* dy) const {
+    if (!batch.bare && !activation_.is_identity())
+      apply<T>(activation_, Pass::backward, dy, activation_.saves_output() ? y : saved,
+               dy, batch.rows, outputs);
+  }
+  void finish_backward(const Batch& batch, const T* x, const T* dy, T* dx, T* dkernel,
+                       T* gradient) const {
+    dense_backward(dy, Matrix<T>::contiguous(x, batch.rows, inputs), kernel(), dy,
+                   ActivationChoice{}, nullptr, dx, dkernel,
+                   gradient && has_bias_ ? gradient + size() : nullptr);
+  }
   ActivationChoice chosen(const Batch& batch) const {
     return batch.bare ? ActivationChoice{} : activation_;
   }

@@ -24,13 +24,13 @@ class Dropout final : public Layer<T> {
       dropout(kernels<T>(), x, y, size(batch), choice.bits, choice.values);
       return y;
     }
-    return mode_ == DropoutMode::classic ? scaled(batch, x, y) : x;
+    return mode_ == DropoutMode::classic ? scaled(batch, x, y, size(batch)) : x;
   }
 
   T* backward(const Batch& batch, const T*, const T* y, const T*, T* dy, T*,
               T*) const override {
     if (!batch.training) {
-      if (mode_ == DropoutMode::classic) scaled(batch, dy, dy);
+      if (mode_ == DropoutMode::classic) scaled(batch, dy, dy, size(batch));
       return dy;
     }
     const DropoutChoice choice = drawn(batch);
@@ -40,6 +40,20 @@ class Dropout final : public Layer<T> {
     else
       dropout(kernels<T>(), dy, dy, size(batch), choice.bits, choice.values.gradient());
     return dy;
+  }
+
+  typename Layer<T>::Sparse sparse() const override {
+    const bool zeros_stay = mode_ != DropoutMode::alpha;
+    return zeros_stay ? Layer<T>::Sparse::keeps : Layer<T>::Sparse::none;
+  }
+
+  void change(const Batch& batch, const Taken<T>& x) const override {
+    const DropoutChoice choice = drawn(batch);
+    if (batch.training)
+      kernels<T>().sparse_dropout(x.view(), this->outputs, x.values, choice.bits,
+                                  choice.values);
+    else if (mode_ == DropoutMode::classic)
+      scaled(batch, x.values, x.values, x.starts[x.rows]);
   }
 
   bool joins(const Layer<T>& before) const override {
@@ -58,9 +72,9 @@ class Dropout final : public Layer<T> {
                           draw.first_row * this->outputs, mode_);
   }
   // By the probability of keeping.
-  const T* scaled(const Batch& batch, const T* x, T* y) const {
+  const T* scaled(const Batch& batch, const T* x, T* y, std::size_t n) const {
     const auto keep = static_cast<T>(1 - drawn(batch).bits.threshold / 65536.0);
-    for (std::size_t i = 0; i < size(batch); ++i) y[i] = x[i] * keep;
+    for (std::size_t i = 0; i < n; ++i) y[i] = x[i] * keep;
     return y;
   }
 

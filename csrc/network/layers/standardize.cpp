@@ -4,14 +4,15 @@ namespace lamina {
 
 namespace {
 
-// y = (x - mean) / scale, by what was learnt before.
+// y = (x - mean) / scale, by what was learnt before; without centring, the mean is 0.
 template <class T>
 class Standardize final : public Layer<T> {
  public:
   Standardize(const Settings<T>& settings, std::size_t inputs)
       : Layer<T>(inputs, inputs),
         mean_(settings.array("mean", inputs)),
-        scale_(settings.array("scale", inputs)) {}
+        scale_(settings.array("scale", inputs)),
+        center_(settings.flag("center")) {}
 
   const T* forward(const Batch& batch, const T* x, T* y, T*) const override {
     T* out = y;
@@ -29,8 +30,18 @@ class Standardize final : public Layer<T> {
     return dy;
   }
 
+  typename Layer<T>::Sparse sparse() const override {
+    return center_ ? Layer<T>::Sparse::none : Layer<T>::Sparse::keeps;
+  }
+
+  void change(const Batch&, const Taken<T>& x) const override {
+    for (std::size_t e = 0; e < x.starts[x.rows]; ++e)
+      x.values[e] /= scale_[x.columns[e]];
+  }
+
  private:
   const T *mean_, *scale_;
+  const bool center_;
 };
 
 const Register<Standardize> standardize_kind{"standardize"};

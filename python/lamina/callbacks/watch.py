@@ -78,7 +78,7 @@ class Watch(Callback):
             drawn = np.random.default_rng(0).permutation(total)[:ROWS]
             rows = np.sort(drawn) if train is None else train[np.sort(drawn)]
             x, y, weights = source.take(rows)
-        self._rows = x, y, weights, total
+        self._rows = data.dense(x), y, weights, total
 
     def on_train_begin(self, net: Any, epochs: range) -> None:
         self.verdicts, self.seconds, self._watcher = {}, 0.0, None

@@ -94,7 +94,8 @@ def sample(
         held, targets = held[chosen], targets[chosen]
         weight = None if weight is None else weight[chosen]
     rows = net._rows(goal, held, targets, weight, names=names)
-    return Sample(*_weighted(net, rows, class_weight).take(slice(None)), total)
+    x, y, weights = _weighted(net, rows, class_weight).take(slice(None))
+    return Sample(data.dense(x), y, weights, total)
 
 
 def _weighted(net: Network, rows: data.Rows, class_weight: Any) -> data.Rows:
@@ -120,7 +121,8 @@ def _of_batches(
         weights = np.concatenate(
             [np.ones(len(x), net.dtype) if w is None else w for x, _, w in taken]
         )
-    x, y = (np.concatenate([batch[i] for batch in taken]) for i in (0, 1))
+    x = np.concatenate([data.dense(x) for x, _, _ in taken])
+    y = np.concatenate([y for _, y, _ in taken])
     whole = Sample(x, y, weights, len(x))
     return whole.part(slice(most))
 

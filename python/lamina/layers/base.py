@@ -128,6 +128,12 @@ class Layer:
         return None
 
     @property
+    def _sparse(self) -> str:
+        """What the core does with sparse rows that come to the layer: it "takes" them
+        as they are, or "keeps" them sparse for the next. Else they are made dense."""
+        return ""
+
+    @property
     def parameters(self) -> Mapping[str, Array]:
         return MappingProxyType(self._parameters)
 

@@ -136,6 +136,10 @@ class Dense(Layer):
         limit = math.inf if self.max_norm is None else self.max_norm
         return "dense", {k: getattr(self, k) for k in names} | {"max_norm": limit}
 
+    @property
+    def _sparse(self) -> str:
+        return "takes"
+
     def penalty(self, weight: float = 0.0) -> float:
         if not (self.l1 or self.l2):
             return 0.0

@@ -72,6 +72,10 @@ class Dropout(Layer):
     def core(self) -> Core:
         return "dropout", {"rate": self.rate, "mode": self.mode}
 
+    @property
+    def _sparse(self) -> str:
+        return "" if self.mode == "alpha" else "keeps"
+
     def config(self) -> dict[str, Any]:
         return {"rate": self.rate, "mode": self.mode}
 

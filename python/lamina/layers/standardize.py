@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from lamina import data
+from lamina import _checks, data
 from lamina._checks import Array
-from lamina.layers.base import Core, Layer
+from lamina.layers.base import Core, Layer, Settings
 
 __all__ = ["Standardize"]
 
@@ -17,16 +17,24 @@ __all__ = ["Standardize"]
 class Standardize(Layer):
     """Centres every feature and scales it to unit variance; the first layer of a net.
 
+    Without centring sparse rows stay sparse: zeros stay zeros.
+
     Mean and scale are learnt from the training rows in the first `Sequential.fit` and
     stay as they are in later ones; until then the layer changes nothing. Columns far
     from zero, like points in time, stay apart in a net of float32, too: if that could
     move an output by a millionth, inputs of float64 or of large integers are centred
     before they are rounded.
 
+    Parameters
+    ----------
+    center : bool
+        False: only scale, by the same standard deviation.
+
     Attributes
     ----------
     mean : (features,) array
-        Of the layer's dtype; of float64 where inputs are centred before.
+        Of the layer's dtype; of float64 where inputs are centred before; 0 without
+        centring.
     scale : (features,) array
         Standard deviation, or 1 for a constant feature.
     learnt : bool
@@ -42,16 +50,25 @@ class Standardize(Layer):
     """
 
     kept = ("mean", "scale", "learnt")
+    center: bool = True  # of nets that were pickled before there was a choice
+    _settings: ClassVar[Settings] = {"center": _checks.flag}
+    _fixed = ("center",)
 
-    def __init__(self) -> None:
+    def __init__(self, center: bool = True) -> None:
         super().__init__()
+        self.center = center
         self.learnt = False
 
     def __repr__(self) -> str:
-        return "Standardize()"
+        return "Standardize()" if self.center else "Standardize(center=False)"
+
+    @property
+    def _sparse(self) -> str:
+        return "" if self.center else "keeps"
 
     def core(self) -> Core:
-        return "standardize", {"mean": self._rounded_mean(), "scale": self.scale}
+        mean, scale = self._rounded_mean(), self.scale
+        return "standardize", {"mean": mean, "scale": scale, "center": self.center}
 
     def exact_mean(self) -> Array | None:
         """The mean, if the layer's dtype is too coarse for it."""
@@ -61,7 +78,7 @@ class Standardize(Layer):
         return self.mean.astype(self.dtype, copy=False)
 
     def config(self) -> dict[str, Any]:
-        return {}
+        return {} if self.center else {"center": False}
 
     def shapes(self, features: int) -> dict[str, tuple[int, ...]]:
         return {"mean": (features,), "scale": (features,)}
@@ -89,12 +106,13 @@ class Standardize(Layer):
         if not self.features and held.ndim == 2:
             double = held.dtype == np.float64
             self.build(held.shape[1], np.float64 if double else np.float32)
-        rows = data.inputs("x", held, self.dtype, self.features)
+        stays = not self.center
+        rows = data.inputs("x", held, self.dtype, self.features, sparse=stays)
         self.adopt(*data.standardization(rows))
 
     def adopt(self, mean: Array, scale: Array) -> None:
         """Take that mean and scale, (features,), of a layer that is built."""
-        self.mean = mean
+        self.mean = mean if self.center else np.zeros(self.features, self.dtype)
         # A spread that the dtype rounds to zero is constant for all that it can tell.
         scale = scale.astype(self.dtype)
         self.scale = np.where(scale == 0, 1, scale)
@@ -107,7 +125,8 @@ class Standardize(Layer):
             x = super().take(x)
         mean = self.exact_mean()
         rows = data.inputs("x", x, self.dtype, self.features, finite=False, mean=mean)
-        return rows.take(slice(None))
+        made: Array = rows.take(slice(None))
+        return made
 
     def forward(self, x: ArrayLike, training: bool = False) -> Array:
         x = self.take(x)
