@@ -13,6 +13,7 @@ import operator
 import os
 import pickle
 import pkgutil
+import platform
 import pydoc
 import re
 import subprocess
@@ -607,3 +608,22 @@ def test_a_call_leaves_no_reference_behind(call: str) -> None:
     ] == []
     assert blocks_after - blocks < count / 2
     assert size_after - size < count * 16  # half of the smallest block of the heap
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="about its instructions")
+def test_the_best_target_of_the_processor_is_chosen() -> None:
+    """A build whose compiler cannot ask the processor would run on sse2 in silence."""
+    flags = set(
+        Path("/proc/cpuinfo").read_text().split("flags")[1].split("\n")[0].split()
+    )
+    best = "sse2"
+    if {"avx2", "fma"} <= flags:
+        best = "avx2"
+        if {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"} <= flags:
+            best = "avx512"
+    text = "import lamina as lm; print(lm.show_config()['target'])"
+    environment = {k: v for k, v in os.environ.items() if k != "LAMINA_TARGET"}
+    chosen = subprocess.run(
+        [sys.executable, "-c", text], env=environment, capture_output=True, check=True
+    )
+    assert chosen.stdout.decode().strip() == best

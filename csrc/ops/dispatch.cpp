@@ -2,6 +2,8 @@
 
 #include <atomic>
 
+#include "ops/processor.hpp"
+
 // targets.inc is written by CMake from its table of targets: a row
 // LAMINA_TARGET_ROW(name, test) for each, test being true where the processor (and its
 // operating system) runs it.
@@ -50,7 +52,7 @@ const KernelTable& active() { return *active_slot().load(std::memory_order_relax
 
 Bfloat16Support bfloat16() {
 #ifdef LAMINA_BFLOAT16
-  if (!__builtin_cpu_supports("avx512bf16"))
+  if (!processor::has_avx512_bf16())
     return {nullptr, "this processor does not have avx512_bf16"};
   if (active().vector_bytes != 64)
     return {nullptr, "the active target is not avx512, of which it is a part"};
