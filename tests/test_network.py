@@ -213,6 +213,7 @@ KINDS = [
     kind for name in lm.layers.__all__ if "core" in vars(kind := getattr(lm, name))
 ][::-1]
 KINDS.remove(lm.Layer)
+BY_PAIRS = lm.Residual, lm.Add
 
 
 def test_layers_losses_and_optimizers_are_those_of_the_core() -> None:
@@ -227,7 +228,7 @@ def test_layers_losses_and_optimizers_are_those_of_the_core() -> None:
     assert sorted(goal.core[0] for goal in goals) == sorted(_core.LOSSES)  # type: ignore[index]
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in BY_PAIRS])
 def test_a_net_with_any_layer_is_that_of_its_layers(kind: type[lm.Layer]) -> None:
     before = [] if kind is lm.Standardize else [lm.Dense(7, "tanh")]
     net = lm.Sequential([*before, example(kind), lm.Dense(3, "softmax")], seed=2)

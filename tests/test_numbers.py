@@ -37,6 +37,11 @@ def net(*layers: lm.Layer) -> lm.Sequential:
     return made
 
 
+def built(layer: lm.Layer) -> lm.Layer:
+    layer.build(3)
+    return layer
+
+
 def trained(*layers: lm.Layer, **options: Any) -> None:
     net(*layers).train_on_batch(X, Y, **options)
 
@@ -139,7 +144,7 @@ CALLS: dict[str, Callable[..., Any]] = {
     },
     **{
         f"{name}.penalty": functools.partial(
-            lambda kind, **n: net(kind()).layers[0].penalty(**n), kind
+            lambda kind, **n: built(kind()).penalty(**n), kind
         )
         for name, kind in LAYERS.items()
     },

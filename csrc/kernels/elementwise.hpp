@@ -42,6 +42,11 @@ void stream(const T* from, T* to, std::size_t n) {
     Vec<T>::load(from + i).stream(to + i);
 }
 
+template <class T>
+[[gnu::flatten]] void add(const T* a, const T* b, T* y, std::size_t n) {
+  transform(y, n, [](Vec<T> v, Vec<T> w) { return v + w; }, a, b);
+}
+
 template <class A, class T>
 LAMINA_INLINE A with_parameter([[maybe_unused]] T parameter) {
   if constexpr (A::info.parameter.name != nullptr)

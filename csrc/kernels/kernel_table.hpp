@@ -177,6 +177,8 @@ struct Kernels {
   // A copy past the caches; `to` begins at a border of 64 bytes, n is a multiple of
   // them. Others see it after a fence.
   void (*stream)(const T* from, T* to, std::size_t n);
+  // y = a + b
+  void (*add)(const T* a, const T* b, T* y, std::size_t n);
 
   // Over contiguous rows; the stride between rows is cols.
   void (*softmax)(const T* x, T* y, std::size_t rows, std::size_t cols);
@@ -268,6 +270,7 @@ struct Kernels {
 // The kernels by the names of the functions that a target fills them with, in order.
 #define LAMINA_KERNELS(X)       \
   X(stream)                     \
+  X(add)                        \
   X(softmax)                    \
   X(log_softmax)                \
   X(softmax_backward)           \

@@ -65,6 +65,9 @@ void apply(const ActivationChoice& choice, Pass pass, const T* x, const T* saved
              static_cast<T>(choice.parameter));
 }
 
+// The ends of a block whose input is added to its output: the network adds.
+enum class Block { none, begin, end };
+
 template <class T>
 class Layer {
  public:
@@ -78,6 +81,7 @@ class Layer {
   std::vector<std::size_t> sizes;  // of its arrays of parameters, in order
   std::size_t work;     // multiply-adds and element operations of a row, roughly
   bool random = false;  // two passes may differ
+  Block block = Block::none;
 
   // The network says, before any pass:
   std::size_t index = 0;    // the place in the net

@@ -21,6 +21,7 @@ std::vector<Kind>& Kind::all() {
 template <class T>
 Network<T>::Network(Layers layers, T* parameters, T* gradient, size_t first)
     : layers_(std::move(layers)),
+      partner_(layers_.size()),
       parameters_(parameters),
       gradient_(gradient),
       lowest_(layers_.size()),
@@ -30,11 +31,19 @@ Network<T>::Network(Layers layers, T* parameters, T* gradient, size_t first)
     ++entry_;
   if (entry_ < layers_.size() && layers_[entry_]->sparse() != Sparse::takes)
     entry_ = layers_.size();
+  std::vector<size_t> open;  // blocks
   for (size_t i = 0; i < layers_.size(); ++i) {
     Layer<T>& layer = *layers_[i];
     layer.index = first + i;
     layer.parameters = parameters_ + size_;
     layer.joined = i > 0 && layer.joins(*layers_[i - 1]);
+    if (layer.block == Block::begin) open.push_back(i);
+    if (layer.block == Block::end) {
+      if (open.empty()) throw std::invalid_argument("a block must begin");
+      partner_[i] = open.back();
+      partner_[open.back()] = i;
+      open.pop_back();
+    }
     work_ += layer.work;
     if (layer.sizes.empty()) continue;
     if (layer.trainable) lowest_ = std::min(lowest_, i);
@@ -47,6 +56,7 @@ Network<T>::Network(Layers layers, T* parameters, T* gradient, size_t first)
     else
       spans.push_back({start, size_ - start});
   }
+  if (!open.empty()) throw std::invalid_argument("a block must end");
 }
 
 template <class T>
@@ -116,6 +126,11 @@ const T* Network<T>::forward(size_t first, const T* x, Batch batch, bool logits,
     if (joining && layer.joined) trace.room = memory.traces[i - 1].room;
     batch.bare = logits && is_last(i);
     in = trace.y = layer.forward(batch, in, trace.room, trace.saved);
+    if (layer.block == Block::end) {
+      const T* const before = memory.traces[partner_[i]].y;
+      add(before, in, trace.room, batch.rows * layer.outputs);
+      in = trace.y = trace.room;
+    }
   }
   return in;
 }
@@ -137,10 +152,15 @@ const T* Network<T>::backward(const T* x, Batch batch, bool logits, bool down,
       }
       break;
     }
+    const bool wanted = i > last || down;
+    const size_t size = batch.rows * layer.outputs;
+    if (layer.block == Block::end) std::memcpy(trace.room, dy, size * sizeof(T));
     T* const dx =
         layer.backward(batch, i > 0 ? memory.traces[i - 1].y : x, trace.y, trace.saved,
-                       dy, i > last || down ? other : nullptr, own(i, gradient));
+                       dy, wanted ? other : nullptr, own(i, gradient));
     if (dx != dy) std::swap(dy, other);
+    if (layer.block == Block::begin && wanted)
+      add<T>(dy, memory.traces[partner_[i]].room, dy, size);
   }
   for (const Span& span : held_)
     if (gradient) std::fill_n(gradient + span.first, span.size, T(0));
@@ -165,7 +185,15 @@ const T* Network<T>::infer(const T* x, size_t rows, bool logits, const Packed& p
                                            : memory.gradient;
     batch.bare = logits && is_last(i);
     batch.packed = !packed.empty() && packed[i] ? &*packed[i] : nullptr;
-    in = layers_[i]->forward(batch, in, out, nullptr);
+    const Layer<T>& layer = *layers_[i];
+    const size_t size = rows * layer.outputs;
+    in = layer.forward(batch, in, out, nullptr);
+    if (layer.block == Block::begin)
+      std::memcpy(memory.traces[i].room, in, size * sizeof(T));
+    if (layer.block == Block::end) {
+      add<T>(memory.traces[partner_[i]].room, in, out, size);
+      in = out;
+    }
   }
   if (y && in != y) {
     std::memcpy(y, in, rows * outputs() * sizeof(T));

@@ -178,7 +178,8 @@ class Network {
     return {static_cast<std::size_t>(entry.parameters - parameters_), entry.sizes[0]};
   }
   Layers layers_;
-  std::vector<std::size_t> sizes_;     // of the arrays of parameters, in order
+  std::vector<std::size_t> sizes_;    // of the arrays of parameters, in order
+  std::vector<std::size_t> partner_;  // of a layer at the end of a block, the other end
   std::vector<Span> learning_, held_;  // which parameters change, and which do not
   T* parameters_;
   T* gradient_;

@@ -177,6 +177,14 @@ DropoutChoice dropout_choice(double rate, std::uint64_t seed, std::uint64_t stre
 }
 
 template <class T>
+void add(const T* a, const T* b, T* y, std::size_t n) {
+  const Kernels<T>& table = kernels<T>();
+  parallel_elements(n, cycles_of<T>(0.1), [&](std::size_t begin, std::size_t size) {
+    table.add(a + begin, b + begin, y + begin, size);
+  });
+}
+
+template <class T>
 void activate(const Kernels<T>& table, Pass pass, std::size_t index, const T* x,
               const T* saved, T* y, std::size_t n, T parameter) {
   const auto& kernel = table.elementwise[index];
@@ -453,6 +461,7 @@ void dense_backward(const T* dy, const Matrix<T>& x, const Matrix<T>& kernel,
 }
 
 #define LAMINA_INSTANTIATE(T)                                                          \
+  template void add(const T*, const T*, T*, std::size_t);                              \
   template void activate(const Kernels<T>&, Pass, std::size_t, const T*, const T*, T*, \
                          std::size_t, T);                                              \
   template void activate_rows(const Kernels<T>&, Pass, std::size_t, const T*,          \

@@ -128,6 +128,10 @@ void parallel_columns(std::size_t rows, std::size_t cols, double cycles,
            });
 }
 
+// y = a + b
+template <class T>
+void add(const T* a, const T* b, T* y, std::size_t n);
+
 // y = f(x), f'(x) or x f'(saved), of an activation on elements; y may be an input.
 enum class Pass { forward, derivative, backward };
 template <class T>

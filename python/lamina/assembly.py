@@ -23,6 +23,7 @@ from lamina.history import History, Told
 from lamina.interpreter import Interpreter
 from lamina.layers import Dense, Layer, Standardize
 from lamina.layers.base import described
+from lamina.layers.residual import blocks, in_a_row
 
 __all__ = ["Assembly", "Snapshot"]
 
@@ -67,7 +68,7 @@ class Assembly:
     ) -> None:
         if not isinstance(layers, Iterable):
             raise TypeError(f"layers must be a list of layers, got {layers!r}")
-        self.layers = tuple(layers)
+        self.layers = tuple(in_a_row(layers))
         if not self.layers:
             raise ValueError("layers must hold at least one layer, got none")
         for i, layer in enumerate(self.layers):
@@ -85,6 +86,9 @@ class Assembly:
                 )
             if i > 0 and isinstance(layer, Standardize):
                 raise ValueError(f"Standardize must be the first layer, got it as {i}")
+        for end, begin in blocks(self.layers).items():
+            self.layers[end].beginning = self.layers[begin]
+            self.layers[begin].layers = ()
         self.seed = _checks.seed(seed)
         self.dtype = _checks.float_dtype(dtype)
         self.features = self.epoch = self.steps = 0
@@ -162,9 +166,15 @@ class Assembly:
 
     def _build(self, features: int) -> None:
         before = [layer.__dict__.copy() for layer in self.layers]
-        width = features
+        width, begun = features, blocks(self.layers)
         try:
             for i, layer in enumerate(self.layers):
+                wanted = self.layers[begun[i]].features if i in begun else width
+                if width != wanted:
+                    raise ValueError(
+                        f"layers[{i}], {layer!r}, must get the {wanted} features of "
+                        f"layers[{begun[i]}], its Residual, got {width}"
+                    )
                 width = layer.build(width, self.dtype, seed=self.seed, index=i)
         except BaseException:
             for layer, state in zip(self.layers, before, strict=True):

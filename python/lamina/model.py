@@ -520,7 +520,7 @@ class Sequential(Network):
         are modules of their own: "0.weight" (outputs, inputs), "0.bias", "2.weight" ...
         For PyTorch: ``{k: torch.from_numpy(a) for k, a in net.state_dict().items()}``.
         `LayerNorm`, `BatchNorm` and `PReLU` have theirs, too, for modules that are made
-        with the same epsilon. `Standardize` has no counterpart and is not counted.
+        with the same epsilon. `Standardize`, `Residual` and `Add` are not counted.
 
         Raises
         ------

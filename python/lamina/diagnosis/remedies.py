@@ -18,7 +18,16 @@ from lamina import activations as functions
 from lamina import initializers, losses, optimizers
 from lamina.diagnosis.measure import Case
 from lamina.initializers import Initializer
-from lamina.layers import Activation, Dense, Dropout, GaussianNoise, Layer, Standardize
+from lamina.layers import (
+    Activation,
+    Add,
+    Dense,
+    Dropout,
+    GaussianNoise,
+    Layer,
+    Residual,
+    Standardize,
+)
 from lamina.network import Network
 
 __all__ = [
@@ -149,8 +158,10 @@ def usual_weights(layers: list[Layer]) -> list[Layer]:
 
 
 def shallower(layers: list[Layer]) -> list[Layer]:
-    """relu, He weights and at most four hidden layers."""
+    """relu, He weights and at most four hidden layers, if none is in a block."""
     layers = relu_everywhere(layers)
+    if any(isinstance(each, Residual) for each in layers):
+        return layers
     hidden = [i for i, each in enumerate(layers) if type(each) is Dense][:-1]
     return [each for i, each in enumerate(layers) if i not in hidden[4:]]
 
@@ -212,12 +223,16 @@ def ending(activation: str | None) -> Callable[[list[Layer]], list[Layer]]:
 
 
 def wider(layers: list[Layer]) -> list[Layer]:
-    """Four times the units in the hidden layers."""
-    last = max((i for i, each in enumerate(layers) if type(each) is Dense), default=-1)
-    return [
-        dense(each, units=4 * each.units) if type(each) is Dense and i < last else each
-        for i, each in enumerate(layers)
-    ]
+    """Four times the units in the hidden layers, but where a block begins or ends."""
+    made, inside = list[Layer](), False
+    for each in reversed(layers):
+        if isinstance(each, Add | Residual):
+            inside = False
+        elif type(each) is Dense:
+            each = dense(each, units=4 * each.units) if inside else each
+            inside = True
+        made.append(each)
+    return made[::-1]
 
 
 both_scaled = Change(standardize=True, scale_targets=True)

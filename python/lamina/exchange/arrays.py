@@ -12,12 +12,14 @@ from lamina import _checks
 from lamina._checks import Array
 from lamina.layers import (
     Activation,
+    Add,
     BatchNorm,
     Dense,
     Dropout,
     Layer,
     LayerNorm,
     PReLU,
+    Residual,
     Standardize,
 )
 from lamina.network import Network
@@ -130,7 +132,7 @@ def _numbered(net: Network) -> list[tuple[int, Layer]]:
             number += 1
         elif isinstance(layer, Activation | Dropout):
             number += 1
-        elif not isinstance(layer, Standardize):
+        elif not isinstance(layer, Standardize | Residual | Add):
             raise TypeError(
                 "a state dict is for nets of Dense, Activation, Dropout, LayerNorm, "
                 f"BatchNorm and PReLU, got {layer!r}"

@@ -9,11 +9,13 @@ from lamina.layers.layer_norm import LayerNorm
 from lamina.layers.mixed import Mixed
 from lamina.layers.noise import GaussianNoise
 from lamina.layers.prelu import PReLU
+from lamina.layers.residual import Add, Residual
 from lamina.layers.scale import Scale
 from lamina.layers.standardize import Standardize
 
 __all__ = [
     "Activation",
+    "Add",
     "BatchNorm",
     "Dense",
     "Dropout",
@@ -22,6 +24,7 @@ __all__ = [
     "LayerNorm",
     "Mixed",
     "PReLU",
+    "Residual",
     "Scale",
     "Standardize",
 ]
