@@ -61,6 +61,10 @@ std::unique_ptr<Layer<T>> layer_of(py::handle description, std::size_t inputs) {
     else
       layer = kind.make_double(described, inputs);
     layer->trainable = described.flag("trainable");
+    for (py::handle each : settings["factors"]) {
+      const auto [rate, decay] = py::cast<std::pair<double, double>>(each);
+      layer->factors.push_back({.rate = rate, .decay = decay});
+    }
     return layer;
   }
   throw py::value_error("unknown kind of layer " + name);

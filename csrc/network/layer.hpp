@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "ops/ops.hpp"
+#include "ops/optimizers.hpp"
 #include "ops/packed.hpp"
 #include "ops/sparse.hpp"
 
@@ -87,6 +88,7 @@ class Layer {
   std::size_t index = 0;    // the place in the net
   T* parameters = nullptr;  // its arrays, one after the other
   bool trainable = true;
+  std::vector<Pace> factors;  // of each array
   bool joined = false;  // joins() what comes before it
 
   // How many numbers a training pass leaves for backward, beside x and y.

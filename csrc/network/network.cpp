@@ -47,14 +47,17 @@ Network<T>::Network(Layers layers, T* parameters, T* gradient, size_t first)
     work_ += layer.work;
     if (layer.sizes.empty()) continue;
     if (layer.trainable) lowest_ = std::min(lowest_, i);
-    const size_t start = size_;
-    for (const size_t size : layer.sizes) size_ += size;
+    layer.factors.resize(layer.sizes.size());
     sizes_.insert(sizes_.end(), layer.sizes.begin(), layer.sizes.end());
     std::vector<Span>& spans = layer.trainable ? learning_ : held_;
-    if (!spans.empty() && spans.back().first + spans.back().size == start)
-      spans.back().size += size_ - start;
-    else
-      spans.push_back({start, size_ - start});
+    for (size_t k = 0; k < layer.sizes.size(); size_ += layer.sizes[k++]) {
+      const Span span{size_, layer.sizes[k], layer.factors[k]};
+      if (!spans.empty() && spans.back().first + spans.back().size == size_ &&
+          spans.back().factors == span.factors)
+        spans.back().size += span.size;
+      else
+        spans.push_back(span);
+    }
   }
   if (!open.empty()) throw std::invalid_argument("a block must end");
 }
@@ -342,29 +345,29 @@ void Network<T>::input_gradient(const Examples<T>& examples, const Goal& goal,
 template <class T>
 bool Network<T>::apply(const OptimizerChoice& optimizer, double rate,
                        std::uint64_t step, T* state) {
-  return apply(optimizer, rate, step, state, nullptr, nullptr, 0);
+  return apply(optimizer, {rate, optimizer.weight_decay}, step, state, nullptr, nullptr,
+               0);
 }
 
 template <class T>
-bool Network<T>::apply(const OptimizerChoice& optimizer, double rate,
+bool Network<T>::apply(const OptimizerChoice& optimizer, const Pace& pace,
                        std::uint64_t update, T* state, const SparseInputs<T>* sparse,
                        WaitingRows<T>* waiting, size_t step) {
   const double norm = clip(optimizer, gradient_, sizes_.data(), sizes_.size());
   if (!std::isfinite(norm)) return false;
-  const auto move = [&](size_t first, size_t size) {
-    lamina::update(optimizer, rate, update, parameters_ + first, gradient_ + first,
-                   state + first, size, size_);
-  };
-  for (const auto [first, size] : learning_) {
+  for (const auto& [first, size, factors] : learning_) {
+    const auto move = [&, pace = pace * factors](size_t begin, size_t end) {
+      lamina::update(optimizer, pace, update, parameters_ + begin, gradient_ + begin,
+                     state + begin, end - begin, size_);
+    };
     const size_t kernel = waiting ? entry_kernel().first : size_;
     if (kernel < first || kernel >= first + size) {
-      move(first, size);
+      move(first, first + size);
       continue;
     }
-    const size_t end = kernel + entry_kernel().size;
-    move(first, kernel - first);
+    move(first, kernel);
     waiting->update(sparse->columns, step, gradient_ + kernel);
-    move(end, first + size - end);
+    move(kernel + entry_kernel().size, first + size);
   }
   for (const auto& layer : layers_)
     if (layer->trainable) layer->limit();
@@ -411,9 +414,9 @@ void Network<T>::train(const Examples<T>& data, const std::int64_t* order, size_
   std::optional<WaitingRows<T>> waiting;
   if (data.sparse) sparse.emplace(arena, *data.sparse, batch, entries, true);
   if (waits) {
-    const auto [first, size] = entry_kernel();
+    const auto [first, size, factors] = entry_kernel();
     waiting.emplace(arena, features(), layers_[entry_]->outputs, parameters_ + first,
-                    state + first, size_, optimizer, rates, update, steps);
+                    state + first, size_, optimizer, rates, factors, update, steps);
     std::fill_n(gradient_ + first, size, T(0));
     sparse->kept = true;
   }
@@ -463,7 +466,7 @@ void Network<T>::train(const Examples<T>& data, const std::int64_t* order, size_
     }
     const Scores of_step = fill(part(begin, rows), goal, draw, 1, gradient_, memory);
     scores.finite =
-        apply(optimizer, rates[scores.steps], update, state,
+        apply(optimizer, {rates[scores.steps], optimizer.weight_decay}, update, state,
               sparse ? &*sparse : nullptr, waiting ? &*waiting : nullptr, scores.steps);
     if (!scores.finite) break;
     scores.loss += of_step.loss;

@@ -161,7 +161,7 @@ class Network {
   bool is_last(std::size_t layer) const { return layer + 1 == layers_.size(); }
   bool may_wait(const OptimizerChoice&) const;
   // Second phase, but that the kernel's rows that a batch has not met may wait.
-  bool apply(const OptimizerChoice&, double rate, std::uint64_t update, T* state,
+  bool apply(const OptimizerChoice&, const Pace&, std::uint64_t update, T* state,
              const SparseInputs<T>*, WaitingRows<T>*, std::size_t step);
   T* own(std::size_t layer, T* gradient) const {
     return gradient && layers_[layer]->trainable
@@ -171,11 +171,13 @@ class Network {
 
   struct Span {
     std::size_t first, size;
+    Pace factors;
   };
   // Of the parameters, which sparse rows are multiplied by.
   Span entry_kernel() const {
     const Layer<T>& entry = *layers_[entry_];
-    return {static_cast<std::size_t>(entry.parameters - parameters_), entry.sizes[0]};
+    return {static_cast<std::size_t>(entry.parameters - parameters_), entry.sizes[0],
+            entry.factors[0]};
   }
   Layers layers_;
   std::vector<std::size_t> sizes_;    // of the arrays of parameters, in order

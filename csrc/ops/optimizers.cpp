@@ -60,21 +60,21 @@ std::size_t slots(const OptimizerChoice& rule) {
 }
 
 template <class T>
-Update<T> numbers_of(const OptimizerChoice& rule, double rate, std::uint64_t step) {
+Update<T> numbers_of(const OptimizerChoice& rule, const Pace& pace, std::uint64_t step) {
   const double correction2 = 1 - power(rule.second, step);
   const bool hat = rule.kind == OptimizerKind::adam && rule.variant;
-  return {.rate = rate,
+  return {.rate = pace.rate,
           .first = rule.first,
           .second = rule.second,
           .epsilon = hat ? rule.epsilon / std::sqrt(correction2) : rule.epsilon,
           .variant = rule.variant,
-          .keep = 1 - rate * rule.weight_decay,
+          .keep = 1 - pace.rate * pace.decay,
           .correction1 = 1 - power(rule.first, step),
           .correction2 = correction2};
 }
 
 template <class T>
-void update(const OptimizerChoice& rule, double rate, std::uint64_t step, T* w,
+void update(const OptimizerChoice& rule, const Pace& pace, std::uint64_t step, T* w,
             const T* dw, T* state, std::size_t n, std::size_t stride) {
   constexpr double cycles[] = {
 #define LAMINA_CYCLES(name, cycles, slots) cycles,
@@ -82,7 +82,7 @@ void update(const OptimizerChoice& rule, double rate, std::uint64_t step, T* w,
 #undef LAMINA_CYCLES
   };
   const auto kernel = kernel_of<T>(rule);
-  Update<T> whole = numbers_of<T>(rule, rate, step);
+  Update<T> whole = numbers_of<T>(rule, pace, step);
   whole.w = w, whole.dw = dw, whole.state = state, whole.stride = stride;
   const double each = cycles[static_cast<std::size_t>(rule.kind)];
   parallel_elements(n, each, [&](std::size_t i, std::size_t size) {
@@ -129,8 +129,8 @@ void limit_norms(T* kernel, std::size_t rows, std::size_t cols, double limit) {
 }
 
 #define LAMINA_INSTANTIATE(T)                                                        \
-  template Update<T> numbers_of(const OptimizerChoice&, double, std::uint64_t);      \
-  template void update(const OptimizerChoice&, double, std::uint64_t, T*, const T*,  \
+  template Update<T> numbers_of(const OptimizerChoice&, const Pace&, std::uint64_t);      \
+  template void update(const OptimizerChoice&, const Pace&, std::uint64_t, T*, const T*,  \
                        T*, std::size_t, std::size_t);                                \
   template double clip(const OptimizerChoice&, T*, const std::size_t*, std::size_t); \
   template void limit_norms(T*, std::size_t, std::size_t, double);

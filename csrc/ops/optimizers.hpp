@@ -24,7 +24,8 @@ struct OptimizerChoice {
   double epsilon = 0;  // outside the root (rmsprop, adagrad, adam)
   bool variant =
       false;  // Nesterov's form (sgd), centered (rmsprop), epsilon hat (adam)
-  // Decoupled (adam, lion): before the step, w loses rate weight_decay w.
+  // Decoupled (adam, lion): before the step, w loses rate weight_decay w. What a step
+  // goes by is its Pace.
   double weight_decay = 0;
   // Of gradients; infinity: no limit.
   double clip_value = std::numeric_limits<double>::infinity();
@@ -32,12 +33,19 @@ struct OptimizerChoice {
   double global_clip_norm = std::numeric_limits<double>::infinity();
 };
 
+// The learning rate and the weight decay of a step, or factors of them.
+struct Pace {
+  double rate = 1, decay = 1;
+  bool operator==(const Pace&) const = default;
+  Pace operator*(const Pace& by) const { return {rate * by.rate, decay * by.decay}; }
+};
+
 // How many arrays of n elements `state` holds, all zero before the first step.
 std::size_t slots(const OptimizerChoice&);
 
 // The numbers of a step; `step` counts from 1. Arrays and sizes are left out.
 template <class T>
-Update<T> numbers_of(const OptimizerChoice&, double rate, std::uint64_t step);
+Update<T> numbers_of(const OptimizerChoice&, const Pace&, std::uint64_t step);
 
 // The kernel that works by them.
 template <class T>
@@ -48,7 +56,7 @@ auto kernel_of(const OptimizerChoice& rule) {
 // One fused pass over n parameters; `step` counts from 1. The arrays of the state begin
 // `stride` elements after each other.
 template <class T>
-void update(const OptimizerChoice&, double rate, std::uint64_t step, T* w, const T* dw,
+void update(const OptimizerChoice&, const Pace&, std::uint64_t step, T* w, const T* dw,
             T* state, std::size_t n, std::size_t stride);
 
 // Limits the gradients dw, arrays of these sizes one after the other: each element,

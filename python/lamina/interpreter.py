@@ -4,6 +4,8 @@ layer, a loss or an optimizer that only Python knows. Both give the same bits.""
 from __future__ import annotations
 
 import contextlib
+import itertools
+import operator
 from collections.abc import Iterator, Sequence
 from typing import TypeGuard
 
@@ -20,9 +22,9 @@ from lamina.layers import (
     GaussianNoise,
     Layer,
 )
-from lamina.layers.base import described
+from lamina.layers.base import described, factors
 from lamina.losses import Loss
-from lamina.optimizers import Optimizer
+from lamina.optimizers import Optimizer, decaying
 
 __all__ = ["Interpreter", "gives_logits"]
 
@@ -142,22 +144,36 @@ class Interpreter:
     def apply(
         self, optimizer: Optimizer, rate: float, state: Array, update: int
     ) -> bool:
-        arrays = [list(layer.parameters.values()) for layer in self.layers]
-        sizes = [array.size for each in arrays for array in each]
-        held = np.repeat(
-            [not layer.trainable for layer in self.layers],
-            [sum(array.size for array in each) for each in arrays],
-        )
-        before = self.parameters[held], state[:, held]
+        arrays = [
+            (own if each.trainable else None, array.size)
+            for each in self.layers
+            for array, own in zip(each.parameters.values(), factors(each), strict=True)
+        ]
+        sizes = [size for _, size in arrays]
         if optimizer.core is None:
+            if any(own not in (None, (1, 1)) for own, _ in arrays):
+                raise ValueError(
+                    "factors of rates and decays must come with an optimizer of "
+                    f"Lamina's, got {optimizer!r}"
+                )
+            held = np.repeat([own is None for own, _ in arrays], sizes)
+            before = self.parameters[held], state[:, held]
             optimizer.update(self.parameters, self.gradient, state, update)
+            self.parameters[held], state[:, held] = before
+        elif not np.isfinite(_core.clip(optimizer.core, self.gradient, sizes)):
+            return False
         else:
-            if not np.isfinite(_core.clip(optimizer.core, self.gradient, sizes)):
-                return False
-            _core.update(
-                optimizer.core, self.parameters, self.gradient, state, rate, update
-            )
-        self.parameters[held], state[:, held] = before
+            stop = 0
+            for own, group in itertools.groupby(arrays, operator.itemgetter(0)):
+                part = slice(stop, stop := stop + sum(size for _, size in group))
+                if own is None:
+                    continue
+                of_rate, of_decay = own
+                rule = decaying(optimizer.core, optimizer.core[5] * of_decay)
+                kept = np.ascontiguousarray(state[:, part])
+                buffers = self.parameters[part], self.gradient[part], kept
+                _core.update(rule, *buffers, rate * of_rate, update)
+                state[:, part] = kept
         for layer in self.layers:
             if not isinstance(layer, Dense) or layer.max_norm is None:
                 continue

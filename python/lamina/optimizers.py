@@ -483,6 +483,11 @@ def known() -> list[str]:
     return sorted(_KNOWN)
 
 
+def decaying(core: OptimizerCore, weight_decay: float) -> OptimizerCore:
+    """The same rule with that weight decay."""
+    return (*core[:5], weight_decay, *core[6:])
+
+
 def is_foreseen(rule: Optimizer) -> bool:
     """Whether its rates can be asked for ahead of time, since nothing changes them."""
     rate = vars(rule).get("learning_rate")

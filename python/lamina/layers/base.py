@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, DTypeLike
 from lamina import _checks, _core, initializers
 from lamina._checks import Array
 
-__all__ = ["Core", "Layer", "Settings", "described"]
+__all__ = ["Core", "Layer", "Settings", "described", "factors"]
 
 Core = tuple[str, dict[str, Any]]  # a kind of the core's, and its settings by name
 Settings = Mapping[str, Callable[[str, Any], Any]]  # (name, value) -> checked value
@@ -42,6 +42,8 @@ class Layer:
         ``[...]`` or ``out=``: sums over the rows, not means, since `dy` has been
         divided by their number. Returns the gradient by `x`. `dy` is not to be written
         to.
+    ``factors()`` (if its arrays are to learn at other rates than the net's)
+        returns by name the factors of the learning rate and of the weight decay.
     ``penalty(weight=0.0)`` (if it adds to the loss)
         returns that number, and adds `weight` times its gradient to `gradients`, which
         backward has filled before.
@@ -197,6 +199,15 @@ class Layer:
         having compared its size with that of the file.
         """
         return {} if type(self).initial is Layer.initial else None
+
+    def factors(self) -> Mapping[str, tuple[float, float]]:
+        """Of the learning rate and of the weight decay, for the parameters of these
+        names; 1 for others.
+
+        An array of factors r and d takes the steps of an optimizer whose rate is r and
+        whose weight decay is d times as large, as a group of PyTorch's does.
+        """
+        return {}
 
     def penalty(self, weight: float = 0.0) -> float:
         """What the layer adds to the loss.
@@ -378,4 +389,11 @@ def _writable(value: Any) -> Any:
 def described(layer: Layer) -> Core | None:
     """What the compiled net is told of a layer; None if only Python knows its class."""
     core = layer.core() if "core" in vars(type(layer)) else None
-    return core and (core[0], core[1] | {"trainable": bool(layer.trainable)})
+    own = {"trainable": bool(layer.trainable), "factors": factors(layer)}
+    return core and (core[0], core[1] | own)
+
+
+def factors(layer: Layer) -> list[tuple[float, float]]:
+    """What `Layer.factors` says, for each array of parameters in order."""
+    given = layer.factors()
+    return [given.get(name, (1.0, 1.0)) for name in layer.parameters]

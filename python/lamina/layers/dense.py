@@ -38,6 +38,11 @@ class Dense(Layer):
         after each update of a net, a column whose norm is larger is scaled down to it,
         ``w *= max_norm / norm(w)`` (Srivastava et al. 2014, section 5.1, who use 3 to
         4 with dropout). Neither the initial weights nor the bias are limited.
+    rate, bias_rate : float
+        Factors of the learning rate for kernel and bias, at least 0.
+    decay, bias_decay : float
+        Factors of the optimizer's weight decay, at least 0: as it is, the decay of
+        `AdamW` and `Lion` is that of kernel and bias alike.
     trainable : bool
         False: a net's training leaves kernel and bias as they are.
 
@@ -49,8 +54,8 @@ class Dense(Layer):
     Raises
     ------
     ValueError
-        units < 1, a negative penalty, a max_norm that is not positive, an unknown
-        activation or initializer.
+        units < 1, a negative penalty or factor, a max_norm that is not positive, an
+        unknown activation or initializer.
 
     Examples
     --------
@@ -70,12 +75,18 @@ class Dense(Layer):
         "bias_initializer": lambda _, value: initializers.get(value),
         "l1": _checks.nonnegative,
         "l2": _checks.nonnegative,
+        "rate": _checks.nonnegative,
+        "bias_rate": _checks.nonnegative,
+        "decay": _checks.nonnegative,
+        "bias_decay": _checks.nonnegative,
         "trainable": _checks.flag,
         "max_norm": lambda name, value: (
             None if value is None else _checks.positive(name, value)
         ),
     }
     _fixed = "units", "use_bias"
+    # Those of layers whose pickles do not say.
+    rate = bias_rate = decay = bias_decay = 1.0
 
     def __init__(
         self,
@@ -88,6 +99,10 @@ class Dense(Layer):
         l1: float = 0.0,
         l2: float = 0.0,
         max_norm: float | None = None,
+        rate: float = 1.0,
+        bias_rate: float = 1.0,
+        decay: float = 1.0,
+        bias_decay: float = 1.0,
         trainable: bool = True,
     ) -> None:
         super().__init__()
@@ -99,6 +114,8 @@ class Dense(Layer):
         self.kernel_initializer: Initial = initializers.get(kernel_initializer)
         self.bias_initializer: Initial = initializers.get(bias_initializer)
         self.l1, self.l2, self.max_norm = l1, l2, max_norm
+        self.rate, self.bias_rate = rate, bias_rate
+        self.decay, self.bias_decay = decay, bias_decay
         self.trainable = trainable
 
     def __repr__(self) -> str:
@@ -114,6 +131,10 @@ class Dense(Layer):
             "l1": self.l1,
             "l2": self.l2,
             "max_norm": self.max_norm,
+            "rate": self.rate,
+            "bias_rate": self.bias_rate,
+            "decay": self.decay,
+            "bias_decay": self.bias_decay,
             "trainable": self.trainable,
         }
 
@@ -139,6 +160,10 @@ class Dense(Layer):
     @property
     def _sparse(self) -> str:
         return "takes"
+
+    def factors(self) -> dict[str, tuple[float, float]]:
+        bias = self.bias_rate, self.bias_decay
+        return {"kernel": (self.rate, self.decay), "bias": bias}
 
     def penalty(self, weight: float = 0.0) -> float:
         if not (self.l1 or self.l2):

@@ -21,6 +21,8 @@ class Scale(Layer):
 
     Parameters
     ----------
+    rate, decay : float
+        Factors of the learning rate and of the optimizer's weight decay, at least 0.
     trainable : bool
         False: a net's training leaves the factors as they are.
 
@@ -28,6 +30,11 @@ class Scale(Layer):
     ----------
     parameters, gradients : dict
         "factor" (features,), 1 at first.
+
+    Raises
+    ------
+    ValueError
+        A negative rate or decay.
 
     Examples
     --------
@@ -40,20 +47,30 @@ class Scale(Layer):
     array([[10.,  0.]], dtype=float32)
     """
 
-    _settings: ClassVar[Settings] = {"trainable": _checks.flag}
+    _settings: ClassVar[Settings] = {
+        "rate": _checks.nonnegative,
+        "decay": _checks.nonnegative,
+        "trainable": _checks.flag,
+    }
 
-    def __init__(self, *, trainable: bool = True) -> None:
+    def __init__(
+        self, *, rate: float = 1.0, decay: float = 1.0, trainable: bool = True
+    ) -> None:
         super().__init__()
+        self.rate, self.decay = rate, decay
         self.trainable = trainable
 
     def __repr__(self) -> str:
         return "Scale()"
 
+    def factors(self) -> dict[str, tuple[float, float]]:
+        return {"factor": (self.rate, self.decay)}
+
     def core(self) -> Core:
         return "scale", {}
 
     def config(self) -> dict[str, Any]:
-        return {"trainable": self.trainable}
+        return {"rate": self.rate, "decay": self.decay, "trainable": self.trainable}
 
     def shapes(self, features: int) -> dict[str, tuple[int, ...]]:
         return {"factor": (features,)}
