@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import lamina as lm
+from test_each_layer import LAYERS
 from test_network import by_layer
 from test_optimizers import ALL, oracle
 
@@ -108,7 +109,7 @@ def test_a_factor_may_be_set_at_any_time() -> None:
     net = made()
     net.fit(X, Y, epochs=1, verbose=0)
     before = net.layers[1].parameters["kernel"].copy()
-    net.layers[1].rate = 0.0  # type: ignore[attr-defined]
+    net.layers[1].rate = 0.0
     net.fit(X, Y, epochs=1, verbose=0)
     np.testing.assert_array_equal(net.layers[1].parameters["kernel"], before)
 
@@ -155,3 +156,21 @@ def test_factors_that_cannot_be() -> None:
     with pytest.raises(ValueError, match="must come with an optimizer of Lamina's"):
         net.train_on_batch(X, Y, loss="mean_squared_error", optimizer=Own())
     np.testing.assert_array_equal(net.parameters, before)
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_every_layer_that_learns_has_a_rate_of_its_own(name: str) -> None:
+    kinds = {"Mixed": lambda **options: lm.Mixed("selu", **options)}
+    make = kinds.get(name, getattr(lm, name))
+    moves = []
+    for options in ({}, {"rate": 2.0, "decay": 0.0}, {"rate": 0.0}):
+        layer = make(**options)
+        net = lm.Sequential([lm.Dense(4), layer, lm.Dense(1)], seed=1, dtype="float64")
+        net.build(6)
+        before = [array.copy() for array in layer.parameters.values()]
+        net.train_on_batch(X, Y, optimizer=lm.SGD(0.01), loss="mean_squared_error")
+        now = layer.parameters.values()
+        moves.append([b - a for a, b in zip(before, now, strict=True)])
+    for once, twice, still in zip(*moves, strict=True):
+        np.testing.assert_allclose(twice, 2 * once, 1e-9, 1e-15)
+        assert once.any() and not still.any()

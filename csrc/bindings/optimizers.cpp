@@ -46,7 +46,9 @@ void py_update(py::handle core, py::handle w, py::handle dw, py::handle state,
     T* kept = in_place<T>("state", state, slots(rule) * n);
     require_numbers<T>(rule);
     held<T>("learning_rate", rate);
-    run_wholly(n, [&] { update(rule, {rate, rule.weight_decay}, step, parameters, gradients, kept, n, n); });
+    run_wholly(n, [&] {
+      update(rule, {rate, rule.weight_decay}, step, parameters, gradients, kept, n, n);
+    });
   });
 }
 

@@ -89,7 +89,7 @@ class Layer {
   T* parameters = nullptr;  // its arrays, one after the other
   bool trainable = true;
   std::vector<Pace> factors;  // of each array
-  bool joined = false;  // joins() what comes before it
+  bool joined = false;        // joins() what comes before it
 
   // How many numbers a training pass leaves for backward, beside x and y.
   virtual std::size_t saves(std::size_t /*rows*/) const { return 0; }

@@ -77,7 +77,8 @@ void SparseInputs<T>::clear(T* gradient, size_t units) {
 template <class T>
 WaitingRows<T>::WaitingRows(Arena::Lease& arena, size_t rows, size_t units, T* kernel,
                             T* state, size_t stride, const OptimizerChoice& rule,
-                            const double* rates, const Pace& factors, std::uint64_t update, size_t steps)
+                            const double* rates, const Pace& factors,
+                            std::uint64_t update, size_t steps)
     : rows_(rows),
       units_(units),
       block_(std::max<size_t>(units, 1024)),
@@ -91,7 +92,8 @@ WaitingRows<T>::WaitingRows(Arena::Lease& arena, size_t rows, size_t units, T* k
   std::fill_n(done_, rows, 0);
   std::fill_n(zeros_, block_, T(0));
   for (size_t i = 0; i < steps; ++i) {
-    steps_[i] = numbers_of<T>(rule, Pace{rates[i], rule.weight_decay} * factors, update + i);
+    steps_[i] =
+        numbers_of<T>(rule, Pace{rates[i], rule.weight_decay} * factors, update + i);
     steps_[i].stride = stride;
   }
 }

@@ -49,8 +49,8 @@ class WaitingRows {
   // Of that kernel (source.cols x units) and its state. Steps are numbered from 0, and
   // have these rates, times that factor, and updates from `update` on.
   WaitingRows(Arena::Lease&, std::size_t rows, std::size_t units, T* kernel, T* state,
-              std::size_t stride, const OptimizerChoice&, const double* rates, const Pace& factors,
-              std::uint64_t update, std::size_t steps);
+              std::size_t stride, const OptimizerChoice&, const double* rates,
+              const Pace& factors, std::uint64_t update, std::size_t steps);
   static std::size_t bytes(std::size_t rows, std::size_t units, std::size_t steps);
 
   // Before a step looks at those rows.

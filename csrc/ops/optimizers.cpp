@@ -60,7 +60,8 @@ std::size_t slots(const OptimizerChoice& rule) {
 }
 
 template <class T>
-Update<T> numbers_of(const OptimizerChoice& rule, const Pace& pace, std::uint64_t step) {
+Update<T> numbers_of(const OptimizerChoice& rule, const Pace& pace,
+                     std::uint64_t step) {
   const double correction2 = 1 - power(rule.second, step);
   const bool hat = rule.kind == OptimizerKind::adam && rule.variant;
   return {.rate = pace.rate,
@@ -129,9 +130,9 @@ void limit_norms(T* kernel, std::size_t rows, std::size_t cols, double limit) {
 }
 
 #define LAMINA_INSTANTIATE(T)                                                        \
-  template Update<T> numbers_of(const OptimizerChoice&, const Pace&, std::uint64_t);      \
-  template void update(const OptimizerChoice&, const Pace&, std::uint64_t, T*, const T*,  \
-                       T*, std::size_t, std::size_t);                                \
+  template Update<T> numbers_of(const OptimizerChoice&, const Pace&, std::uint64_t); \
+  template void update(const OptimizerChoice&, const Pace&, std::uint64_t, T*,       \
+                       const T*, T*, std::size_t, std::size_t);                      \
   template double clip(const OptimizerChoice&, T*, const std::size_t*, std::size_t); \
   template void limit_norms(T*, std::size_t, std::size_t, double);
 LAMINA_INSTANTIATE(float)

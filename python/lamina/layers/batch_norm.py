@@ -8,12 +8,13 @@ import numpy as np
 
 from lamina import _checks
 from lamina._checks import Array
-from lamina.layers.base import Core, Layer, Settings
+from lamina.layers.base import Core, Settings
+from lamina.layers.learning import Learning
 
 __all__ = ["BatchNorm"]
 
 
-class BatchNorm(Layer):
+class BatchNorm(Learning):
     """Normalizes features: ``(x - mean) / sqrt(variance + epsilon) * gamma + beta``.
 
     In training mean and variance are those of the batch (Ioffe & Szegedy 2015), in
@@ -35,6 +36,8 @@ class BatchNorm(Layer):
         it.
     epsilon : float
         Added to the variance.
+    rate, decay : float
+        Factors of the learning rate and of the optimizer's weight decay, at least 0.
     trainable : bool
         False: a net's training leaves gamma and beta as they are, and mean and variance
         are those kept, as in prediction.
@@ -49,7 +52,8 @@ class BatchNorm(Layer):
     Raises
     ------
     ValueError
-        A momentum outside [0, 1], an epsilon that is not positive.
+        A momentum outside [0, 1], an epsilon that is not positive, a negative rate or
+        decay.
 
     Examples
     --------
@@ -65,9 +69,9 @@ class BatchNorm(Layer):
 
     kept = ("mean", "variance")
     _settings: ClassVar[Settings] = {
+        **Learning._settings,
         "momentum": _checks.fraction,
         "epsilon": _checks.positive,
-        "trainable": _checks.flag,
     }
 
     def __init__(
@@ -75,10 +79,12 @@ class BatchNorm(Layer):
         momentum: float = 0.99,
         epsilon: float = 1e-3,
         *,
+        rate: float = 1.0,
+        decay: float = 1.0,
         trainable: bool = True,
     ) -> None:
-        super().__init__()
-        self.momentum, self.epsilon, self.trainable = momentum, epsilon, trainable
+        super().__init__(rate=rate, decay=decay, trainable=trainable)
+        self.momentum, self.epsilon = momentum, epsilon
 
     def __repr__(self) -> str:
         return "BatchNorm()"
@@ -88,8 +94,8 @@ class BatchNorm(Layer):
         return "batch_norm", {name: getattr(self, name) for name in names}
 
     def config(self) -> dict[str, Any]:
-        names = "momentum", "epsilon", "trainable"
-        return {name: getattr(self, name) for name in names}
+        own = {"momentum": self.momentum, "epsilon": self.epsilon}
+        return own | super().config()
 
     def shapes(self, features: int) -> dict[str, tuple[int, ...]]:
         return dict.fromkeys(("gamma", "beta", "mean", "variance"), (features,))

@@ -8,12 +8,13 @@ import numpy as np
 
 from lamina import _checks
 from lamina._checks import Array
-from lamina.layers.base import Core, Layer, Settings
+from lamina.layers.base import Core, Settings
+from lamina.layers.learning import Learning
 
 __all__ = ["LayerNorm"]
 
 
-class LayerNorm(Layer):
+class LayerNorm(Learning):
     """Normalizes every row: ``(x - mean) / sqrt(variance + epsilon) * gamma + beta``.
 
     Mean and variance are those of the row's features, gamma and beta are learnt for
@@ -24,6 +25,8 @@ class LayerNorm(Layer):
     ----------
     epsilon : float
         Added to the variance; that of PyTorch.
+    rate, decay : float
+        Factors of the learning rate and of the optimizer's weight decay, at least 0.
     trainable : bool
         False: a net's training leaves gamma and beta as they are.
 
@@ -35,7 +38,7 @@ class LayerNorm(Layer):
     Raises
     ------
     ValueError
-        An epsilon that is not positive.
+        An epsilon that is not positive, a negative rate or decay.
 
     Examples
     --------
@@ -46,13 +49,20 @@ class LayerNorm(Layer):
     """
 
     _settings: ClassVar[Settings] = {
+        **Learning._settings,
         "epsilon": _checks.positive,
-        "trainable": _checks.flag,
     }
 
-    def __init__(self, epsilon: float = 1e-5, *, trainable: bool = True) -> None:
-        super().__init__()
-        self.epsilon, self.trainable = epsilon, trainable
+    def __init__(
+        self,
+        epsilon: float = 1e-5,
+        *,
+        rate: float = 1.0,
+        decay: float = 1.0,
+        trainable: bool = True,
+    ) -> None:
+        super().__init__(rate=rate, decay=decay, trainable=trainable)
+        self.epsilon = epsilon
 
     def __repr__(self) -> str:
         return "LayerNorm()"
@@ -61,7 +71,7 @@ class LayerNorm(Layer):
         return "layer_norm", {"epsilon": self.epsilon}
 
     def config(self) -> dict[str, Any]:
-        return {"epsilon": self.epsilon, "trainable": self.trainable}
+        return {"epsilon": self.epsilon, **super().config()}
 
     def shapes(self, features: int) -> dict[str, tuple[int, ...]]:
         return {"gamma": (features,), "beta": (features,)}

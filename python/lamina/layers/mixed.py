@@ -6,14 +6,15 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from lamina import _checks, activations
+from lamina import activations
 from lamina._checks import Array
-from lamina.layers.base import Core, Layer, Settings
+from lamina.layers.base import Core, Settings
+from lamina.layers.learning import Learning
 
 __all__ = ["Mixed"]
 
 
-class Mixed(Layer):
+class Mixed(Learning):
     """``x + share * (activation(x) - x)``, a share for each feature being learnt.
 
     The parametric activation of RealMLP (Holzmueller, Grinsztajn & Steinwart 2024),
@@ -23,6 +24,8 @@ class Mixed(Layer):
     Parameters
     ----------
     activation : str or activation
+    rate, decay : float
+        Factors of the learning rate and of the optimizer's weight decay, at least 0.
     trainable : bool
         False: a net's training leaves the shares as they are.
 
@@ -34,7 +37,8 @@ class Mixed(Layer):
     Raises
     ------
     ValueError
-        An unknown activation, or one of whole rows, such as softmax.
+        An unknown activation, or one of whole rows, such as softmax; a negative rate or
+        decay.
 
     Examples
     --------
@@ -49,19 +53,20 @@ class Mixed(Layer):
     """
 
     _settings: ClassVar[Settings] = {
+        **Learning._settings,
         "activation": lambda _, value: _of_values(value),
-        "trainable": _checks.flag,
     }
 
     def __init__(
         self,
         activation: str | activations.ActivationFunction,
         *,
+        rate: float = 1.0,
+        decay: float = 1.0,
         trainable: bool = True,
     ) -> None:
-        super().__init__()
+        super().__init__(rate=rate, decay=decay, trainable=trainable)
         self.activation: activations.ActivationFunction = activations.get(activation)
-        self.trainable = trainable
 
     def __repr__(self) -> str:
         return f"Mixed({self.activation.name!r})"
@@ -70,7 +75,7 @@ class Mixed(Layer):
         return "mixed", {"activation": self.activation}
 
     def config(self) -> dict[str, Any]:
-        return {"activation": self.activation, "trainable": self.trainable}
+        return {"activation": self.activation, **super().config()}
 
     def shapes(self, features: int) -> dict[str, tuple[int, ...]]:
         return {"share": (features,)}

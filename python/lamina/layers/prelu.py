@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
-
 import numpy as np
 
-from lamina import _checks
 from lamina._checks import Array
-from lamina.layers.base import Core, Layer, Settings
+from lamina.layers.base import Core
+from lamina.layers.learning import Learning
 
 __all__ = ["PReLU"]
 
 
-class PReLU(Layer):
+class PReLU(Learning):
     """``x if x > 0 else slope * x``, a slope for each feature being learnt (He et al.
     2015).
 
     Parameters
     ----------
+    rate, decay : float
+        Factors of the learning rate and of the optimizer's weight decay, at least 0.
     trainable : bool
         False: a net's training leaves the slopes as they are.
 
@@ -27,6 +27,11 @@ class PReLU(Layer):
     parameters, gradients : dict
         "slope" (features,), 0.25 at first, as in the paper and in PyTorch.
 
+    Raises
+    ------
+    ValueError
+        A negative rate or decay.
+
     Examples
     --------
     >>> import lamina as lm
@@ -34,20 +39,11 @@ class PReLU(Layer):
     array([[-1.,  2.]])
     """
 
-    _settings: ClassVar[Settings] = {"trainable": _checks.flag}
-
-    def __init__(self, *, trainable: bool = True) -> None:
-        super().__init__()
-        self.trainable = trainable
-
     def __repr__(self) -> str:
         return "PReLU()"
 
     def core(self) -> Core:
         return "prelu", {}
-
-    def config(self) -> dict[str, Any]:
-        return {"trainable": self.trainable}
 
     def shapes(self, features: int) -> dict[str, tuple[int, ...]]:
         return {"slope": (features,)}

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
-
 import numpy as np
 
-from lamina import _checks
 from lamina._checks import Array
-from lamina.layers.base import Core, Layer, Settings
+from lamina.layers.base import Core
+from lamina.layers.learning import Learning
 
 __all__ = ["Scale"]
 
 
-class Scale(Layer):
+class Scale(Learning):
     """Multiplies every feature by a factor that is learnt: ``y = x * factor``.
 
     Before the first `Dense` of a net it learns which columns of a table count (the
@@ -47,30 +45,11 @@ class Scale(Layer):
     array([[10.,  0.]], dtype=float32)
     """
 
-    _settings: ClassVar[Settings] = {
-        "rate": _checks.nonnegative,
-        "decay": _checks.nonnegative,
-        "trainable": _checks.flag,
-    }
-
-    def __init__(
-        self, *, rate: float = 1.0, decay: float = 1.0, trainable: bool = True
-    ) -> None:
-        super().__init__()
-        self.rate, self.decay = rate, decay
-        self.trainable = trainable
-
     def __repr__(self) -> str:
         return "Scale()"
 
-    def factors(self) -> dict[str, tuple[float, float]]:
-        return {"factor": (self.rate, self.decay)}
-
     def core(self) -> Core:
         return "scale", {}
-
-    def config(self) -> dict[str, Any]:
-        return {"rate": self.rate, "decay": self.decay, "trainable": self.trainable}
 
     def shapes(self, features: int) -> dict[str, tuple[int, ...]]:
         return {"factor": (features,)}
