@@ -174,3 +174,18 @@ def test_every_layer_that_learns_has_a_rate_of_its_own(name: str) -> None:
     for once, twice, still in zip(*moves, strict=True):
         np.testing.assert_allclose(twice, 2 * once, 1e-9, 1e-15)
         assert once.any() and not still.any()
+
+
+@pytest.mark.parametrize("rule", [lm.SGD(0.1), lm.AdamW(0.01, weight_decay=0.5)])
+def test_sparse_rows_learn_at_the_same_rates(rule: Any) -> None:
+    sparse = pytest.importorskip("scipy.sparse")
+    x = X * (RNG.random(X.shape) < 0.3)
+    nets = [
+        lm.Sequential([lm.Dense(3, rate=0.5, decay=4.0), lm.Dense(1)], seed=1)
+        for _ in range(2)
+    ]
+    options: Any = {"epochs": 3, "batch_size": 8, "verbose": 0, "optimizer": rule}
+    nets[0].fit(x, Y, **options)
+    nets[1].fit(sparse.csr_array(x), Y, **options)
+    # Products of sparse rows sum in another order.
+    np.testing.assert_allclose(nets[0].parameters, nets[1].parameters, 1e-4, 1e-5)
