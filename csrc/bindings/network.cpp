@@ -33,6 +33,11 @@ class Described final : public Settings<T> {
   std::size_t count(const char* name) const override {
     return py::cast<std::size_t>(at(name));
   }
+  std::vector<std::size_t> counts(const char* name) const override {
+    std::vector<std::size_t> found;
+    for (py::handle each : at(name)) found.push_back(py::cast<std::size_t>(each));
+    return found;
+  }
   bool flag(const char* name) const override { return py::cast<bool>(at(name)); }
   ActivationChoice activation(const char* name) const override {
     const ActivationChoice choice = activation_choice(at(name));

@@ -193,6 +193,10 @@ struct Kernels {
   // sums[j] = sum over rows of x[i, j]
   void (*column_sums)(const T* x, std::size_t rows, std::size_t cols,
                       std::size_t row_stride, T* sums);
+  // The same of the rows of each group: order[ends[g - 1]] ... order[ends[g] - 1]
+  void (*group_sums)(const T* x, const std::uint32_t* order, const std::uint32_t* ends,
+                     std::size_t groups, std::size_t cols, std::size_t row_stride,
+                     T* sums);
 
   // Layers with numbers of their own for each column: forward over contiguous rows,
   // backward over any columns, whose sums have one order. y = x factor:
@@ -278,6 +282,7 @@ struct Kernels {
   X(gemm)                       \
   X(gemm_scratch)               \
   X(column_sums)                \
+  X(group_sums)                 \
   X(scale_columns)              \
   X(scale_columns_backward)     \
   X(prelu)                      \

@@ -45,6 +45,7 @@ class Settings {
  public:
   virtual double number(const char* name) const = 0;
   virtual std::size_t count(const char* name) const = 0;
+  virtual std::vector<std::size_t> counts(const char* name) const = 0;
   virtual bool flag(const char* name) const = 0;
   virtual ActivationChoice activation(const char* name) const = 0;
   virtual DropoutMode mode(const char* name) const = 0;

@@ -8,7 +8,7 @@ import numbers
 import operator
 import os
 import stat
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal, TypeVar, cast
 
 import numpy as np
@@ -95,6 +95,34 @@ def count(name: str, value: Any) -> int:
     if number >= 2**63:
         raise ValueError(f"{name} must be an integer < 2**63, got {value!r}")
     return number
+
+
+def counts(name: str, value: Any) -> int | tuple[int, ...]:
+    """A whole number of at least 1, or a sequence of such."""
+    if isinstance(value, Sequence | np.ndarray) and np.ndim(value) == 1 and len(value):
+        return tuple(count(name, each) for each in value)
+    return count(name, value)
+
+
+def columns(name: str, value: Any) -> tuple[int, ...]:
+    """Numbers of columns, each once."""
+    each = value if isinstance(value, Iterable) else [value]
+    found = tuple(unsigned(name, number, 63) for number in each)
+    if not found or len(set(found)) < len(found):
+        raise ValueError(
+            f"{name} must be numbers of columns, at least one and each once, got "
+            f"{value!r}"
+        )
+    return found
+
+
+def within(name: str, columns: tuple[int, ...], features: int) -> None:
+    """Raise ValueError unless there are such columns."""
+    if max(columns) >= features:
+        raise ValueError(
+            f"{name} must be less than {features}, the number of features, got "
+            f"{max(columns)}"
+        )
 
 
 def fields(instance: object, **checks: Callable[[str, Any], Any]) -> None:

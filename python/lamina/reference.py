@@ -6,7 +6,7 @@ few units in the last place, in the tails and near zero too.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from statistics import NormalDist
@@ -453,6 +453,19 @@ def batch_norm(
     variance = x.var(axis=0) if variance is None else np.asarray(variance, np.float64)
     normal: Array = (x - mean) / np.sqrt(variance + epsilon)
     return normal * np.asarray(gamma, np.float64) + np.asarray(beta, np.float64)
+
+
+def embedding(x: ArrayLike, tables: Mapping[int, ArrayLike]) -> Array:
+    """Columns of codes become rows of their tables; the last is that of what is no
+    code."""
+    x = np.asarray(x, np.float64)
+    made = [np.delete(x, [*tables], axis=1)]
+    for column, table in tables.items():
+        vectors = np.asarray(table, np.float64)
+        known = [float(code) for code in range(len(vectors) - 1)]
+        rows = [known.index(v) if v in known else -1 for v in x[:, column].tolist()]
+        made.append(vectors[rows])
+    return np.concatenate(made, axis=1)
 
 
 # Random bits and dropout --------------------------------------------------------------

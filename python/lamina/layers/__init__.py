@@ -5,6 +5,7 @@ from lamina.layers.base import Layer
 from lamina.layers.batch_norm import BatchNorm
 from lamina.layers.dense import Dense
 from lamina.layers.dropout import Dropout
+from lamina.layers.embedding import Embedding
 from lamina.layers.layer_norm import LayerNorm
 from lamina.layers.mixed import Mixed
 from lamina.layers.noise import GaussianNoise
@@ -19,6 +20,7 @@ __all__ = [
     "BatchNorm",
     "Dense",
     "Dropout",
+    "Embedding",
     "GaussianNoise",
     "Layer",
     "LayerNorm",
