@@ -18,6 +18,7 @@ from test_dense import SHAPES
 from test_each_layer import LAYERS
 from test_losses import SHAPES as LOSS_SHAPES
 from test_optimizers import MORE_OPTIMIZERS, OPTIMIZERS
+from test_tabular_layers import LAYERS as TABULAR
 
 Arrays = Iterator[Any]
 DTYPES: list[Any] = [np.float32, np.float64]
@@ -220,6 +221,20 @@ def layers(name: str) -> Arrays:
             yield layer.forward(x)
 
 
+def tabular(name: str) -> Arrays:
+    """Both passes over codes and numbers, beyond a chain."""
+    for dtype in DTYPES:
+        for rows in (1, 40, 1300):
+            x = numbers(rows, 6, dtype=dtype)
+            x[:, [1, 4]] = np.floor(x[:, [1, 4]] + 4)
+            layer = TABULAR[name][0]()
+            layer.build(6, dtype, seed=1)
+            y = layer.forward(x, training=True)
+            yield y
+            yield layer.backward(numbers(*y.shape, dtype=dtype, start=9))
+            yield from layer.gradients.values()
+
+
 def initial_weights() -> Arrays:
     for name in ("he", "glorot", "lecun"):
         for kind in ("normal", "uniform"):
@@ -265,6 +280,7 @@ MAKERS: dict[str, Callable[[], Arrays]] = {
     "initializers": initial_weights,
     "training": training,
     **{name: partial(layers, name) for name in LAYERS},
+    **{name: partial(tabular, name) for name in TABULAR},
 }
 
 
@@ -320,6 +336,7 @@ DIGESTS = {
     "schedules": "2e24b48828f9bba3",
     "initializers": "408db6d5e7420d08",
     "training": "29480eab9bf17f4b",
+    "Embedding": "89d57e0d6eddf06f",
     "Scale": "fa0285806f0e6888",
     "PReLU": "ab6e6a8aa0acb3e7",
     "Mixed": "1ea78bfde671c93d",

@@ -51,7 +51,7 @@ def layer(kind: Callable[..., Any], **given: Any) -> Callable[..., None]:
 
     def call(**numbers: Any) -> None:
         made = kind(**{**given, **numbers})
-        if getattr(made, "units", 1) < 1000:
+        if max(getattr(made, name, 1) for name in ("units", "dims")) < 1000:
             trained(made)
 
     return call
@@ -102,7 +102,12 @@ LAYERS: dict[str, Callable[..., Any]] = {
     "Dropout": functools.partial(lm.Dropout, rate=0.5),
     "GaussianNoise": functools.partial(lm.GaussianNoise, stddev=0.5),
     "Activation": functools.partial(lm.Activation, activation="relu"),
+    "Embedding": functools.partial(lm.Embedding, columns=0, sizes=3, dims=2),
     "Mixed": functools.partial(lm.Mixed, activation="relu"),
+}
+NUMBERED = {
+    *("BatchNorm", "Dense", "Dropout"),
+    *("Embedding", "GaussianNoise", "LayerNorm"),
 }
 SEEDED: dict[str, Any] = {"rate": 0.5, "seed": 3}
 
@@ -132,10 +137,7 @@ def experiment(function: Callable[..., Any], **given: Any) -> Callable[..., None
 
 # How each public callable is called with one of its numbers.
 CALLS: dict[str, Callable[..., Any]] = {
-    **{
-        name: layer(LAYERS[name])
-        for name in ("BatchNorm", "Dense", "Dropout", "GaussianNoise", "LayerNorm")
-    },
+    **{name: layer(LAYERS[name]) for name in sorted(NUMBERED)},
     **{
         f"{name}.build": functools.partial(
             lambda kind, **n: kind().build(**{"features": 2, **n}), kind

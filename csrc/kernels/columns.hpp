@@ -116,12 +116,11 @@ void group_sums(const T* x, const std::uint32_t* order, const std::uint32_t* end
   for (std::size_t begin = 0; groups > 0; --groups, sums += cols) {
     const std::uint32_t* const rows = order + begin;
     const std::size_t count = *ends++ - begin;
-    columns::sum_columns(
-        count, cols, {sums},
-        [=](Sums<T, 1> sum, std::size_t row, std::size_t j, auto load, auto)
-            __attribute__((always_inline)) -> Sums<T, 1> {
-              return {sum.of[0] + load(x + rows[row] * row_stride + j)};
-            });
+    columns::sum_columns(count, cols, {sums},
+                         [=](Sums<T, 1> sum, std::size_t row, std::size_t j, auto load,
+                             auto) __attribute__((always_inline)) -> Sums<T, 1> {
+                           return {sum.of[0] + load(x + rows[row] * row_stride + j)};
+                         });
     begin += count;
   }
 }
