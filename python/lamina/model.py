@@ -15,6 +15,7 @@ from lamina.callbacks import Callback
 from lamina.callbacks.progress import say
 from lamina.exchange import arrays, files
 from lamina.history import History
+from lamina.layers.dense import fold
 from lamina.layers.dropout import convert_dropout
 from lamina.network import Network
 
@@ -411,6 +412,44 @@ class Sequential(Network):
         net = copy.deepcopy(self)
         convert_dropout(net.layers, mode)
         net.reset_optimizer()
+        return net
+
+    def fold(self) -> Sequential:
+        """A copy that predicts the same by fewer layers.
+
+        What multiplies each feature and adds to it in prediction, a `BatchNorm` or a
+        `Scale`, becomes part of the kernel and the bias of the `Dense` right after it,
+        or right before it if that has no activation; dropout and noise go likewise.
+        What has no such neighbour stays. Kernels are computed in float64 and rounded
+        once: predictions differ by roundings. The copy is made to predict: it has
+        neither penalties on those kernels nor what an optimizer knows.
+
+        Returns
+        -------
+        Sequential
+
+        Raises
+        ------
+        RuntimeError
+            The net is not built.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import lamina as lm
+        >>> net = lm.Sequential(
+        ...     [lm.Dense(4), lm.BatchNorm(), lm.Activation("relu"), lm.Dropout(0.5),
+        ...      lm.Dense(1)]
+        ... )
+        >>> net.build(3)
+        >>> net.fold().layers
+        (Dense(4, 'identity'), Activation('relu'), Dense(1, 'identity'))
+        """
+        self._require_built("fold")
+        layers = fold(copy.deepcopy(self.layers))
+        net = Sequential(layers, seed=self.seed, dtype=self.dtype)
+        net.build(self.features)
+        net.loss = self.loss
         return net
 
     def save(self, path: str | os.PathLike[str]) -> None:

@@ -192,6 +192,11 @@ class Layer:
             "to be saved"
         )
 
+    def affine(self) -> tuple[Any, Any] | None:
+        """Where prediction is ``x * factor + shift``, feature by feature: these, in
+        float64, for `Sequential.fold`."""
+        return None
+
     def shapes(self, features: int) -> dict[str, tuple[int, ...]] | None:
         """Those of the parameters, and of the arrays in `kept`, for that width.
 

@@ -100,6 +100,11 @@ class BatchNorm(Learning):
     def shapes(self, features: int) -> dict[str, tuple[int, ...]]:
         return dict.fromkeys(("gamma", "beta", "mean", "variance"), (features,))
 
+    def affine(self) -> tuple[Array, Array]:
+        variance = self.variance.astype(np.float64)
+        factor = self.parameters["gamma"] / np.sqrt(variance + self.epsilon)
+        return factor, self.parameters["beta"] - self.mean * factor
+
     def initial(self) -> dict[str, Array]:
         self.mean = np.zeros(self.features, self.dtype)
         self.variance = np.ones_like(self.mean)

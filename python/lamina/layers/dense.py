@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
+import numpy as np
 from numpy.typing import ArrayLike
 
 from lamina import _checks, _core, activations, functional, initializers
 from lamina._checks import Array
 from lamina.layers.base import Core, Layer, Settings
 
-__all__ = ["Dense"]
+__all__ = ["Dense", "fold"]
 
 Initial = initializers.Initializer | Callable[..., Any]
 
@@ -203,3 +204,44 @@ class Dense(Layer):
             out=(None, dkernel, self.gradients.get("bias")),
         )
         return dx
+
+
+def fold(layers: Sequence[Layer]) -> list[Layer]:
+    """The layers, built, of the net that `Sequential.fold` returns."""
+    made: list[Layer] = []
+    for layer in layers:
+        last = made[-1] if made else None
+        if (own := _affine(layer)) and type(last) is Dense and _is_linear(last):
+            kernel, bias = _weights(last)
+            made[-1] = _dense(last, kernel * own[0], bias * own[0] + own[1])
+            continue
+        while type(layer) is Dense and made and (own := _affine(made[-1])):
+            made.pop()
+            factor, shift = (np.broadcast_to(each, layer.features) for each in own)
+            kernel, bias = _weights(layer)
+            layer = _dense(layer, factor[:, None] * kernel, shift @ kernel + bias)
+        made.append(layer)
+    return made
+
+
+def _affine(layer: Layer) -> tuple[Any, Any] | None:
+    """Not of a subclass, which may predict otherwise."""
+    return layer.affine() if "affine" in vars(type(layer)) else None
+
+
+def _is_linear(layer: Dense) -> bool:
+    return layer.activation.name == "identity"
+
+
+def _weights(layer: Dense) -> tuple[Array, Array]:
+    """Kernel and bias in float64."""
+    bias = layer.parameters.get("bias", np.zeros(layer.units))
+    return layer.parameters["kernel"].astype(np.float64), bias.astype(np.float64)
+
+
+def _dense(like: Dense, kernel: Array, bias: Array) -> Dense:
+    made = Dense(like.units, like.activation, kernel_initializer=initializers.zeros)
+    made.build(like.features, like.dtype)
+    made.parameters["kernel"][...] = kernel
+    made.parameters["bias"][...] = bias
+    return made

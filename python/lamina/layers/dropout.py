@@ -82,6 +82,9 @@ class Dropout(Layer):
     def shapes(self, features: int) -> dict[str, tuple[int, ...]]:
         return {}
 
+    def affine(self) -> tuple[float, float]:
+        return _kept(self) if self.mode == "classic" else 1.0, 0.0
+
     def initial(self) -> dict[str, Array]:
         self.step = self.first_row = 0
         return {}

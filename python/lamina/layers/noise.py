@@ -65,6 +65,9 @@ class GaussianNoise(Layer):
     def shapes(self, features: int) -> dict[str, tuple[int, ...]]:
         return {}
 
+    def affine(self) -> tuple[float, float]:
+        return 1.0, 0.0
+
     def initial(self) -> dict[str, Array]:
         self.step = self.first_row = 0
         return {}

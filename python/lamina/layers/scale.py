@@ -54,5 +54,8 @@ class Scale(Learning):
     def shapes(self, features: int) -> dict[str, tuple[int, ...]]:
         return {"factor": (features,)}
 
+    def affine(self) -> tuple[Array, float]:
+        return self.parameters["factor"].astype(np.float64), 0.0
+
     def initial(self) -> dict[str, Array]:
         return {"factor": np.ones(self.features)}
