@@ -601,3 +601,83 @@ def adam(
     np.divide(m, s, out=s)
     np.multiply(s, 1e-3 * (1 - 0.9) / (1 - 0.9**step) * root, out=s)
     return np.subtract(w, s, out=w)
+
+
+# Layers with numbers for each feature: y, dx, then what the parameters get ------------
+
+
+def scale(
+    dy: Array, x: Array, factor: Array, y: Array, dx: Array, *_: Array
+) -> tuple[Array, ...]:
+    np.multiply(x, factor, out=y)
+    np.multiply(dy, factor, out=dx)
+    return y, dx, np.einsum("ij,ij->j", dy, x)
+
+
+def prelu(
+    dy: Array, x: Array, slope: Array, y: Array, dx: Array, s: Array
+) -> tuple[Array, ...]:
+    np.minimum(x, ZERO, out=s)
+    np.maximum(x, ZERO, out=y)
+    dslope = np.einsum("ij,ij->j", dy, s)
+    np.multiply(s, slope, out=s)
+    np.add(y, s, out=y)
+    np.greater(x, ZERO, out=dx)
+    np.multiply(dx, ONE - slope, out=dx)
+    np.add(dx, slope, out=dx)
+    np.multiply(dx, dy, out=dx)
+    return y, dx, dslope
+
+
+def mixed(
+    dy: Array, x: Array, share: Array, y: Array, dx: Array, s: Array
+) -> tuple[Array, ...]:
+    gelu(x, y, s, dx)
+    gelu_backward(dy, x, dx, s, s)
+    np.subtract(dx, dy, out=dx)
+    np.multiply(dx, share, out=dx)
+    np.add(dx, dy, out=dx)
+    np.subtract(y, x, out=y)
+    dshare = np.einsum("ij,ij->j", dy, y)
+    np.multiply(y, share, out=y)
+    np.add(y, x, out=y)
+    return y, dx, dshare
+
+
+def layer_norm(
+    dy: Array, x: Array, gamma: Array, beta: Array, y: Array, dx: Array, s: Array
+) -> tuple[Array, ...]:
+    mean_of = np.full(x.shape[1], 1 / x.shape[1], x.dtype)
+    np.subtract(x, x.dot(mean_of)[:, None], out=s)
+    np.multiply(s, s, out=y)
+    inverse = (1 / np.sqrt(y.dot(mean_of) + x.dtype.type(1e-5)))[:, None]
+    np.multiply(s, inverse, out=s)
+    np.multiply(s, gamma, out=y)
+    np.add(y, beta, out=y)
+    dgamma = np.einsum("ij,ij->j", dy, s)
+    dbeta = np.ones(len(dy), dy.dtype).dot(dy)
+    np.multiply(dy, gamma, out=dx)
+    slope = dx.dot(mean_of)[:, None]
+    bend = np.einsum("ij,ij->i", dx, s)[:, None] / x.shape[1]
+    np.multiply(s, bend, out=s)
+    np.subtract(dx, s, out=dx)
+    np.subtract(dx, slope, out=dx)
+    np.multiply(dx, inverse, out=dx)
+    return y, dx, dgamma, dbeta
+
+
+def batch_norm(
+    dy: Array, x: Array, gamma: Array, beta: Array, y: Array, dx: Array, s: Array
+) -> tuple[Array, ...]:
+    ones, n = np.ones(len(x), x.dtype), x.dtype.type(len(x))
+    np.subtract(x, ones.dot(x) / n, out=s)
+    inverse = 1 / np.sqrt(np.einsum("ij,ij->j", s, s) / n + x.dtype.type(1e-3))
+    np.multiply(s, inverse, out=s)
+    np.multiply(s, gamma, out=y)
+    np.add(y, beta, out=y)
+    dgamma, dbeta = np.einsum("ij,ij->j", dy, s), ones.dot(dy)
+    np.multiply(s, dgamma / n, out=s)
+    np.subtract(dy, s, out=dx)
+    np.subtract(dx, dbeta / n, out=dx)
+    np.multiply(dx, gamma * inverse, out=dx)
+    return y, dx, dgamma, dbeta

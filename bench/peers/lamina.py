@@ -108,3 +108,22 @@ def call(name: str, x: Array) -> Call:
         "dense": partial(lm.dense, x, kernel, kernel[0], "relu", out=y),
     }
     return calls[name]
+
+
+def layer(name: str, dy: Array, x: Array, *parameters: Array) -> Call:
+    """A net of the layer alone: beside its passes, a copy of dy and one of dx."""
+    kinds: dict[str, lm.Layer] = {
+        "scale": lm.Scale(),
+        "prelu": lm.PReLU(),
+        "mixed": lm.Mixed("gelu"),
+        "layer_norm": lm.LayerNorm(),
+        "batch_norm": lm.BatchNorm(),
+    }
+    net = lm.Sequential([kinds[name]], dtype=x.dtype)
+    net.build(x.shape[1])
+    net.parameters = np.concatenate(parameters)
+    gradient = net.gradient.reshape(len(parameters), -1)
+    y = net.layers[0].forward(x, training=True)
+    core = net._net("backward", x)
+    both = partial(core.backward, x, dy, True, 0, 0, True, False, True)
+    return lambda: (y, both(), *gradient)

@@ -302,3 +302,54 @@ def updated(operator: Any, weights: Tensor, *lists: Any, **options: Any) -> Call
         return weights
 
     return call
+
+
+def layer(name: str, dy: Array, x: Array, *parameters: Array) -> Call:
+    """The operators that autograd calls, both ways."""
+    g, ours = tensor(dy), tensor(x)
+    own, *more = map(tensor, parameters)
+    y, dx, s = (torch.empty_like(ours) for _ in range(3))
+    if name == "scale":
+
+        def scale() -> tuple[Tensor, ...]:
+            torch.mul(ours, own, out=y)
+            torch.mul(g, own, out=dx)
+            return y, dx, torch.mul(g, ours, out=s).sum(0)
+
+        return scale
+    if name == "prelu":
+
+        def prelu() -> tuple[Tensor, ...]:
+            found = aten._prelu_kernel(ours, own)
+            down, dslope = aten._prelu_kernel_backward(g, ours, own)
+            return found, down, dslope.sum(0)
+
+        return prelu
+    if name == "mixed":
+        gelu_backward = into(dx, aten.gelu_backward, g, ours)
+
+        def mixed() -> tuple[Tensor, ...]:
+            _nn.gelu(ours, out=y)
+            gelu_backward()
+            torch.lerp(g, dx, own, out=dx)
+            dshare = torch.sub(y, ours, out=s).mul_(g).sum(0)
+            return torch.lerp(ours, y, own, out=y), dx, dshare
+
+        return mixed
+    (beta,), shape, all_of = more, ours.shape[1:], (True, True, True)
+    if name == "layer_norm":
+
+        def layer_norm() -> tuple[Tensor, ...]:
+            found, *saved = aten.native_layer_norm(ours, shape, own, beta, 1e-5)
+            back = aten.native_layer_norm_backward
+            return found, *back(g, ours, shape, *saved, own, beta, all_of)
+
+        return layer_norm
+    kept = torch.zeros_like(own), torch.ones_like(own)
+
+    def batch_norm() -> tuple[Tensor, ...]:
+        found, *saved = aten.native_batch_norm(ours, own, beta, *kept, True, 0.01, 1e-3)
+        back = aten.native_batch_norm_backward
+        return found, *back(g, ours, own, *kept, *saved, True, 1e-3, all_of)
+
+    return batch_norm
