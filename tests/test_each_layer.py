@@ -540,3 +540,46 @@ def test_mixed_takes_any_activation(activation: Any) -> None:
 def test_wrong_settings(make: Any, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         make()
+
+
+# With what else nets can do -----------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", LAYERS)
+@pytest.mark.parametrize("first", [True, False])
+def test_sparse_rows_are_as_good_as_dense_ones(name: str, first: bool) -> None:
+    sparse = pytest.importorskip("scipy.sparse")
+    x = np.where(RNG.random(ROWS.shape) < 0.4, ROWS, 0)
+    before = [] if first else [lm.Dense(5)]
+    net = lm.Sequential([*before, LAYERS[name][0](), lm.Dense(1)], seed=2)
+    other = net.clone()
+    options: Any = {"epochs": 3, "verbose": 0, "optimizer": lm.Adam(0.01)}
+    net.fit(sparse.csr_array(x), WANTED, **options)
+    other.fit(x, WANTED, **options)
+    # Sums of six products in another order, three epochs on.
+    np.testing.assert_allclose(net.parameters, other.parameters, 1e-3, 1e-4)
+    np.testing.assert_allclose(
+        net.predict(sparse.csr_array(x)), net.predict(x), 1e-4, 1e-5
+    )
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_predictions_in_bf16_are_near(name: str) -> None:
+    net = net_with(name)
+    fit(net, 5)
+    y = net.predict(ROWS)
+    # Eight bits of mantissa in three products.
+    scale = float(np.abs(y).max())
+    np.testing.assert_allclose(net.predict(ROWS, precision="auto"), y, 0, 0.05 * scale)
+
+
+def test_samples_of_dropout_see_moments_that_are_kept() -> None:
+    """Not those of the few rows that are asked for."""
+    net = lm.Sequential(
+        [lm.Dense(8), lm.Dropout(0.5), lm.BatchNorm(0.5), lm.Dense(1)], seed=0
+    )
+    fit(net, 5)
+    alone, _ = net.predict(ROWS[:1], samples=40, seed=1)
+    together, deviation = net.predict(ROWS, samples=40, seed=1)
+    np.testing.assert_array_equal(alone, together[:1])
+    assert deviation.min() > 0
