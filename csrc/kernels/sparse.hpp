@@ -18,20 +18,23 @@ LAMINA_INLINE void sparse_row(const SparseRows<T>& x, std::size_t begin,
                               std::size_t end, const T* w, std::size_t cols,
                               std::size_t width, T* y) {
   using V = Vec<T>;
-  constexpr std::size_t ahead = 12, line = 64 / sizeof(T);
+  constexpr std::size_t ahead = 16, line = 64 / sizeof(T);
+  constexpr std::size_t lines = parts(n * V::lanes, line);
   const std::size_t last = x.starts[x.rows] - 1;
+  const std::int32_t* const columns = x.columns;
+  const T* const values = x.values;
   const bool whole = width == V::lanes;
-  const auto sum_of = [&](std::size_t from, std::size_t to,
+  const auto sum_of = [=](std::size_t from, std::size_t to,
                           V(&sum)[n]) __attribute__((always_inline)) {
     for (auto& s : sum) s = V(0.0);
     for (std::size_t e = from; e < to; ++e) {
-      const auto at = [&](std::size_t entry) {
-        return w + static_cast<std::size_t>(x.columns[entry]) * cols;
-      };
-      const T* const next = at(smaller(e + ahead, last));
-      for (std::size_t i = 0; i < n * V::lanes; i += line) __builtin_prefetch(next + i);
-      const T* const row = at(e);
-      const V value = V(x.values[e]);
+      const auto next = static_cast<std::size_t>(columns[smaller(e + ahead, last)]);
+      repeat<lines>([&](std::size_t i) __attribute__((always_inline)) {
+        __builtin_prefetch(w + next * cols + i * line);
+      });
+      __builtin_prefetch(w + next * cols + n * V::lanes - 1);  // w at no border of lines
+      const T* const row = w + static_cast<std::size_t>(columns[e]) * cols;
+      const V value = V(values[e]);
       repeat<n>([&](std::size_t k) __attribute__((always_inline)) {
         const T* const p = row + k * V::lanes;
         const V v = whole || k + 1 < n ? V::load(p) : V::load_first(p, width);

@@ -42,28 +42,38 @@ Span entries_of(const Csr& x, const Index* starts, size_t row) {
   return {static_cast<size_t>(begin), static_cast<size_t>(end)};
 }
 
-// The largest of n columns, worked out without a branch.
+// Looks at the largest of n columns.
 template <class Index>
 void check_columns(const Csr& x, const Index* columns, size_t n) {
   using Unsigned = std::make_unsigned_t<Index>;
-  Unsigned most = 0;
-  for (size_t i = 0; i < n; ++i)
-    most = std::max(most, static_cast<Unsigned>(columns[i]));
-  if (n > 0 && most >= x.cols)
+  constexpr size_t turn = 64 / sizeof(Index);  // which the compiler makes vectors of
+  Unsigned most[turn] = {};
+  const auto look = [&](size_t k, Index column) {
+    most[k] = std::max(most[k], static_cast<Unsigned>(column));
+  };
+  size_t i = 0;
+  for (; i + turn <= n; i += turn)
+    for (size_t k = 0; k < turn; ++k) look(k, columns[i + k]);
+  for (; i < n; ++i) look(0, columns[i]);
+  const Unsigned found = *std::max_element(most, most + turn);
+  if (n > 0 && found >= x.cols)
     refuse(x, "with indices in [0, " + std::to_string(x.cols) + "), got " +
-                  std::to_string(static_cast<Index>(most)));
+                  std::to_string(static_cast<Index>(found)));
+}
+
+template <class To, class From>
+void take_numbers(const From* from, size_t n, To* to) {
+  if constexpr (std::is_same_v<To, From>)
+    std::copy_n(from, n, to);
+  else
+    for (size_t i = 0; i < n; ++i) to[i] = static_cast<To>(from[i]);
 }
 
 // Checked after they are copied: another thread may write to them.
 template <class Index>
 void take_columns(const Csr& x, const Index* from, size_t n, int32_t* to) {
-  for (size_t i = 0; i < n; ++i) to[i] = static_cast<int32_t>(from[i]);
+  take_numbers(from, n, to);
   check_columns(x, to, n);
-}
-
-template <class T, class U>
-void take_values(const U* from, size_t n, T* to) {
-  for (size_t i = 0; i < n; ++i) to[i] = static_cast<T>(from[i]);
 }
 
 // Of what is taken.
@@ -120,10 +130,11 @@ void take(const Csr& x, const int64_t* order, size_t first, size_t room,
       if (n > room - at) refuse(x, "that stay as they are while they are used");
       take_columns(x, columns + own.begin, n, to.columns + at);
       if (x.is_double)
-        take_values(static_cast<const double*>(x.values) + own.begin, n,
-                    to.values + at);
+        take_numbers(static_cast<const double*>(x.values) + own.begin, n,
+                     to.values + at);
       else
-        take_values(static_cast<const float*>(x.values) + own.begin, n, to.values + at);
+        take_numbers(static_cast<const float*>(x.values) + own.begin, n,
+                     to.values + at);
       at += n;
     }
     to.starts[to.rows] = at;
@@ -162,7 +173,7 @@ template <class T>
 void dense(const Csr& x, const T* kernel, size_t cols, const T* bias,
            const ActivationChoice& activation, const DropoutChoice* dropout, T* y,
            T* saved) {
-  constexpr size_t chunk = 1024;
+  constexpr size_t chunk = 128;
   const size_t entries = most_entries(x, nullptr, x.rows, chunk);
   Memory<T> memory(std::min(chunk, x.rows), entries);
   for (size_t first = 0; first < x.rows; first += chunk) {
