@@ -214,6 +214,34 @@ def test_what_moves_every_row_moves_it(options: Any, rule: Any) -> None:
     np.testing.assert_allclose(net.parameters, other.parameters, 1e-4, 1e-5)
 
 
+def test_a_step_that_fails_leaves_those_before() -> None:
+    """Labels that change while they are trained on: rows that were woken for the step
+    that failed do not move twice."""
+    x, y = words(60, 300, 5), np.arange(60) % 2
+    y[45] = 2
+    for rule in (lm.Adam(0.01), lm.SGD(0.1)):
+        net, other = nets("float32", [], 24)
+        for each in (net, other):
+            each.train_on_batch(x[:20], y[:20], optimizer=rule)
+            each.train_on_batch(x[:20], y[:20])
+        for start in (0, 20):
+            part = slice(start, start + 20)
+            other.train_on_batch(x[part], y[part])
+        core, rows = (
+            net._compile("fit")[0],
+            data.inputs("x", x, net.dtype, sparse=True).whole,
+        )
+        rates, goal = np.full(3, rule.learning_rate), net._goal(None)
+        arguments = rows, y, None, None, 20, goal.core, True, rule.core
+        *_, done, steps, finite, error = core.train(
+            *arguments, rates, net._state, net.steps, net._updates + 1, 0.0, 0.0, 0.0
+        )
+        assert (done, steps, finite) == (40, 2, True)
+        assert isinstance(error, ValueError)
+        np.testing.assert_array_equal(net.parameters, other.parameters)
+        np.testing.assert_array_equal(net._state, other._state)
+
+
 def test_a_frozen_first_layer_stays() -> None:
     x, y = words(60, 300, 5), np.arange(60) % 2
     net = lm.Sequential(

@@ -133,8 +133,8 @@ struct Update {
   std::size_t stride = 0, n = 0;
   double rate, first, second, epsilon;
   bool variant;
-  double keep;                      // what decoupled decay leaves of w
-  double correction1, correction2;  // 1 - first^t, 1 - second^t in step t
+  double keep;          // what decoupled decay leaves of w
+  double step, unbias;  // rate / (1 - first^t), 1 / (1 - second^t) in step t
 };
 
 // Columns of a matrix, normalized: (x - mean) inverse gamma + beta, `inverse` being
@@ -172,6 +172,10 @@ struct Kernels {
 
   // In the order of the list
   void (*optimizers[LAMINA_OPTIMIZERS(LAMINA_COUNT)])(const Update<T>&);
+  // Steps of adam one after the other by the same gradient, or by 0 if dw is null, with
+  // the numbers of each and the arrays given here
+  void (*adam_steps)(const Update<T>* steps, std::size_t count, const T* dw, T* w, T* m,
+                     T* v, std::size_t n);
 #undef LAMINA_COUNT
 
   // A copy past the caches; `to` begins at a border of 64 bytes, n is a multiple of
@@ -240,6 +244,9 @@ struct Kernels {
   // long
   void (*sparse_product)(const SparseRows<T>& x, const T* w, std::size_t cols,
                          const std::int32_t* places, T* y);
+  // The same, times `factor` and added to y, rounded once
+  void (*sparse_add)(const SparseRows<T>& x, const T* w, std::size_t cols,
+                     const std::int32_t* places, T factor, T* y);
   // dropout() of the entries of rows of `features` elements, which are those that have
   // a bit each; y has their values
   void (*sparse_dropout)(const SparseRows<T>& x, std::size_t features, T* y,
@@ -273,6 +280,7 @@ struct Kernels {
 
 // The kernels by the names of the functions that a target fills them with, in order.
 #define LAMINA_KERNELS(X)       \
+  X(adam_steps)                 \
   X(stream)                     \
   X(add)                        \
   X(softmax)                    \
@@ -297,6 +305,7 @@ struct Kernels {
   X(layer_norm_backward)        \
   X(layer_norm_gradients)       \
   X(sparse_product)             \
+  X(sparse_add)                 \
   X(sparse_dropout)             \
   X(dropout)                    \
   X(dropout_masked)             \

@@ -98,24 +98,58 @@ template <class T>
 }
 
 // Adam as published (Kingma & Ba 2015, algorithm 1): epsilon outside the root. Before
-// the step, w is multiplied by `keep` (Loshchilov & Hutter 2019).
+// the step, w is multiplied by `keep` (Loshchilov & Hutter 2019). Between steps the
+// arrays stay in registers, of several vectors, so that none waits for another's root.
+template <std::size_t vectors, class T, class Load, class Store>
+LAMINA_INLINE void adam_block(const Update<T>* steps, std::size_t count, const T* dw,
+                              T* w, T* m, T* v, Load load, Store store) {
+  using V = Vec<T>;
+  V weight[vectors], mean[vectors], square[vectors], g[vectors];
+  repeat<vectors>([&](std::size_t k) __attribute__((always_inline)) {
+    weight[k] = load(w, k), mean[k] = load(m, k), square[k] = load(v, k);
+    g[k] = dw ? load(dw, k) : V(0.0);
+  });
+  for (std::size_t s = 0; s < count; ++s) {
+    const Update<T>& a = steps[s];
+    const V beta1 = V(a.first), rest1 = V(1 - a.first), beta2 = V(a.second);
+    const V rest2 = V(1 - a.second), step = V(a.step), unbias = V(a.unbias);
+    const V epsilon = V(a.epsilon), keep = V(a.keep);
+    repeat<vectors>([&](std::size_t k) __attribute__((always_inline)) {
+      mean[k] = kept_mean<T>(fma(beta1, mean[k], rest1 * g[k]));
+      square[k] = kept_square<T>(fma(beta2, square[k], rest2 * (g[k] * g[k])));
+      const V change = step * mean[k] / (sqrt(square[k] * unbias) + epsilon);
+      weight[k] = weight[k] * keep - change;
+    });
+  }
+  repeat<vectors>([&](std::size_t k) __attribute__((always_inline)) {
+    store(weight[k], w, k), store(mean[k], m, k), store(square[k], v, k);
+  });
+}
+
+template <class T>
+[[gnu::flatten]] void adam_steps(const Update<T>* steps, std::size_t count, const T* dw,
+                                 T* w, T* m, T* v, std::size_t n) {
+  using V = Vec<T>;
+  constexpr std::size_t vectors = 4, lanes = V::lanes;
+  std::size_t i = 0;
+  const auto load = [&](const T* p, std::size_t k) {
+    return V::load(p + i + k * lanes);
+  };
+  const auto store = [&](V x, T* p, std::size_t k) { x.store(p + i + k * lanes); };
+  for (; i + vectors * lanes <= n; i += vectors * lanes)
+    adam_block<vectors>(steps, count, dw, w, m, v, load, store);
+  for (; i + lanes <= n; i += lanes)
+    adam_block<1>(steps, count, dw, w, m, v, load, store);
+  if (i < n)
+    adam_block<1>(
+        steps, count, dw, w, m, v,
+        [&](const T* p, std::size_t) { return V::load_first(p + i, n - i); },
+        [&](V x, T* p, std::size_t) { x.store_first(p + i, n - i); });
+}
+
 template <class T>
 [[gnu::flatten]] void adam(const Update<T>& a) {
-  using V = Vec<T>;
-  T *const w = a.w, *const m = a.state, *const v = m + a.stride;
-  const T* const dw = a.dw;
-  const double beta1 = a.first, beta2 = a.second, epsilon = a.epsilon, keep = a.keep;
-  const V step = V(a.rate / a.correction1), unbias = V(1 / a.correction2);
-  const V rest1 = V(1 - beta1), rest2 = V(1 - beta2);
-  for_vectors<T>(a.n, [=](auto load, auto store) {
-    const V g = load(dw);
-    const V mean = kept_mean(fma(V(beta1), load(m), rest1 * g));
-    const V square = kept_square(fma(V(beta2), load(v), rest2 * (g * g)));
-    store(mean, m);
-    store(square, v);
-    const V change = step * mean / (sqrt(square * unbias) + V(epsilon));
-    store(load(w) * V(keep) - change, w);
-  });
+  adam_steps(&a, 1, a.dw, a.w, a.state, a.state + a.stride, a.n);
 }
 
 // w = keep w - rate sign(beta1 m + (1 - beta1) dw); m = beta2 m + (1 - beta2) dw (Chen

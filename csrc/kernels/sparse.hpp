@@ -13,10 +13,11 @@ namespace lamina::LAMINA_TARGET {
 // `width` elements; w and y begin at the first of them. Rows of w lie anywhere, so that
 // the time is that of waiting for them: those of the entries to come are asked for
 // before.
-template <std::size_t n, class T>
+// finish(sum, y) is what becomes of them.
+template <std::size_t n, class T, class Finish>
 LAMINA_INLINE void sparse_row(const SparseRows<T>& x, std::size_t begin,
                               std::size_t end, const T* w, std::size_t cols,
-                              std::size_t width, T* y) {
+                              std::size_t width, T* y, Finish finish) {
   using V = Vec<T>;
   constexpr std::size_t ahead = 16, line = 64 / sizeof(T);
   constexpr std::size_t lines = parts(n * V::lanes, line);
@@ -32,7 +33,8 @@ LAMINA_INLINE void sparse_row(const SparseRows<T>& x, std::size_t begin,
       repeat<lines>([&](std::size_t i) __attribute__((always_inline)) {
         __builtin_prefetch(w + next * cols + i * line);
       });
-      __builtin_prefetch(w + next * cols + n * V::lanes - 1);  // w at no border of lines
+      __builtin_prefetch(w + next * cols + n * V::lanes -
+                         1);  // w at no border of lines
       const T* const row = w + static_cast<std::size_t>(columns[e]) * cols;
       const V value = V(values[e]);
       repeat<n>([&](std::size_t k) __attribute__((always_inline)) {
@@ -55,28 +57,51 @@ LAMINA_INLINE void sparse_row(const SparseRows<T>& x, std::size_t begin,
   }
   repeat<n>([&](std::size_t k) __attribute__((always_inline)) {
     T* const p = y + k * V::lanes;
-    whole || k + 1 < n ? sum[k].store(p) : sum[k].store_first(p, width);
+    if (whole || k + 1 < n)
+      finish(sum[k], [=] { return V::load(p); }).store(p);
+    else
+      finish(sum[k], [=] { return V::load_first(p, width); }).store_first(p, width);
   });
+}
+
+// Of all rows.
+template <class T, class Finish>
+LAMINA_INLINE void sparse_rows(const SparseRows<T>& x, const T* w, std::size_t cols,
+                               const std::int32_t* places, T* y, Finish finish) {
+  constexpr std::size_t lanes = Vec<T>::lanes, ahead = 8, line = 64 / sizeof(T);
+  const auto place = [=](std::size_t i) {
+    return (places ? static_cast<std::size_t>(places[i]) : i) * cols;
+  };
+  for (std::size_t i = 0; i < x.rows; ++i) {
+    const T* const next = y + place(smaller(i + ahead, x.rows - 1));
+    for (std::size_t j = 0; j < cols; j += line) __builtin_prefetch(next + j, 1);
+    const std::size_t begin = x.starts[i], end = x.starts[i + 1];
+    T* const row = y + place(i);
+    std::size_t j = 0;
+    for (; j + 8 * lanes <= cols; j += 8 * lanes)
+      sparse_row<8>(x, begin, end, w + j, cols, lanes, row + j, finish);
+    if (j + 4 * lanes <= cols) {
+      sparse_row<4>(x, begin, end, w + j, cols, lanes, row + j, finish);
+      j += 4 * lanes;
+    }
+    for (; j < cols; j += lanes)
+      sparse_row<1>(x, begin, end, w + j, cols, smaller(lanes, cols - j), row + j,
+                    finish);
+  }
 }
 
 template <class T>
 [[gnu::flatten]] void sparse_product(const SparseRows<T>& x, const T* w,
                                      std::size_t cols, const std::int32_t* places,
                                      T* y) {
-  constexpr std::size_t lanes = Vec<T>::lanes;
-  for (std::size_t i = 0; i < x.rows; ++i) {
-    const std::size_t begin = x.starts[i], end = x.starts[i + 1];
-    T* const row = y + (places ? static_cast<std::size_t>(places[i]) : i) * cols;
-    std::size_t j = 0;
-    for (; j + 8 * lanes <= cols; j += 8 * lanes)
-      sparse_row<8>(x, begin, end, w + j, cols, lanes, row + j);
-    if (j + 4 * lanes <= cols) {
-      sparse_row<4>(x, begin, end, w + j, cols, lanes, row + j);
-      j += 4 * lanes;
-    }
-    for (; j < cols; j += lanes)
-      sparse_row<1>(x, begin, end, w + j, cols, smaller(lanes, cols - j), row + j);
-  }
+  sparse_rows(x, w, cols, places, y, [](Vec<T> sum, auto) { return sum; });
+}
+
+template <class T>
+[[gnu::flatten]] void sparse_add(const SparseRows<T>& x, const T* w, std::size_t cols,
+                                 const std::int32_t* places, T factor, T* y) {
+  sparse_rows(x, w, cols, places, y,
+              [=](Vec<T> sum, auto load) { return fma(Vec<T>(factor), sum, load()); });
 }
 
 template <class T>

@@ -124,12 +124,12 @@ class Layer {
   enum class Sparse { none, keeps, takes };
   virtual Sparse sparse() const { return Sparse::none; }
   virtual void change(const Batch&, const Taken<T>&) const {}
-  // As forward and backward, which writes of the first array of `gradient` the rows
-  // that x has, and no others.
+  // As forward, and as backward but for the kernel by which x is multiplied, the first
+  // array: dy becomes the gradient by that product.
   virtual void forward_sparse(const Batch&, const SparseRows<T>& /*x*/, T* /*y*/,
                               T* /*saved*/) const {}
-  virtual void backward_sparse(const Batch&, const ByColumns<T>& /*x*/, const T* /*y*/,
-                               const T* /*saved*/, T* /*dy*/, T* /*gradient*/) const {}
+  virtual void backward_sparse(const Batch&, const T* /*y*/, const T* /*saved*/,
+                               T* /*dy*/, T* /*gradient*/) const {}
   // Whether parameters with a gradient of 0 are changed by the optimizer alone.
   virtual bool rests() const { return true; }
 

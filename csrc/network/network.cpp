@@ -149,9 +149,8 @@ const T* Network<T>::backward(const T* x, Batch batch, bool logits, bool down,
     batch.bare = is_last(i) ? logits : batch.training && layers_[i + 1]->joined;
     if (memory.sparse && i == entry_) {
       if (T* const to = own(i, gradient)) {
-        memory.sparse->clear(to, layer.outputs);
-        layer.backward_sparse(batch, memory.sparse->columns, trace.y, trace.saved, dy,
-                              to);
+        layer.backward_sparse(batch, trace.y, trace.saved, dy, to);
+        memory.sparse->backward(dy, layer.outputs, to);
       }
       break;
     }
@@ -345,14 +344,12 @@ void Network<T>::input_gradient(const Examples<T>& examples, const Goal& goal,
 template <class T>
 bool Network<T>::apply(const OptimizerChoice& optimizer, double rate,
                        std::uint64_t step, T* state) {
-  return apply(optimizer, {rate, optimizer.weight_decay}, step, state, nullptr, nullptr,
-               0);
+  return apply(optimizer, {rate, optimizer.weight_decay}, step, state, false);
 }
 
 template <class T>
 bool Network<T>::apply(const OptimizerChoice& optimizer, const Pace& pace,
-                       std::uint64_t update, T* state, const SparseInputs<T>* sparse,
-                       WaitingRows<T>* waiting, size_t step) {
+                       std::uint64_t update, T* state, bool kernel_has) {
   const double norm = clip(optimizer, gradient_, sizes_.data(), sizes_.size());
   if (!std::isfinite(norm)) return false;
   for (const auto& [first, size, factors] : learning_) {
@@ -360,13 +357,12 @@ bool Network<T>::apply(const OptimizerChoice& optimizer, const Pace& pace,
       lamina::update(optimizer, pace, update, parameters_ + begin, gradient_ + begin,
                      state + begin, end - begin, size_);
     };
-    const size_t kernel = waiting ? entry_kernel().first : size_;
+    const size_t kernel = kernel_has ? entry_kernel().first : size_;
     if (kernel < first || kernel >= first + size) {
       move(first, first + size);
       continue;
     }
     move(first, kernel);
-    waiting->update(sparse->columns, step, gradient_ + kernel);
     move(kernel + entry_kernel().size, first + size);
   }
   for (const auto& layer : layers_)
@@ -374,13 +370,12 @@ bool Network<T>::apply(const OptimizerChoice& optimizer, const Pace& pace,
   return true;
 }
 
-// Where every parameter of the kernel is all that an update looks at, and hardly any
-// moves otherwise.
 template <class T>
 bool Network<T>::may_wait(const OptimizerChoice& rule) const {
   const Layer<T>& entry = *layers_[entry_];
   return entry.trainable && entry.rests() && std::isinf(rule.clip_value) &&
-         std::isinf(rule.clip_norm) && std::isinf(rule.global_clip_norm);
+         std::isinf(rule.clip_norm) && std::isinf(rule.global_clip_norm) &&
+         WaitingRows<T>::suits(rule, entry.outputs);
 }
 
 template <class T>
@@ -409,24 +404,28 @@ void Network<T>::train(const Examples<T>& data, const std::int64_t* order, size_
       Arena::rounded(batch * target_cols * sizeof(T)) +
       Arena::rounded(batch * sizeof(std::int64_t)) + Arena::rounded(batch * sizeof(T)) +
       (data.sparse ? SparseInputs<T>::bytes(*data.sparse, batch, entries, true) : 0) +
-      (waits ? WaitingRows<T>::bytes(features(), layers_[entry_]->outputs, steps) : 0));
+      (waits ? WaitingRows<T>::bytes(features(), steps) : 0));
   std::optional<SparseInputs<T>> sparse;
   std::optional<WaitingRows<T>> waiting;
-  if (data.sparse) sparse.emplace(arena, *data.sparse, batch, entries, true);
+  if (data.sparse) {
+    sparse.emplace(arena, *data.sparse, batch, entries, true);
+    sparse->alone = layers_[entry_]->rests();
+  }
   if (waits) {
     const auto [first, size, factors] = entry_kernel();
-    waiting.emplace(arena, features(), layers_[entry_]->outputs, parameters_ + first,
-                    state + first, size_, optimizer, rates, factors, update, steps);
-    std::fill_n(gradient_ + first, size, T(0));
-    sparse->kept = true;
+    sparse->waiting = &waiting.emplace(arena, features(), layers_[entry_]->outputs,
+                                       parameters_ + first, state + first, size_,
+                                       optimizer, rates, factors, update, steps);
   }
   const struct Finish {
-    std::optional<WaitingRows<T>>& waiting;
-    const Scores& scores;
+    const Network& net;
+    std::optional<SparseInputs<T>>& sparse;
     ~Finish() {
-      if (waiting) waiting->finish(scores.steps);
+      if (!sparse) return;
+      const size_t first = net.entry_kernel().first;
+      sparse->finish(net.layers_[net.entry_]->outputs, net.gradient_ + first);
     }
-  } finish{waiting, scores};
+  } finish{*this, sparse};
   T* const x = arena.take<T>(order ? batch * cols : 0);
   T* const targets = arena.take<T>(order ? batch * target_cols : 0);
   auto* const labels = arena.take<std::int64_t>(order ? batch : 0);
@@ -462,12 +461,10 @@ void Network<T>::train(const Examples<T>& data, const std::int64_t* order, size_
       enter(*sparse, order ? order + begin : nullptr, begin,
             {.rows = rows, .draw = draw, .training = true});
       sparse->group();
-      if (waiting) waiting->wake(sparse->columns, scores.steps);
     }
     const Scores of_step = fill(part(begin, rows), goal, draw, 1, gradient_, memory);
-    scores.finite =
-        apply(optimizer, {rates[scores.steps], optimizer.weight_decay}, update, state,
-              sparse ? &*sparse : nullptr, waiting ? &*waiting : nullptr, scores.steps);
+    scores.finite = apply(optimizer, {rates[scores.steps], optimizer.weight_decay},
+                          update, state, waits);
     if (!scores.finite) break;
     scores.loss += of_step.loss;
     scores.correct += of_step.correct;
@@ -488,7 +485,8 @@ template <class T>
 template <class Work>
 void Network<T>::inferring(const T* x, const Csr* rows, size_t count, size_t chunk,
                            Work work) {
-  chunk = std::min(chunk, count);
+  // Entries that are taken stay in the cache until they are multiplied.
+  chunk = std::min(chunk, rows ? std::min<size_t>(count, 128) : count);
   Arena::Lease arena(arena_);
   const size_t entries = rows ? most_entries(*rows, nullptr, count, chunk) : 0;
   arena.reserve(bytes(chunk, rows) +
@@ -509,7 +507,8 @@ void Network<T>::predict(const T* x, const Csr* sparse, size_t rows, size_t chun
                          const Bfloat16Kernels* bfloat16, T* y) {
   Packed packed;
   for (size_t i = 0; bfloat16 && i < layers_.size(); ++i)
-    packed.push_back(layers_[i]->pack(*bfloat16));
+    packed.push_back(sparse && i == entry_ ? std::nullopt
+                                           : layers_[i]->pack(*bfloat16));
   inferring(x, sparse, rows, chunk,
             [&](const T* part, size_t begin, size_t now, const Memory& memory) {
               infer(part, now, false, packed, y + begin * outputs(), memory);

@@ -159,10 +159,11 @@ class Network {
   double penalties(double weight, T* gradient) const;
 
   bool is_last(std::size_t layer) const { return layer + 1 == layers_.size(); }
+  // Whether rows of the kernel that sparse ones do not meet may wait.
   bool may_wait(const OptimizerChoice&) const;
-  // Second phase, but that the kernel's rows that a batch has not met may wait.
+  // Second phase; whether that kernel has moved before.
   bool apply(const OptimizerChoice&, const Pace&, std::uint64_t update, T* state,
-             const SparseInputs<T>*, WaitingRows<T>*, std::size_t step);
+             bool kernel_has);
   T* own(std::size_t layer, T* gradient) const {
     return gradient && layers_[layer]->trainable
                ? gradient + (layers_[layer]->parameters - parameters_)

@@ -70,8 +70,8 @@ Update<T> numbers_of(const OptimizerChoice& rule, const Pace& pace,
           .epsilon = hat ? rule.epsilon / std::sqrt(correction2) : rule.epsilon,
           .variant = rule.variant,
           .keep = 1 - pace.rate * pace.decay,
-          .correction1 = 1 - power(rule.first, step),
-          .correction2 = correction2};
+          .step = pace.rate / (1 - power(rule.first, step)),
+          .unbias = 1 / correction2};
 }
 
 template <class T>

@@ -121,7 +121,12 @@ def relative_change(before: Array, after: Array) -> float:
     """The norm of a kernel's change over its norm, or over that of He's weights of the
     same shape where that is larger: a kernel that begins near zero may grow."""
     usual = math.sqrt(2 * before.shape[1])
+    size = max(1, (1 << 20) // before.shape[1])
+    change = held = 0.0
     with np.errstate(all="ignore"):
-        change = float(np.linalg.norm(after.astype(np.float64) - before))
-        held = float(np.linalg.norm(before.astype(np.float64)))
+        for start in range(0, len(before), size):  # in float64: not all at once
+            old = before[start : start + size].astype(np.float64)
+            change += float(np.square(after[start : start + size] - old).sum())
+            held += float(np.square(old).sum())
+    change, held = math.sqrt(change), math.sqrt(held)
     return change / max(held, usual) if math.isfinite(change) else math.inf

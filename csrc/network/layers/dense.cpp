@@ -59,10 +59,9 @@ class Dense final : public Layer<T> {
           choice.saves_output() ? nullptr : saved);
   }
 
-  void backward_sparse(const Batch& batch, const ByColumns<T>& x, const T* y,
-                       const T* saved, T* dy, T* gradient) const override {
+  void backward_sparse(const Batch& batch, const T* y, const T* saved, T* dy,
+                       T* gradient) const override {
     descend(batch, y, saved, dy);
-    multiply(kernels<T>(), x.rows.view(), dy, outputs, x.columns, gradient);
     finish_backward(batch, nullptr, dy, nullptr, nullptr, gradient);
   }
 
