@@ -997,7 +997,9 @@ def test_precision_where_it_cannot_be_chosen() -> None:
         with pytest.raises(ValueError, match="'bf16' needs a net of float32 without"):
             net.predict(ROWS, precision="bf16")
     wrong: Any = "f32"
-    with pytest.raises(ValueError, match="precision must be 'bf16', 'auto' or None"):
+    with pytest.raises(
+        ValueError, match="precision must be 'bf16', 'float32' or 'auto'"
+    ):
         own.predict(ROWS, precision=wrong)
 
 

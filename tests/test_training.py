@@ -96,10 +96,10 @@ def test_balanced_classes_are_those_of_the_training_rows() -> None:
     seen: list[Any] = []
 
     class Net(lm.Sequential):
-        def _steps(self, *arguments: Any) -> Any:
+        def _steps(self, *arguments: Any, **options: Any) -> Any:
             _, _, _, weights, rows, *_ = arguments
             seen.append((rows, weights))
-            return super()._steps(*arguments)
+            return super()._steps(*arguments, **options)
 
     net = Net([lm.Dense(3, "softmax")], seed=0)
     net.fit(
@@ -132,8 +132,8 @@ def test_calls_of_steps_take_many_batches(
     calls: list[int] = []
 
     class Net(lm.Sequential):
-        def _steps(self, *arguments: Any) -> Any:
-            sums = super()._steps(*arguments)
+        def _steps(self, *arguments: Any, **options: Any) -> Any:
+            sums = super()._steps(*arguments, **options)
             calls.append(sums[2] - arguments[-1][2])
             return sums
 

@@ -32,6 +32,14 @@ def training_step(weights: Weights, x: Array, labels: Array, rate: float) -> Cal
     return lambda: step()["loss"]
 
 
+def narrow_training_step(
+    weights: Weights, x: Array, labels: Array, rate: float
+) -> Call:
+    made = net(weights, rate)
+    step = partial(made.train_on_batch, x, labels, precision="auto")
+    return lambda: step()["loss"]
+
+
 def epoch(weights: Weights, x: Array, labels: Array, rate: float, batch: int) -> Call:
     made = net(weights, rate)
     fit = partial(made.fit, x, labels, batch_size=batch, verbose=0)

@@ -28,14 +28,17 @@ def net(weights: Weights, rate: float = 0.0) -> nn.Sequential:
     return nn.Sequential(*modules)
 
 
-def training(weights: Weights, rate: float) -> Callable[[Tensor, Tensor], float]:
+def training(
+    weights: Weights, rate: float, *, narrow: bool = False
+) -> Callable[[Tensor, Tensor], float]:
     made = net(weights, rate)
     optimizer = torch.optim.Adam(made.parameters(), fused=True)
     cross_entropy = nn.functional.cross_entropy
 
     def step(x: Tensor, labels: Tensor) -> float:
         optimizer.zero_grad(set_to_none=True)
-        loss = cross_entropy(made(x), labels)
+        with torch.autocast("cpu", torch.bfloat16, enabled=narrow):
+            loss = cross_entropy(made(x), labels)
         loss.backward()
         optimizer.step()
         value: float = loss.item()
@@ -44,9 +47,11 @@ def training(weights: Weights, rate: float) -> Callable[[Tensor, Tensor], float]
     return step
 
 
-def training_step(weights: Weights, x: Array, labels: Array, rate: float) -> Call:
+def training_step(
+    weights: Weights, x: Array, labels: Array, rate: float, *, narrow: bool = False
+) -> Call:
     with torch.inference_mode(False):
-        step = training(weights, rate)
+        step = training(weights, rate, narrow=narrow)
         rows, classes = torch.tensor(x), torch.tensor(labels)
 
     def call() -> float:
@@ -54,6 +59,12 @@ def training_step(weights: Weights, x: Array, labels: Array, rate: float) -> Cal
             return step(rows, classes)
 
     return call
+
+
+def narrow_training_step(
+    weights: Weights, x: Array, labels: Array, rate: float
+) -> Call:
+    return training_step(weights, x, labels, rate, narrow=True)
 
 
 def epoch(weights: Weights, x: Array, labels: Array, rate: float, batch: int) -> Call:

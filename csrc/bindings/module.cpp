@@ -102,6 +102,7 @@ PYBIND11_MODULE_EXEC(_core, m) {
   m.def("get_target", [] { return active().name; });
   m.def("set_target", set_target);
   m.def("has_bf16", [] { return bfloat16().kernels != nullptr; });
+  m.def("require_precision", [](py::handle precision) { packing(precision); });
   m.def("get_num_threads", get_threads);
   m.def("set_num_threads", [](const py::int_& n) { set_threads(many(n)); });
   m.def("limit_threads", [](const py::int_& n) { return limit_threads(many(n)); });

@@ -324,7 +324,8 @@ class PyNetwork {
                   std::size_t batch, py::handle loss, bool logits, py::handle optimizer,
                   py::handle rates, py::handle state, std::uint64_t step,
                   std::uint64_t update, double loss_before, double correct_before,
-                  double penalty_before) {
+                  double penalty_before, py::handle precision) {
+    const Products products = this->products(precision);
     return visit([&](auto& net, auto type) {
       using T = decltype(type);
       const Goal goal = this->template goal<T>(loss, logits);
@@ -350,8 +351,8 @@ class PyNetwork {
           .loss = loss_before, .correct = correct_before, .penalty = penalty_before};
       py::object error = py::none();
       const auto work = [&] {
-        net.train(data.examples, rows, count, batch, goal, {seed_, step, 0}, rule, rate,
-                  update, memory, scores);
+        net.train(data.examples, rows, count, batch, goal, products, {seed_, step, 0},
+                  rule, rate, update, memory, scores);
       };
       try {
         run_to_border(count * net.work(), work);
@@ -364,6 +365,12 @@ class PyNetwork {
       return py::make_tuple(scores.loss, scores.correct, scores.penalty, scores.rows,
                             scores.steps, scores.finite, error);
     });
+  }
+
+  // Whether steps of so many rows have products in bfloat16.
+  bool is_narrow(std::size_t rows, py::handle precision) {
+    return visit(
+        [&](auto& net, auto) { return net.is_narrow(rows, products(precision)); });
   }
 
   py::tuple gradients(py::handle x, py::handle y, py::handle weights, py::handle loss,
@@ -508,6 +515,16 @@ class PyNetwork {
   }
 
  private:
+  // None is the net's own type, and so is "auto" where that is double.
+  Products products(py::handle precision) const {
+    if (precision.is_none()) return {};
+    const Bfloat16Kernels* const bfloat16 = packing(precision);
+    const bool all = bfloat16 && py::cast<std::string_view>(precision) == "bf16";
+    if (network_.index() == 0) return {bfloat16, all};
+    if (all) throw py::value_error("precision 'bf16' needs a net of float32");
+    return {};
+  }
+
   // ValueError unless T holds its numbers.
   template <class T>
   Goal goal(py::handle core, bool logits) {
@@ -564,6 +581,7 @@ void register_network(py::module_& m) {
            py::arg("parameters"), py::arg("gradient"), py::arg("first") = 0)
       .def("takes", &PyNetwork::takes)
       .def("train", &PyNetwork::train)
+      .def("is_narrow", &PyNetwork::is_narrow)
       .def("gradients", &PyNetwork::gradients)
       .def("forward", &PyNetwork::forward)
       .def("backward", &PyNetwork::backward)

@@ -1,6 +1,6 @@
-// Bfloat16Kernels: products of a float matrix with one that was packed beforehand in
-// bfloat16, the upper half of a float (8 bits of significand). Like KernelTable, a
-// struct of function pointers that crosses the boundary of a target.
+// Bfloat16Kernels: products of float matrices, of which at least one was packed
+// beforehand in bfloat16, the upper half of a float (8 bits of significand). Like
+// KernelTable, a struct of function pointers that crosses the boundary of a target.
 //
 // Contract: as in kernel_table.hpp. Rounding to bfloat16 is to nearest, ties to even;
 // NaN and infinities stay, subnormal floats become zero, what rounds beyond the largest
@@ -30,11 +30,12 @@ struct Bfloat16Panels {
   std::size_t size() const { return pairs() * ((cols + lanes - 1) / lanes * lanes); }
 };
 
-// y (rows x cols) = x (rows x depth, contiguous) times the packed matrix, or the part
-// of it from a border of its panels.
+// y (rows x cols) = x (rows x depth) times the packed matrix, or the part of it from a
+// border of its panels.
 struct Bfloat16Product {
   std::size_t rows, depth, cols;
-  const float* x;
+  const float* x;                // contiguous; or null, for what is packed:
+  const Bfloat16Pair* x_panels;  // of the transposed of x, from a border of them
   const Bfloat16Pair* panels;
   float* y;
   std::size_t y_stride;
@@ -42,10 +43,14 @@ struct Bfloat16Product {
 };
 
 struct Bfloat16Kernels {
-  // Of a contiguous matrix; `panels` is 64-byte aligned.
-  void (*pack)(const float* matrix, const Bfloat16Panels&, Bfloat16Pair* panels);
+  // Of a matrix (depth x cols), or (cols x depth) if it is transposed, with so many
+  // elements from one row to the next; `panels` is 64-byte aligned.
+  void (*pack)(const float* matrix, std::size_t stride, const Bfloat16Panels&,
+               Bfloat16Pair* panels);
+  void (*pack_transposed)(const float* matrix, std::size_t stride,
+                          const Bfloat16Panels&, Bfloat16Pair* panels);
   void (*product)(const Bfloat16Product&);
-  std::size_t (*scratch)(std::size_t rows, std::size_t depth);
+  std::size_t (*scratch)(const Bfloat16Product&);
 };
 
 }  // namespace lamina

@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "ops/bfloat16.hpp"
 #include "ops/ops.hpp"
 #include "ops/optimizers.hpp"
 #include "ops/packed.hpp"
@@ -36,6 +37,7 @@ struct Batch {
   bool sampling = false;  // a training pass for its noise alone
   bool bare = false;      // without the activation, which the loss or what follows has
   const PackedKernel* packed = nullptr;  // instead of the layer's own
+  Products products = {};
 };
 
 // What Python says of a layer, by the names of its settings. What they may be has been
@@ -111,6 +113,9 @@ class Layer {
 
   // What an update must not leave as it is: norms beyond their limit.
   virtual void limit() const {}
+
+  // Whether a step of the batch has products in bfloat16.
+  virtual bool is_narrow(const Batch&) const { return false; }
 
   // The kernel for inference in bfloat16, of a layer that has one.
   virtual std::optional<PackedKernel> pack(const Bfloat16Kernels&) const { return {}; }

@@ -247,10 +247,11 @@ typename Network<T>::Mean Network<T>::mean(const Examples<T>& examples,
 }
 
 template <class T>
-Scores Network<T>::fill(const Examples<T>& examples, const Goal& goal, const Draw& draw,
-                        double weight, T* gradient, const Memory& memory) {
+Scores Network<T>::fill(const Examples<T>& examples, const Goal& goal,
+                        Products products, const Draw& draw, double weight, T* gradient,
+                        const Memory& memory) {
   const size_t rows = examples.rows;
-  const Batch batch{.rows = rows, .draw = draw, .training = true};
+  const Batch batch{.rows = rows, .draw = draw, .training = true, .products = products};
   const T* const outputs = forward(0, examples.x, batch, goal.logits, true, memory);
   const Mean mean = this->mean(examples, goal);
   const LossResult result =
@@ -294,7 +295,7 @@ Scores Network<T>::gradients(const Examples<T>& examples, const Goal& goal,
             {.rows = examples.rows, .draw = draw, .training = true});
       memory.sparse->group();
     }
-    return fill(examples, goal, draw, weight, target, memory);
+    return fill(examples, goal, {}, draw, weight, target, memory);
   };
   return filling(examples.rows, accumulate, work, examples.sparse);
 }
@@ -380,7 +381,7 @@ bool Network<T>::may_wait(const OptimizerChoice& rule) const {
 
 template <class T>
 void Network<T>::train(const Examples<T>& data, const std::int64_t* order, size_t count,
-                       size_t batch, const Goal& goal, Draw draw,
+                       size_t batch, const Goal& goal, Products products, Draw draw,
                        const OptimizerChoice& optimizer, const double* rates,
                        std::uint64_t update, T* state, Scores& scores) {
   using Clock = std::chrono::steady_clock;
@@ -462,7 +463,8 @@ void Network<T>::train(const Examples<T>& data, const std::int64_t* order, size_
             {.rows = rows, .draw = draw, .training = true});
       sparse->group();
     }
-    const Scores of_step = fill(part(begin, rows), goal, draw, 1, gradient_, memory);
+    const Scores of_step =
+        fill(part(begin, rows), goal, products, draw, 1, gradient_, memory);
     scores.finite = apply(optimizer, {rates[scores.steps], optimizer.weight_decay},
                           update, state, waits);
     if (!scores.finite) break;
@@ -479,6 +481,13 @@ void Network<T>::train(const Examples<T>& data, const std::int64_t* order, size_
     polled = now;
     if (deaf.poll()) break;
   }
+}
+
+template <class T>
+bool Network<T>::is_narrow(size_t rows, Products products) const {
+  const Batch batch{.rows = rows, .draw = {}, .training = true, .products = products};
+  return std::any_of(layers_.begin(), layers_.end(),
+                     [&](const auto& layer) { return layer->is_narrow(batch); });
 }
 
 template <class T>

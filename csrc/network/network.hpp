@@ -77,11 +77,14 @@ class Network {
   // `count` if order is null, `batch` at a time; rates has a number for each step.
   // Between steps it polls (threads.hpp), and if that stops it returns early. Sums go
   // on from `scores`, so that they do not depend on how steps are spread over calls.
-  // What throws leaves the steps before it in `scores`.
+  // What throws leaves the steps before it in `scores`. Products in bfloat16 are those
+  // of float nets alone.
   void train(const Examples<T>& data, const std::int64_t* order, std::size_t count,
-             std::size_t batch, const Goal&, Draw, const OptimizerChoice&,
+             std::size_t batch, const Goal&, Products, Draw, const OptimizerChoice&,
              const double* rates, std::uint64_t update, T* state, Scores& scores);
 
+  // Whether a step of so many rows has products in bfloat16.
+  bool is_narrow(std::size_t rows, Products) const;
   // Whether examples may be sparse, but for the gradient by x.
   bool takes_sparse() const { return entry_ < layers_.size(); }
 
@@ -134,8 +137,8 @@ class Network {
   void inferring(const T* x, const Csr* sparse, std::size_t rows, std::size_t chunk,
                  Work work);
 
-  Scores fill(const Examples<T>&, const Goal&, const Draw&, double weight, T* gradient,
-              const Memory&);
+  Scores fill(const Examples<T>&, const Goal&, Products, const Draw&, double weight,
+              T* gradient, const Memory&);
   LossResult loss_of(const Examples<T>&, const Goal&, const T* outputs, double scale,
                      T* gradient, const Memory&) const;
   // What sums over the rows are multiplied and divided by, and penalties divided.

@@ -3,6 +3,9 @@
 #include <algorithm>
 #include <bit>
 
+#include "ops/bfloat16.hpp"
+#include "ops/scratch.hpp"
+
 namespace lamina {
 
 PackedKernel::PackedKernel(const float* kernel, std::size_t rows, std::size_t cols,
@@ -13,7 +16,7 @@ PackedKernel::PackedKernel(const float* kernel, std::size_t rows, std::size_t co
       bytes_(size_in_bytes()),
       memory_(aligned_memory(bytes_)) {
   if (form_ == Form::bfloat16) {
-    kernels->pack(kernel, shape_, static_cast<Bfloat16Pair*>(memory_.get()));
+    kernels->pack(kernel, cols, shape_, static_cast<Bfloat16Pair*>(memory_.get()));
     return;
   }
   auto* to = static_cast<float*>(memory_.get());
@@ -85,47 +88,30 @@ void PackedKernel::multiply_panels(const Kernels<float>& k, const float* x,
                 .scratch = nullptr});
 }
 
-// Cut for threads where that gives more parts. A part of the columns converts the whole
-// of x: 1 % of its time, 5 % with a single panel.
 void PackedKernel::multiply(const float* x, std::size_t rows, float* y) const {
   const std::size_t depth = shape_.depth, stride = shape_.cols;
   if (form_ == Form::array)
     return matmul(Matrix<float>::contiguous(x, rows, depth),
                   Matrix<float>::contiguous(floats(), depth, stride), y);
+  if (form_ == Form::bfloat16) {
+    const Bfloat16Parts parts(*kernels_, {.rows = rows,
+                                          .depth = depth,
+                                          .cols = stride,
+                                          .x = x,
+                                          .x_panels = nullptr,
+                                          .panels = pairs(),
+                                          .y = y,
+                                          .y_stride = stride,
+                                          .scratch = nullptr});
+    const Kept scratch(parts.scratch() * sizeof(Bfloat16Pair));
+    return parts.run(static_cast<Bfloat16Pair*>(scratch.get()));
+  }
   const Kernels<float>& k = lamina::kernels<float>();
-  const bool narrow = form_ == Form::bfloat16;
-  constexpr std::size_t block = 48;
-  const bool by_columns = stride / width > rows / block;
-  const std::size_t unit = by_columns ? width : block;
-  const std::size_t extent = by_columns ? stride : rows;
-  const std::size_t units = std::max<std::size_t>((extent + unit - 1) / unit, 1);
-  const double cycles = static_cast<double>(rows * depth * stride) /
-                        static_cast<double>(units) / (narrow ? 32 : 16);
-  const std::size_t workers = workers_for(units, cycles);
-  const std::size_t own = narrow ? kernels_->scratch(rows, depth) : 0;
-  const Kept scratch(workers * own * sizeof(Bfloat16Pair));
-  parallel(units, cycles, workers,
-           [&](std::size_t first, std::size_t count, std::size_t worker) {
-             const std::size_t begin = first * unit;
-             const std::size_t size = std::min(count * unit, extent - begin);
-             const std::size_t row = by_columns ? 0 : begin;
-             const std::size_t col = by_columns ? begin : 0;
-             const std::size_t rows_here = by_columns ? rows : size;
-             const std::size_t cols_here = by_columns ? size : stride;
-             const float* from = x + row * depth;
-             float* to = y + row * stride;
-             if (!narrow)
-               return multiply_panels(k, from, rows_here, col, cols_here, to);
-             auto* own_scratch = static_cast<Bfloat16Pair*>(scratch.get());
-             kernels_->product({.rows = rows_here,
-                                .depth = depth,
-                                .cols = cols_here,
-                                .x = from,
-                                .panels = pairs() + col * shape_.pairs(),
-                                .y = to + col,
-                                .y_stride = stride,
-                                .scratch = own_scratch + worker * own});
-           });
+  PanelParts(rows, depth, stride, 48, 16)
+      .run([&](std::size_t row, std::size_t count, std::size_t col, std::size_t cols,
+               std::size_t) {
+        multiply_panels(k, x + row * depth, count, col, cols, y + row * stride);
+      });
 }
 
 void dense(const float* x, std::size_t rows, const PackedKernel& kernel,

@@ -22,7 +22,7 @@ from lamina._checks import Array
 from lamina.history import History, Told
 from lamina.interpreter import Interpreter
 from lamina.layers import Dense, Layer, Standardize
-from lamina.layers.base import described
+from lamina.layers.base import described, is_known
 from lamina.layers.residual import blocks, in_a_row
 
 __all__ = ["Assembly", "Snapshot"]
@@ -279,7 +279,7 @@ class Assembly:
     def _takes_sparse(self) -> bool:
         """Whether the core multiplies sparse rows as they are."""
         first = next((each for each in self.layers if each._sparse != "keeps"), None)
-        known = all("core" in vars(type(layer)) for layer in self.layers)
+        known = all(map(is_known, self.layers))
         return known and first is not None and first._sparse == "takes"
 
     def _mean(self) -> Array | None:

@@ -124,7 +124,7 @@ def show_config() -> dict[str, Any]:
     -------
     dict
         Keys ``lamina``, ``compiler``, ``targets_built``, ``targets_available``,
-        ``target`` (the active one), ``bf16`` (whether `pack` has it), ``threads`` (as
+        ``target`` (the active one), ``bf16`` (whether it can be had), ``threads`` (as
         `get_num_threads`), ``numpy``, ``python``, ``machine``.
 
     Examples

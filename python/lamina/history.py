@@ -43,6 +43,9 @@ class History(dict[str, list[float]]):
     stopped : str or None
         What ended the training before its time: the class of a callback,
         "interrupt" (Ctrl-C), or the class of an exception.
+    precision : str
+        What products were computed in: "float32", "float64", or "bf16" where those of
+        at least one layer were.
     watch : list of dict
         What `callbacks.Watch` saw come and go: "epoch", "step", "verdict" (its name),
         "appeared" (or else gone) and "says".
@@ -68,6 +71,7 @@ class History(dict[str, list[float]]):
         super().__init__()
         self.epochs: list[int] = []
         self.stopped: str | None = None
+        self.precision = "float32"
         self.watch: list[dict[str, Any]] = []
 
     def __setstate__(self, state: dict[str, Any]) -> None:

@@ -55,6 +55,7 @@ class Interpreter:
         loss_before: float,
         correct_before: float,
         penalty_before: float,
+        precision: None = None,
     ) -> tuple[float, float, float, int, int, bool, BaseException | None]:
         rows = np.arange(len(x)) if rows is None else rows
         sums = np.array([loss_before, correct_before, penalty_before])

@@ -95,6 +95,7 @@ class Sequential(Network):
         verbose: int = 1,
         metrics: training.Metrics = (),
         train_metrics: bool = False,
+        precision: Literal["float32", "bf16", "auto"] | None = None,
     ) -> History:
         """Train. A second call goes on from where the first stopped.
 
@@ -159,6 +160,12 @@ class Sequential(Network):
             that their scores get. Weights do not count in them.
         train_metrics : bool
             Also those of the training data, which are gone through once more for them.
+        precision : {"float32", "bf16", "auto"}, optional
+            "bf16": the products of dense layers take both factors rounded to bfloat16
+            (8 bits of significand) while training, up to twice as fast; their sums and
+            all else, the parameters too, stay in float32. "auto": the same for layers
+            and batches that gain by it, where machine and net can. Else, and by
+            default, in the net's dtype.
 
         Returns
         -------
@@ -209,6 +216,7 @@ class Sequential(Network):
             verbose=verbose,
             metrics=metrics,
             train_metrics=train_metrics,
+            precision=precision,
         )
 
     def evaluate(

@@ -16,8 +16,8 @@ from numpy.typing import ArrayLike
 from lamina import _checks, _core, data, interpreter, losses, optimizers
 from lamina._checks import Array
 from lamina.assembly import Assembly
-from lamina.interpreter import Interpreter
 from lamina.layers import Standardize
+from lamina.layers.base import is_known
 
 __all__ = ["Network", "Sums"]
 
@@ -27,6 +27,7 @@ _NOT_FINITE = (
     "the norm of the gradient is not finite: the step was not taken; look for data or "
     "weights that are too large, or a learning rate that is too high"
 )
+Precision = Literal["float32", "bf16", "auto"] | None
 # Over rows: losses with penalties, hits, how many rows, penalties.
 Sums = tuple[float, float, int, float]
 
@@ -271,12 +272,13 @@ class Network(Assembly):
         sample_weight: Any = None,
         loss: str | losses.Loss | None = None,
         optimizer: str | optimizers.Optimizer | None = None,
+        precision: Precision = None,
     ) -> dict[str, float]:
         """One step: `gradients`, then `apply_gradients`, in one call of the core.
 
         Parameters
         ----------
-        x, y, sample_weight, loss, optimizer
+        x, y, sample_weight, loss, optimizer, precision
             As in `fit`, but that weights may be negative. The first call builds the
             net. A `Standardize` layer must have learnt before.
 
@@ -296,7 +298,8 @@ class Network(Assembly):
         """
         self._require_own("train_on_batch")
         goal, weights = self.loss, sample_weight
-        now = *self._compiled, goal, self.optimizer, self._state, loss, optimizer
+        asked = loss, optimizer, precision
+        now = *self._compiled, goal, self.optimizer, self._state, *asked
         ready, bounds = self._ready
         if (
             goal is not None
@@ -304,20 +307,22 @@ class Network(Assembly):
             and all(map(operator.is_, now, ready))
             and now[0].takes(x, y, weights, goal.core, bounds)
         ):
-            return self._scores(goal, *self._steps(goal, x, y, weights, None, len(x)))
+            sums = self._steps(goal, x, y, weights, None, len(x), precision=precision)
+            return self._scores(goal, *sums)
         goal = self._goal(loss)
         rule = self._rule(optimizer)
+        wanted = self._step_precision(precision, goal, rule)
         self._require_same(rule)
         x, y, weights = self._batch(goal, x, y, sample_weight)
         if self._fit is None:
             self.loss = goal
         self._adopt(rule)
-        sums = self._steps(goal, x, y, weights, None, len(x))
+        sums = self._steps(goal, x, y, weights, None, len(x), precision=wanted)
         net, _, _ = self._runner("train_on_batch", goal, rule)
         bounds = losses.bounds(goal)
         plain = self._mean() is None and type(net) is _core.Network
         if self._fit is None and plain and bounds is not None:
-            now = net, goal, rule, self._state, loss, optimizer
+            now = net, goal, rule, self._state, *asked
             self._ready = now, bounds
         return self._scores(goal, *sums)
 
@@ -329,7 +334,7 @@ class Network(Assembly):
         *,
         samples: int | None = None,
         seed: int | None = None,
-        precision: Literal["bf16", "auto"] | None = None,
+        precision: Precision = None,
     ) -> Any:
         """The outputs for `x`.
 
@@ -346,7 +351,7 @@ class Network(Assembly):
             and noise as in training, of which mean and standard deviation are returned.
         seed : int, optional
             Of the samples' random bits, in [0, 2**64); by default drawn anew.
-        precision : {"bf16", "auto"}, optional
+        precision : {"float32", "bf16", "auto"}, optional
             "bf16": products in bfloat16, twice as fast, with the errors that `pack`
             states; "auto": the same where machine and net can (float32, layers of
             Lamina's own). Else, and by default, in the net's dtype.
@@ -381,7 +386,7 @@ class Network(Assembly):
             return self._net("predict", rows).sample(rows, samples, seed, _CHUNK)
         if seed is not None:
             raise ValueError(f"seed must come with samples, got {seed!r} without")
-        wanted = self._precision(precision, net)
+        wanted = self._precision(precision, isinstance(net, _core.Network))
         chunk = _checks.count(
             "batch_size", _CHUNK if batch_size is None else batch_size
         )
@@ -399,20 +404,30 @@ class Network(Assembly):
             out[part] = self._net("predict", rows).predict(rows, None, chunk, wanted)
         return out
 
-    def _precision(self, wanted: str | None, net: _core.Network | Interpreter) -> Any:
-        """None: that of the net's dtype."""
-        if wanted not in (None, "bf16", "auto"):
+    def _precision(self, wanted: str | None, known: bool) -> Any:
+        """As the core is told, if it knows all that computes; None: the net's dtype."""
+        if wanted is None:
+            return None
+        _core.require_precision(wanted)
+        if wanted == "float32" and self.dtype != np.float32:
             raise ValueError(
-                f"precision must be 'bf16', 'auto' or None, got {wanted!r}"
+                f"precision must be None or 'auto' for a net of {self.dtype}, got "
+                "'float32'"
             )
-        if isinstance(net, _core.Network) and self.dtype == np.float32:
-            return wanted
+        if known and self.dtype == np.float32:
+            return None if wanted == "float32" else wanted
         if wanted == "bf16":
             raise ValueError(
-                "precision 'bf16' needs a net of float32 without layers of your own; "
-                "'auto' computes in the net's dtype here"
+                "precision 'bf16' needs a net of float32 without layers, losses and "
+                "optimizers of your own; 'auto' computes in the net's dtype here"
             )
         return None
+
+    def _step_precision(
+        self, wanted: str | None, goal: losses.Loss, rule: optimizers.Optimizer
+    ) -> Any:
+        known = goal.core is not None and rule.core is not None
+        return self._precision(wanted, known and all(map(is_known, self.layers)))
 
     def _require_moments(self, features: int) -> None:
         """Raise ValueError if a first layer that standardizes has still to learn."""
@@ -515,6 +530,7 @@ class Network(Assembly):
         rows: Array | None,
         batch_size: int,
         before: Sums = (0.0, 0.0, 0, 0.0),
+        precision: str | None = None,
     ) -> Sums:
         """Training steps over the rows of those numbers, or all, in batches.
 
@@ -545,6 +561,7 @@ class Network(Assembly):
             before[0],
             before[1],
             before[3],
+            precision,
         )
         self.steps += steps
         self._updates += steps
@@ -553,6 +570,22 @@ class Network(Assembly):
         if not finite:
             raise FloatingPointError(_NOT_FINITE)
         return loss, correct, before[2] + done, penalty
+
+    def _is_narrow(
+        self,
+        x: Array,
+        y: Array,
+        weights: Array | None,
+        rows: Array | None,
+        batch_size: int,
+        precision: str | None,
+    ) -> bool:
+        """Whether these steps have products in bfloat16."""
+        if precision is None:
+            return False
+        count = x.shape[0] if rows is None else len(rows)
+        net: _core.Network = self._net("fit", x)
+        return net.is_narrow(min(batch_size, count), precision)
 
     def _fill(
         self,

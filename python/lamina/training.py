@@ -53,6 +53,7 @@ def fit(
     verbose: int,
     metrics: Metrics,
     train_metrics: bool,
+    precision: str | None,
 ) -> History:
     """As `Sequential.fit` says."""
     epochs = _checks.count("epochs", epochs)
@@ -66,6 +67,7 @@ def fit(
     told = _told(callbacks, verbose)
     with net._fitting():
         rule, goal = net._rule(optimizer), net._goal(loss)
+        wanted = net._step_precision(precision, goal, rule)
         asked = _asked(net, goal, metrics)
         alone = not share and validation_data is None
         again = bool(asked) and (train_metrics or alone)
@@ -101,10 +103,11 @@ def fit(
             source, held_out = _centred(net, source, held_out)
 
         history = net.history = History()
+        history.precision = net.dtype.name
         net.told = Told(
             epochs, batch_size, steps_per_epoch, sample_weight, class_weight, share
         )
-        run = _Run(net, goal, told, history, batch_size)
+        run = _Run(net, goal, told, history, batch_size, wanted)
         try:
             with _interrupts() as run.interrupted:
                 last = net.epoch + epochs
@@ -343,9 +346,10 @@ class _Run:
         told: list[Callback],
         history: History,
         batch_size: int,
+        precision: str | None = None,
     ) -> None:
         self.net, self.goal, self.told, self.history = net, goal, told, history
-        self.batch_size = batch_size
+        self.batch_size, self.precision = batch_size, precision
         self.alarms = Alarms(net, goal)
         self.pace = _Pace(any(_overrides(each, "on_batch_end") for each in told))
 
@@ -361,7 +365,11 @@ class _Run:
             callback.on_epoch_begin(self.net, self.net.epoch + 1, rows)
         sums: Sums = 0.0, 0.0, 0, 0.0
         for piece in pieces:
-            batch, sums = self.pace.steps(self.net, self.goal, piece, sums)
+            batch, sums = self.pace.steps(
+                self.net, self.goal, piece, sums, self.precision
+            )
+            if self.net._is_narrow(*piece, self.precision):
+                self.history.precision = "bf16"
             self.alarms.steps(*piece[:4], sums[0])
             self.history.stopped = self._tell(batch, sums)
             if self.interrupted:
@@ -412,17 +420,22 @@ class _Pace:
         self.told = time.perf_counter()
 
     def steps(
-        self, net: Network, goal: losses.Loss, piece: Piece, before: Sums
+        self,
+        net: Network,
+        goal: losses.Loss,
+        piece: Piece,
+        before: Sums,
+        precision: str | None,
     ) -> tuple[Sums, Sums]:
         """Sums over the rows of the piece if it is a batch, and those so far.
 
         Their bits do not depend on the pace: steps are added one by one.
         """
         if self.each:
-            batch = net._steps(goal, *piece)
+            batch = net._steps(goal, *piece, precision=precision)
             return batch, _plus(before, batch)
         started = time.perf_counter()
-        sums = net._steps(goal, *piece, before)
+        sums = net._steps(goal, *piece, before, precision=precision)
         seconds = max(time.perf_counter() - started, 1e-9)
         wanted = (sums[2] - before[2]) / piece[4] * _BETWEEN / seconds
         self.batches = max(1, int(min(wanted, 8 * self.batches)))

@@ -33,19 +33,33 @@ class Dense final : public Layer<T> {
 
   const T* forward(const Batch& batch, const T* x, T* y, T* saved) const override {
     const ActivationChoice choice = chosen(batch);
-    if constexpr (std::is_same_v<T, float>)
+    T* const kept = choice.saves_output() ? nullptr : saved;
+    if constexpr (std::is_same_v<T, float>) {
       if (batch.packed) {
         dense(x, batch.rows, *batch.packed, bias(), choice, nullptr, y);
         return y;
       }
+      if (const Bfloat16Kernels* const narrow = bfloat16(batch)) {
+        dense(*narrow, x, batch.rows, inputs, parameters, outputs, bias(), choice, y,
+              kept);
+        return y;
+      }
+    }
     dense(Matrix<T>::contiguous(x, batch.rows, inputs), kernel(), bias(), choice,
-          nullptr, y, choice.saves_output() ? nullptr : saved);
+          nullptr, y, kept);
     return y;
   }
 
   T* backward(const Batch& batch, const T* x, const T* y, const T* saved, T* dy, T* dx,
               T* gradient) const override {
     descend(batch, y, saved, dy);
+    if constexpr (std::is_same_v<T, float>)
+      if (const Bfloat16Kernels* const narrow = bfloat16(batch)) {
+        dense_backward(*narrow, dy, x, batch.rows, inputs, parameters, outputs, dx,
+                       gradient);
+        finish_backward(batch, nullptr, dy, nullptr, nullptr, gradient);
+        return dx;
+      }
     finish_backward(batch, x, dy, dx, gradient, gradient);
     return dx;
   }
@@ -78,6 +92,10 @@ class Dense final : public Layer<T> {
     if (std::isfinite(max_norm_)) limit_norms(parameters, inputs, outputs, max_norm_);
   }
 
+  bool is_narrow(const Batch& batch) const override {
+    return std::is_same_v<T, float> && bfloat16(batch);
+  }
+
   std::optional<PackedKernel> pack(const Bfloat16Kernels& kernels) const override {
     if constexpr (std::is_same_v<T, float>)
       return PackedKernel(parameters, inputs, outputs, &kernels);
@@ -90,6 +108,9 @@ class Dense final : public Layer<T> {
   std::size_t size() const { return inputs * outputs; }
   Matrix<T> kernel() const {
     return Matrix<T>::contiguous(parameters, inputs, outputs);
+  }
+  const Bfloat16Kernels* bfloat16(const Batch& batch) const {
+    return batch.products.of_layer(batch.rows, inputs, outputs);
   }
   const T* bias() const { return has_bias_ ? parameters + size() : nullptr; }
   // To the gradient by what the activation was given. In place: dense_backward, which

@@ -391,9 +391,14 @@ def _writable(value: Any) -> Any:
     return value
 
 
+def is_known(layer: Layer) -> bool:
+    """Whether the compiled net has its class, or only Python."""
+    return "core" in vars(type(layer))
+
+
 def described(layer: Layer) -> Core | None:
     """What the compiled net is told of a layer; None if only Python knows its class."""
-    core = layer.core() if "core" in vars(type(layer)) else None
+    core = layer.core() if is_known(layer) else None
     own = {"trainable": bool(layer.trainable), "factors": factors(layer)}
     return core and (core[0], core[1] | own)
 
