@@ -52,7 +52,9 @@ const KernelTable& active() { return *active_slot().load(std::memory_order_relax
 
 Bfloat16Support bfloat16() {
 #ifdef LAMINA_BFLOAT16
-  if (!processor::has_avx512_bf16())
+  // Asked once: where the machine is virtual, cpuid takes 30 us.
+  static const bool available = processor::has_avx512_bf16();
+  if (!available)
     return {nullptr, "this processor does not have avx512_bf16"};
   if (active().vector_bytes != 64)
     return {nullptr, "the active target is not avx512, of which it is a part"};
