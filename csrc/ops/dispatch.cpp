@@ -54,8 +54,7 @@ Bfloat16Support bfloat16() {
 #ifdef LAMINA_BFLOAT16
   // Asked once: where the machine is virtual, cpuid takes 30 us.
   static const bool available = processor::has_avx512_bf16();
-  if (!available)
-    return {nullptr, "this processor does not have avx512_bf16"};
+  if (!available) return {nullptr, "this processor does not have avx512_bf16"};
   if (active().vector_bytes != 64)
     return {nullptr, "the active target is not avx512, of which it is a part"};
   return {&LAMINA_BFLOAT16::bfloat16_kernels, nullptr};
