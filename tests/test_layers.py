@@ -547,7 +547,7 @@ def test_activations_by_names_of_other_libraries() -> None:
         ("hard-swish", "hard_swish"),
     ):
         assert lm.Dense(1, name).activation is lm.activations.get(known)
-    with pytest.raises(ValueError, match=r"'prelu'; .*nearest is 'leaky_relu'"):
+    with pytest.raises(ValueError, match=r"'prelu'; .*nearest is lm.PReLU\(\)"):
         lm.Activation("prelu")
 
 

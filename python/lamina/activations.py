@@ -22,7 +22,8 @@ _MEANT = {
     "swish": "silu",
 }
 _NEAREST = {
-    **dict.fromkeys(["prelu", "rrelu"], "'leaky_relu'"),
+    "prelu": "lm.PReLU(), a layer",
+    "rrelu": "'leaky_relu'",
     **dict.fromkeys(["geglu", "glu", "swiglu"], "'silu'"),
 }
 

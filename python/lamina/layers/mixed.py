@@ -18,7 +18,8 @@ class Mixed(Learning):
     """``x + share * (activation(x) - x)``, a share for each feature being learnt.
 
     The parametric activation of RealMLP (Holzmueller, Grinsztajn & Steinwart 2024),
-    after a `Dense` without one. Where a share is 0 the feature passes as it is, where
+    after a `Dense` without one, whose kernel begins as suits the activation only if its
+    `kernel_initializer` says so. Where a share is 0 the feature passes as it is, where
     it is 1 it is the activation, exactly.
 
     Parameters
