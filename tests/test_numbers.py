@@ -43,7 +43,11 @@ def built(layer: lm.Layer) -> lm.Layer:
 
 
 def trained(*layers: lm.Layer, **options: Any) -> None:
-    net(*layers).train_on_batch(X, Y, **options)
+    made = net(*layers)
+    for each in made.layers:
+        if not each.learnt:
+            each.learn(X)  # type: ignore[attr-defined]
+    made.train_on_batch(X, Y, **options)
 
 
 def layer(kind: Callable[..., Any], **given: Any) -> Callable[..., None]:
@@ -105,10 +109,7 @@ LAYERS: dict[str, Callable[..., Any]] = {
     "Embedding": functools.partial(lm.Embedding, columns=0, sizes=3, dims=2),
     "Mixed": functools.partial(lm.Mixed, activation="relu"),
 }
-NUMBERED = {
-    *("BatchNorm", "Dense", "Dropout"),
-    *("Embedding", "GaussianNoise", "LayerNorm"),
-}
+PLAIN = {"Activation", "Add", "Residual", "Standardize"}  # take no numbers
 SEEDED: dict[str, Any] = {"rate": 0.5, "seed": 3}
 
 
@@ -137,7 +138,7 @@ def experiment(function: Callable[..., Any], **given: Any) -> Callable[..., None
 
 # How each public callable is called with one of its numbers.
 CALLS: dict[str, Callable[..., Any]] = {
-    **{name: layer(LAYERS[name]) for name in sorted(NUMBERED)},
+    **{name: layer(LAYERS[name]) for name in LAYERS if name not in PLAIN},
     **{
         f"{name}.build": functools.partial(
             lambda kind, **n: kind().build(**{"features": 2, **n}), kind

@@ -2,11 +2,14 @@
 learn, are saved, and go on."""
 
 import copy
+import json
+import math
 import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import mpmath
 import numpy as np
 import pytest
 
@@ -18,6 +21,7 @@ from test_network import by_layer
 
 RNG = np.random.default_rng(0)
 Embedding: Any = lm.Embedding  # for the wrong types
+Periodic: Any = lm.Periodic
 Parameters = dict[str, np.ndarray]
 
 
@@ -41,6 +45,23 @@ LAYERS: dict[str, tuple[Callable[[], Any], Callable[..., np.ndarray], list[int]]
         ),
         [0, 2, 3, 5],
     ),
+    "PiecewiseLinear": (
+        lambda: lm.PiecewiseLinear(7, 3, columns=[5, 0, 3]),
+        lambda layer, x: reference.piecewise_linear(
+            x, [5, 0, 3], layer.edges, *layer.parameters.values()
+        ),
+        [1, 2, 4],
+    ),
+    "Periodic": (
+        lambda: lm.Periodic(4, 5, 0.3, columns=[5, 0, 3]),
+        lambda layer, x: reference.periodic(x, [5, 0, 3], **layer.parameters),
+        [0, 1, 2, 3, 4, 5],
+    ),
+    "Periodic plr": (
+        lambda: lm.Periodic(6, 3, 0.3, form="plr", columns=[5, 0, 3]),
+        lambda layer, x: reference.periodic(x, [5, 0, 3], **layer.parameters),
+        [1, 2, 4],
+    ),
 }
 CODES = {"Embedding": [1, 4]}  # columns by which nothing has a gradient
 
@@ -49,6 +70,8 @@ def built(name: str, dtype: Any = "float64") -> Any:
     """With parameters that are not those at first."""
     layer = LAYERS[name][0]()
     layer.build(6, dtype, seed=1)
+    if not layer.learnt:
+        layer.learn(X)
     for array in layer.parameters.values():
         array += RNG.normal(size=array.shape, scale=0.5)
     return layer
@@ -109,6 +132,8 @@ def test_float32_is_float64_rounded(name: str, target: str, rows: int) -> None:
     double.build(6, "float64")
     for key, array in double.parameters.items():
         array[...] = layer.parameters[key]
+    if not double.learnt:
+        double.edges, double.learnt = layer.edges.astype(np.float64), True
     x = table(rows).astype(np.float32)
     y, wide = (each.forward(x, training=True) for each in (layer, double))
     # Some roundings of numbers of size 1 to 10, after sums of that many.
@@ -242,7 +267,7 @@ def test_a_summary_counts_them(name: str, capsys: pytest.CaptureFixture[str]) ->
 @pytest.mark.parametrize("name", LAYERS)
 def test_a_net_in_python_does_the_same(name: str) -> None:
     net = net_with(name)
-    net.build(6)
+    fit(net, 1)
     net.optimizer, net.loss = lm.Adam(0.01), lm.losses.mean_squared_error
     other = by_layer(net)
     x, y, slopes = ROWS[:9], WANTED[:9], np.ones((9, 1))
@@ -344,6 +369,221 @@ def test_a_net_learns_what_codes_mean() -> None:
     assert found["numbers"] > 0.5
 
 
+# As others have them ------------------------------------------------------------------
+
+# What rtdl_num_embeddings 0.0.12 gives (PiecewiseLinearEmbeddings of version "A" and
+# PeriodicEmbeddings, both without activation) and PBLDEmbeddings of pytabkit 1.8.0, by
+# torch 2.13.0 in float64, flattened, for x = numbers(8, 3, start=7) * 1.25, bins from
+# numbers(300, 3, start=1000), its last column rounded down, dy = numbers(start=50) and
+# the parameters, in order, numbers(start=200), (start=300) and so on over 4.
+THEIRS = json.loads((Path(__file__).parent / "data" / "table_layers.json").read_text())
+NEAR: Any = {"rtol": 1e-12, "atol": 1e-12}  # other orders of sums of some tens
+
+
+def hashed(*shape: int, start: int = 1) -> np.ndarray:
+    words = np.arange(start, start + math.prod(shape), dtype=np.uint32) * 0x9E3779B1
+    return (words.view(np.int32) / 2.0**29).reshape(shape)
+
+
+def given(name: str) -> list[np.ndarray]:
+    """Their parameters."""
+    shapes = [np.shape(each) for each in THEIRS[name]["gradients"]]
+    return [hashed(*n, start=200 + 100 * i) / 4 for i, n in enumerate(shapes)]
+
+
+def test_piecewise_linear_is_that_of_rtdl() -> None:
+    theirs, x = THEIRS["piecewise_linear"], hashed(8, 3, start=7) * 1.25
+    layer = lm.PiecewiseLinear(12, 5)
+    layer.build(3, "float64")
+    rows = hashed(300, 3, start=1000)
+    rows[:, 2] = np.floor(rows[:, 2])
+    layer.learn(rows)
+    kernel, bias = given("piecewise_linear")
+    # They have the last bin of each column at the end.
+    places = []
+    for own, edges in zip(layer.edges, theirs["bins"], strict=True):
+        np.testing.assert_allclose(own[: len(edges)], edges, **NEAR)
+        assert np.isinf(own[len(edges) :]).all()
+        bins = len(edges) - 1
+        places.append([*range(bins - 1), 11, *range(bins - 1, 11)])
+    assert max(map(len, theirs["bins"])) > min(map(len, theirs["bins"]))
+    order = np.arange(3)[:, None], np.array(places)
+    layer.parameters["kernel"][...] = kernel[order]
+    layer.parameters["bias"][...] = bias[:, None]
+    np.testing.assert_allclose(layer.forward(x, training=True), theirs["y"], **NEAR)
+    dx: Any = layer.backward(hashed(8, 15, start=50))
+    np.testing.assert_allclose(dx, theirs["dx"], **NEAR)
+    dkernel, dbias = map(np.array, theirs["gradients"])
+    np.testing.assert_allclose(layer.gradients["kernel"], dkernel[order], **NEAR)
+    np.testing.assert_allclose(layer.gradients["bias"][:, 0], dbias, **NEAR)
+
+
+@pytest.mark.parametrize("form", ["plr", "pbld"])
+def test_periodic_is_that_of_rtdl_and_pytabkit(form: Any) -> None:
+    theirs, x = THEIRS[form], hashed(8, 3, start=7) * 1.25
+    layer = lm.Periodic(5 if form == "plr" else 4, 6, form=form)
+    layer.build(3, "float64")
+    for array, values in zip(layer.parameters.values(), given(form), strict=True):
+        array[...] = values.reshape(array.shape)
+    y, dy = np.array(theirs["y"]), hashed(8, np.shape(theirs["y"])[1], start=50)
+    if form == "pbld":  # they have the columns themselves at the end
+        y, dy = (np.roll(each, 3, axis=1) for each in (y, dy))
+    np.testing.assert_allclose(layer.forward(x, training=True), y, **NEAR)
+    np.testing.assert_allclose(np.asarray(layer.backward(dy)), theirs["dx"], **NEAR)
+    found = layer.gradients.values()
+    for gradient, expected in zip(found, theirs["gradients"], strict=True):
+        wanted = np.reshape(expected, gradient.shape)
+        np.testing.assert_allclose(gradient, wanted, **NEAR)
+
+
+# PiecewiseLinear ----------------------------------------------------------------------
+
+
+def test_bins_are_quantiles_of_the_rows_it_trains_on() -> None:
+    x = np.exp(3 * RNG.normal(size=(400, 2)))  # of any scale
+    net = lm.Sequential([lm.PiecewiseLinear(8, 2), lm.Dense(1)], seed=0)
+    options: Any = {"validation_split": 0.5, "batch_size": 50, "verbose": 0}
+    net.fit(x, x[:, 0], **options)
+    layer: Any = net.layers[0]
+    assert net.told is not None
+    _, train = lm.training._split(net, 400, 0.5)[::-1]
+    steps = np.linspace(0, 1, 9)
+    expected = np.quantile(x[train].astype(np.float32), steps, axis=0).T
+    np.testing.assert_allclose(layer.edges, expected, 1e-6)
+    before = layer.edges.copy()
+    net.fit(10 * x, x[:, 0], **options)
+    np.testing.assert_array_equal(layer.edges, before)
+
+
+def test_bins_of_many_rows_are_near_those_of_all(tmp_path: Path) -> None:
+    n = 350_000
+    rows = np.lib.format.open_memmap(
+        tmp_path / "x.npy", "w+", dtype=np.float32, shape=(n, 2)
+    )
+    rows[:, 0] = np.sqrt(np.arange(n))
+    rows[:, 1] = np.arange(n) % 24  # a period that an even choice could miss
+    layer = lm.PiecewiseLinear(24, 1)
+    layer.learn(rows)
+    expected = np.quantile(rows[:, 0], np.linspace(0, 1, 25))
+    np.testing.assert_allclose(layer.edges[0], expected, 1e-3, 3)
+    np.testing.assert_array_equal(layer.edges[1, :24], np.arange(24))
+
+
+def test_constant_and_repeated_numbers_make_fewer_bins() -> None:
+    x = np.zeros((50, 3))
+    x[:, 1], x[:5, 2] = 7, 1
+    layer = lm.PiecewiseLinear(4, 2)
+    layer.build(3, "float64")
+    layer.learn(x)
+    inf = np.inf
+    expected = [[0, 1, inf, inf, inf], [7, 14, inf, inf, inf], [0, 1, inf, inf, inf]]
+    np.testing.assert_array_equal(layer.edges, expected)
+    y = layer.forward(x, training=True)
+    np.testing.assert_array_equal(
+        y[:, :4], np.tile(layer.parameters["bias"].ravel()[:4], (50, 1))
+    )
+    layer.backward(y)
+    assert not layer.gradients["kernel"][:, 1:].any()
+
+
+def test_it_learns_from_what_comes_to_it() -> None:
+    first = lm.Embedding([4, 1], [4, 9], 2)  # leaves 0, 2, 3, 5, then four numbers
+    layer = lm.PiecewiseLinear(5, 2, columns=[0, 1, 2, 3])
+    net = lm.Sequential([first, layer, lm.Dense(1)], seed=0)
+    fit(net, 1)
+    numbers = ROWS[:, [0, 2, 3, 5]].astype(np.float32)
+    expected = np.quantile(numbers, np.linspace(0, 1, 6), axis=0).T
+    np.testing.assert_allclose(layer.edges, expected, 1e-6)
+
+
+def test_bins_must_be_learnt_before() -> None:
+    net = lm.Sequential([lm.Dense(2), lm.PiecewiseLinear(4, 2), lm.Dense(1)], seed=0)
+    net.build(3)
+    x, y = np.ones((5, 3)), np.ones(5)
+    for call in (net.train_on_batch, lambda x, y: net.fit([(x, y)], verbose=0)):
+        with pytest.raises(ValueError, match=r"layers\[1\].learn\(x\).* come to it"):
+            call(x, y)
+    with pytest.raises(RuntimeError, match="must have learnt its bins before"):
+        net.predict(x)
+    for bad in (
+        [[np.nan]],
+        [[np.inf]],
+        np.array([[3e38], [-3e38]], np.float32),
+        np.empty((0, 1)),
+        [1.0],
+    ):
+        with pytest.raises(ValueError, match=r"^x"):
+            lm.PiecewiseLinear(4, 2).learn(bad)
+
+
+def test_a_linear_model_of_it_learns_a_curve() -> None:
+    x = np.random.default_rng(0).uniform(0, 1000, (500, 1))
+    y = np.sin(x[:, 0] / 100)
+    told: Any = {"epochs": 100, "verbose": 0, "optimizer": lm.Adam(0.02)}
+    net = lm.Sequential([lm.PiecewiseLinear(20, 4), lm.Dense(1)], seed=0)
+    assert net.fit(x, y, **told)["loss"][-1] < 0.01
+    plain = lm.Sequential([lm.Standardize(), lm.Dense(1)], seed=0)
+    assert plain.fit(x, y, **told)["loss"][-1] > 0.3
+
+
+# Periodic -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_waves_are_right_to_a_few_units(target: str, dtype: Any) -> None:
+    lm.set_target(target)
+    most = 4 if target == "sse2" else 3  # without fma
+    cosine, sine = lm.Periodic(2, 1), lm.Periodic(1, 1, form="plr")
+    for layer, kernel in ((cosine, [1]), (sine, [0, 1])):
+        layer.build(1, dtype)
+        for name, value in (("frequencies", 1), ("phases", 0), ("bias", 0)):
+            if name in layer.parameters:
+                layer.parameters[name][...] = value
+        layer.parameters["kernel"][0, :, 0] = kernel
+    rng = np.random.default_rng(1)
+    digits = np.finfo(dtype).nmant
+    of_every_size = 2.0 ** rng.uniform(-40, digits + 3, 3000)
+    near_zeros = (rng.integers(0, 99, 3000) + rng.normal(size=3000) * 1e-3) / 4
+    x = np.concatenate([of_every_size, near_zeros, [0, 0.25, 0.5, 0.75, 1, 2.0**70]])
+    x = np.concatenate([x, -x]).astype(dtype)
+    with mpmath.workdps(60):
+        turns = [2 * (mpmath.mpf(float(v)) % 1) for v in x]
+        wanted = [[*map(of, turns)] for of in (mpmath.cospi, mpmath.sinpi)]
+    for layer, exact in zip((cosine, sine), wanted, strict=True):
+        found = layer.forward(x[:, None])[:, -1]
+        for y, value in zip(found, exact, strict=True):
+            unit = np.spacing(abs(dtype(float(value))))
+            assert abs(mpmath.mpf(float(y)) - value) <= most * mpmath.mpf(float(unit))
+    odd = np.array([[np.inf], [-np.inf], [np.nan]])
+    assert np.isnan(cosine.forward(odd)[:, 1]).all()
+
+
+def test_a_linear_model_of_waves_learns_a_fast_one() -> None:
+    x = np.random.default_rng(0).normal(size=(1000, 1))
+    y = np.sin(15 * x[:, 0])
+    told: Any = {"epochs": 60, "verbose": 0, "optimizer": lm.Adam(0.01)}
+    for form in ("pbld", "plr"):
+        first = lm.Periodic(8, 24, 2.0, form=form)
+        net = lm.Sequential([first, lm.Dense(16, "relu"), lm.Dense(1)], seed=0)
+        assert net.fit(x, y, **told)["loss"][-1] < 0.05
+    plain = lm.Sequential(
+        [lm.Dense(24, "relu"), lm.Dense(16, "relu"), lm.Dense(1)], seed=0
+    )
+    assert plain.fit(x, y, **told)["loss"][-1] > 0.3
+
+
+def test_initial_numbers_are_those_of_realmlp() -> None:
+    layer = lm.Periodic()
+    layer.build(500, seed=0)
+    p = layer.parameters
+    assert layer.outputs(500) == 2000
+    assert p["frequencies"].std() == pytest.approx(0.1, rel=0.05)
+    assert np.abs(p["phases"]).max() == pytest.approx(np.pi, rel=0.01)
+    for name in ("kernel", "bias"):
+        assert np.abs(p[name]).max() == pytest.approx(0.25, rel=0.01)
+
+
 @pytest.mark.parametrize(
     ("make", "error", "message"),
     [
@@ -361,6 +601,22 @@ def test_a_net_learns_what_codes_mean() -> None:
         (lambda: Embedding([0], 3, 2, padding=-1), ValueError, "padding .* got -1"),
         (lambda: Embedding([0], 3, 2, trainable=1), TypeError, "trainable .* got 1"),
         (lambda: Embedding([3], 3, 2).build(3), ValueError, "less than 3.* got 3"),
+        (lambda: lm.PiecewiseLinear(513), ValueError, "bins must be at most 512.* 513"),
+        (lambda: lm.PiecewiseLinear(4, 0), ValueError, "dims must be .* got 0"),
+        (
+            lambda: lm.PiecewiseLinear(4, columns=[2]).build(2),
+            ValueError,
+            "columns must be less than 2",
+        ),
+        (lambda: lm.Periodic(1), ValueError, "dims must be at least 2 in 'pbld'"),
+        (lambda: Periodic(form="pl"), ValueError, "form must be .* got 'pl'"),
+        (lambda: lm.Periodic(2, 0), ValueError, "n_frequencies must be .* got 0"),
+        (
+            lambda: lm.Periodic(2, 257, form="plr"),
+            ValueError,
+            "n_frequencies must be at most 256",
+        ),
+        (lambda: lm.Periodic(2, 2, -1), ValueError, "frequency_init_scale .* got -1"),
     ],
 )
 def test_wrong_settings(make: Any, error: type[Exception], message: str) -> None:

@@ -117,6 +117,20 @@ def tanh_tail(z: Number) -> Number:
         return (x - mpmath.tanh(x)) / x**3
 
 
+def turn_tail(z: Number) -> Number:
+    """(sin(2 pi t) - 2 pi t) / t^3 at t^2 = z"""
+    full = 2 * mp.pi
+    return mpmath.nsum(
+        lambda k: (
+            (-1) ** int(k + 1)
+            * full ** (2 * k + 3)
+            * z**k
+            / mpmath.factorial(2 * k + 3)
+        ),
+        [0, 40],
+    )
+
+
 class Tail:
     """The normal tail over its density, and over r: a function of t = r - centre.
 
@@ -176,6 +190,13 @@ def tables(
         (0, 1),
         7 if single else 15,
         lambda z: 1 / tanh_tail(z),
+    )
+    yield (
+        "turn",
+        turn_tail,
+        (0, mp.mpf(1) / 16),
+        4 if single else 8,
+        lambda z: z / (2 * mp.pi + z * turn_tail(z)),
     )
 
 

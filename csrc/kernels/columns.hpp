@@ -110,16 +110,21 @@ void column_sums(const T* x, std::size_t rows, std::size_t cols, std::size_t row
 }
 
 template <class T>
-void group_sums(const T* x, const std::uint32_t* order, const std::uint32_t* ends,
-                std::size_t groups, std::size_t cols, std::size_t row_stride, T* sums) {
+[[gnu::flatten]] void group_sums(const T* x, const T* factor,
+                                 const std::uint32_t* order, const std::uint32_t* ends,
+                                 std::size_t groups, std::size_t cols,
+                                 std::size_t row_stride, T* sums) {
   using columns::Sums;
   for (std::size_t begin = 0; groups > 0; --groups, sums += cols) {
     const std::uint32_t* const rows = order + begin;
     const std::size_t count = *ends++ - begin;
     columns::sum_columns(count, cols, {sums},
-                         [=](Sums<T, 1> sum, std::size_t row, std::size_t j, auto load,
+                         [=](Sums<T, 1> sum, std::size_t i, std::size_t j, auto load,
                              auto) __attribute__((always_inline)) -> Sums<T, 1> {
-                           return {sum.of[0] + load(x + rows[row] * row_stride + j)};
+                           const Vec<T> v = load(x + rows[i] * row_stride + j);
+                           if (factor)
+                             return {fma(v, Vec<T>(factor[rows[i]]), sum.of[0])};
+                           return {sum.of[0] + v};
                          });
     begin += count;
   }

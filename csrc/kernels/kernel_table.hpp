@@ -145,6 +145,17 @@ struct Normalized {
   std::size_t rows, cols, row_stride;
 };
 
+// A column of a layer of waves: cos(2 pi w x + phase), or without phases the cosines
+// and then the sines of 2 pi w x.
+template <class T>
+struct PeriodicColumn {
+  std::size_t rows, x_stride, y_stride, frequencies, dims;
+  const T *frequency, *phase;  // phase may be null
+  const T *weight, *bias;      // (terms, dims), (dims)
+
+  std::size_t terms() const { return phase ? frequencies : 2 * frequencies; }
+};
+
 template <class T>
 struct Kernels {
   struct Elementwise {
@@ -197,10 +208,20 @@ struct Kernels {
   // sums[j] = sum over rows of x[i, j]
   void (*column_sums)(const T* x, std::size_t rows, std::size_t cols,
                       std::size_t row_stride, T* sums);
-  // The same of the rows of each group: order[ends[g - 1]] ... order[ends[g] - 1]
-  void (*group_sums)(const T* x, const std::uint32_t* order, const std::uint32_t* ends,
-                     std::size_t groups, std::size_t cols, std::size_t row_stride,
-                     T* sums);
+  // The same over the rows of each group, order[ends[g - 1]] ... order[ends[g] - 1],
+  // times their factor unless that is null
+  void (*group_sums)(const T* x, const T* factor, const std::uint32_t* order,
+                     const std::uint32_t* ends, std::size_t groups, std::size_t cols,
+                     std::size_t row_stride, T* sums);
+
+  // The linear map of the waves of a column, y (rows, dims); by `scratch` for a
+  // Lanes<T> of each term.
+  void (*periodic)(const PeriodicColumn<T>&, const T* x, T* y, T* scratch);
+  // Adds to dx unless that is null, and writes the gradient by all parameters, by
+  // `scratch` for a Lanes<T> of each of dims and of each parameter, and for two more of
+  // these where there are more rows than a chain in lanes
+  void (*periodic_backward)(const PeriodicColumn<T>&, const T* x, const T* dy, T* dx,
+                            T* gradient, T* scratch);
 
   // Layers with numbers of their own for each column: forward over contiguous rows,
   // backward over any columns, whose sums have one order. y = x factor:
@@ -291,6 +312,8 @@ struct Kernels {
   X(gemm_scratch)               \
   X(column_sums)                \
   X(group_sums)                 \
+  X(periodic)                   \
+  X(periodic_backward)          \
   X(scale_columns)              \
   X(scale_columns_backward)     \
   X(prelu)                      \

@@ -11,6 +11,7 @@
 #include "kernels/norms.hpp"
 #include "kernels/optimizer.hpp"
 #include "kernels/penalty.hpp"
+#include "kernels/periodic.hpp"
 #include "kernels/softmax.hpp"
 #include "kernels/sparse.hpp"
 

@@ -97,6 +97,14 @@ def count(name: str, value: Any) -> int:
     return number
 
 
+def at_most(name: str, value: Any, most: int) -> int:
+    """A whole number from 1 to `most`."""
+    number = count(name, value)
+    if number > most:
+        raise ValueError(f"{name} must be at most {most}, got {value!r}")
+    return number
+
+
 def counts(name: str, value: Any) -> int | tuple[int, ...]:
     """A whole number of at least 1, or a sequence of such."""
     if isinstance(value, Sequence | np.ndarray) and np.ndim(value) == 1 and len(value):
@@ -116,13 +124,23 @@ def columns(name: str, value: Any) -> tuple[int, ...]:
     return found
 
 
-def within(name: str, columns: tuple[int, ...], features: int) -> None:
-    """Raise ValueError unless there are such columns."""
+def some_columns(name: str, value: Any) -> tuple[int, ...] | None:
+    """Those, or None for all."""
+    return None if value is None else columns(name, value)
+
+
+def within(
+    name: str, columns: tuple[int, ...] | None, features: int
+) -> tuple[int, ...]:
+    """The numbers of the columns, all of them for None, if there are such."""
+    if columns is None:
+        return tuple(range(features))
     if max(columns) >= features:
         raise ValueError(
             f"{name} must be less than {features}, the number of features, got "
             f"{max(columns)}"
         )
+    return columns
 
 
 def fields(instance: object, **checks: Callable[[str, Any], Any]) -> None:

@@ -429,17 +429,28 @@ class Network(Assembly):
         known = goal.core is not None and rule.core is not None
         return self._precision(wanted, known and all(map(is_known, self.layers)))
 
-    def _require_moments(self, features: int) -> None:
-        """Raise ValueError if a first layer that standardizes has still to learn."""
-        if self._standardizes_nothing():
-            raise ValueError(
-                "Standardize must have learnt before training on batches: call "
-                f"net.build({features}) and net.layers[0].learn(x) with some rows"
-            )
+    def _require_learnt(self, features: int) -> None:
+        """Raise ValueError if a layer has still to learn from rows what it keeps."""
+        for i, layer in enumerate(self.layers):
+            if not layer.learnt:
+                raise ValueError(
+                    f"{type(layer).__name__} must have learnt before training on "
+                    f"batches: call net.build({features}) and net.layers[{i}].learn(x) "
+                    f"with some rows{' as they come to it' if i else ''}"
+                )
 
     def _standardizes_nothing(self) -> bool:
         first = self.layers[0]
         return isinstance(first, Standardize) and not (first.features and first.learnt)
+
+    def _learn(self, x: data.Table, rows: Array | None = None) -> None:
+        """Have layers learn from these rows, or all, what they keep."""
+        for i, layer in enumerate(self.layers):
+            if not layer.learnt:
+                came = data.sample(x, rows)
+                for before in self.layers[:i]:
+                    came = before.forward(came)
+                layer.learn(came)  # type: ignore[attr-defined]
 
     def _goal(self, loss: str | losses.Loss | None) -> losses.Loss:
         """The loss: as given, of the last fit, or what the last layer implies."""
@@ -500,7 +511,7 @@ class Network(Assembly):
     ) -> data.Batch:
         """Rows for one pass, whose weights may have either sign; builds the net."""
         rows = self._rows(goal, x, y, sample_weight, signed=True)
-        self._require_moments(rows.features)
+        self._require_learnt(rows.features)
         self.build(rows.features)
         return rows.take(slice(None))
 
@@ -509,7 +520,7 @@ class Network(Assembly):
         table = self._inputs(x, finite=True)
         data.require_rows("x", table)
         features = int(table.held.shape[1])
-        self._require_moments(features)
+        self._require_learnt(features)
         self.build(features)
         slopes = _checks.numeric("output_gradient", output_gradient)
         shape = len(table), self._outputs(features)

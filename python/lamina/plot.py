@@ -710,7 +710,7 @@ def _signals(net: Sequential, x: Any, y: Any) -> list[float]:
     rows = net._rows(goal, x, y)
     h, targets, _ = rows.take(slice(None))
     h = data.dense(h)
-    net._require_moments(rows.features)
+    net._require_learnt(rows.features)
     net.build(rows.features)
     *hidden, last = net.layers
     for layer in hidden:

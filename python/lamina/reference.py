@@ -6,7 +6,7 @@ few units in the last place, in the tails and near zero too.
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from statistics import NormalDist
@@ -465,6 +465,49 @@ def embedding(x: ArrayLike, tables: Mapping[int, ArrayLike]) -> Array:
         known = [float(code) for code in range(len(vectors) - 1)]
         rows = [known.index(v) if v in known else -1 for v in x[:, column].tolist()]
         made.append(vectors[rows])
+    return np.concatenate(made, axis=1)
+
+
+def piecewise_linear(
+    x: ArrayLike, columns: Sequence[int], edges: Any, kernel: Any, bias: Any
+) -> Array:
+    """The other columns, and of each of these the encoding by its edges times its
+    kernel."""
+    x = np.asarray(x, np.float64)
+    made = [np.delete(x, [*columns], axis=1)]
+    for k, column in enumerate(columns):
+        edge = np.asarray(edges[k], np.float64)
+        low, high = edge[:-1], edge[1:]
+        within = np.isfinite(high)
+        low, high = low[within], high[within]
+        code = (x[:, [column]] - low) / (high - low)
+        code[:, 1:] = np.maximum(code[:, 1:], 0)
+        code[:, :-1] = np.minimum(code[:, :-1], 1)
+        weights = np.asarray(kernel[k], np.float64)[: len(low)]
+        made.append(code @ weights + np.asarray(bias[k], np.float64))
+    return np.concatenate(made, axis=1)
+
+
+def periodic(
+    x: ArrayLike,
+    columns: Sequence[int],
+    frequencies: Any,
+    kernel: Any,
+    bias: Any,
+    phases: Any = None,
+) -> Array:
+    """With phases all columns, else the others, and of each of these the kernel's map
+    of its cosines, or of its cosines and sines."""
+    x = np.asarray(x, np.float64)
+    made = [x if phases is not None else np.delete(x, [*columns], axis=1)]
+    for k, column in enumerate(columns):
+        angles = 2 * np.pi * (x[:, [column]] * np.asarray(frequencies[k], np.float64))
+        if phases is None:
+            waves = np.concatenate([np.cos(angles), np.sin(angles)], axis=1)
+        else:
+            waves = np.cos(angles + np.asarray(phases[k], np.float64))
+        weights = np.asarray(kernel[k], np.float64)
+        made.append(waves @ weights + np.asarray(bias[k], np.float64))
     return np.concatenate(made, axis=1)
 
 

@@ -90,10 +90,10 @@ def fit(
             validation_steps=validation_steps,
         )
         learnt = None
-        if isinstance(source, data.Rows) and net._standardizes_nothing():
+        if not isinstance(source, data.Rows):
+            net._require_learnt(source.features)
+        elif net._standardizes_nothing():
             learnt = data.standardization(source.x, train)
-        else:
-            net._require_moments(source.features)
 
         net.build(source.features)
         net.loss = goal
@@ -101,6 +101,8 @@ def fit(
         if learnt is not None:
             net.layers[0].adopt(*learnt)  # type: ignore[attr-defined]
             source, held_out = _centred(net, source, held_out)
+        if isinstance(source, data.Rows):
+            net._learn(source.x, train)
 
         history = net.history = History()
         history.precision = net.dtype.name

@@ -1,9 +1,8 @@
-#include <cstdint>
 #include <numeric>
 
 #include "network/columns.hpp"
+#include "network/groups.hpp"
 #include "network/layer.hpp"
-#include "ops/scratch.hpp"
 
 namespace lamina {
 
@@ -68,7 +67,7 @@ class Embedding final : public Layer<T> {
   }
 
  private:
-  using Code = std::uint32_t;
+  using Code = Groups::Code;
   static constexpr std::size_t none = ~std::size_t{0};
   struct Table {
     std::size_t from, codes, dims, to, start;
@@ -87,16 +86,9 @@ class Embedding final : public Layer<T> {
 
   void sum(const Table& table, std::size_t rows, const Code* codes, const T* dy,
            T* gradient) const {
-    const Kept scratch((table.codes + 2 + rows) * sizeof(Code));
-    Code* const ends = static_cast<Code*>(scratch.get());
-    Code* const order = ends + table.codes + 2;  // the rows by their codes
-    std::fill_n(ends, table.codes + 2, Code{0});
-    for (std::size_t row = 0; row < rows; ++row) ++ends[codes[row] + 1];
-    std::partial_sum(ends, ends + table.codes + 2, ends);
-    for (std::size_t row = 0; row < rows; ++row)
-      order[ends[codes[row]]++] = static_cast<Code>(row);
-    kernels<T>().group_sums(dy + table.to, order, ends, table.codes + 1, table.dims,
-                            outputs, gradient);
+    Groups(codes, rows, table.codes + 1)
+        .sum(dy + table.to, static_cast<const T*>(nullptr), table.dims, outputs,
+             gradient);
     if (padding_ < table.codes)
       std::fill_n(gradient + padding_ * table.dims, table.dims, T(0));
   }

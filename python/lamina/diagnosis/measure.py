@@ -29,7 +29,7 @@ from lamina.layers import (
 )
 from lamina.network import Network
 
-__all__ = ["Case", "Reading", "Sample", "Stage", "sample"]
+__all__ = ["Case", "Reading", "Sample", "Stage", "learn_from", "sample"]
 
 ROWS = 1024  # that a net is read on
 SAMPLE = 4096  # rows that are looked at, and trained on by trials
@@ -304,16 +304,9 @@ class Case:
         self.trained = net.steps > 0
         self.history = net.history
         self.net = copy.deepcopy(net)
-        self._learn_moments(self.net)
-        self.net.build(train.x.shape[1])
+        learn_from(self.net, train.x)
         self.first = self._as_it_began()
         self.constant, self.floor = bounds(goal, self.outputs, train)
-
-    def _learn_moments(self, net: Network) -> None:
-        first = net.layers[0]
-        if isinstance(first, Standardize) and net._standardizes_nothing():
-            first.build(self.train.x.shape[1], net.dtype, seed=net.seed)
-            first.adopt(*data.moments([self.train.x]))
 
     def _as_it_began(self) -> Network:
         """The net before its first step: made anew from its seed if it has trained."""
@@ -324,8 +317,7 @@ class Case:
             layer.features = 0
             layer._parameters, layer._gradients = {}, {}
         made = Network(layers, seed=self.net.seed, dtype=self.net.dtype)
-        self._learn_moments(made)
-        made.build(self.net.features)
+        learn_from(made, self.train.x)
         return made
 
     def follow(self, net: Network) -> None:
@@ -446,6 +438,16 @@ class Case:
             if self.told.epochs is None
             else self.told.epochs * self.steps_per_epoch
         )
+
+
+def learn_from(net: Network, x: Array) -> None:
+    """Build a net; its layers learn from these rows what `fit` has them learn."""
+    first = net.layers[0]
+    if isinstance(first, Standardize) and net._standardizes_nothing():
+        first.build(x.shape[1], net.dtype, seed=net.seed)
+        first.adopt(*data.moments([x]))
+    net.build(x.shape[1])
+    net._learn(data.inputs("x", x, net.dtype, finite=False))
 
 
 def labels_of(goal: losses.Loss, y: Array) -> Array | None:

@@ -11,19 +11,20 @@ from typing import Any
 
 import numpy as np
 
-from lamina import config, data, losses
+from lamina import config, losses
 from lamina.diagnosis.measure import (
     Case,
     Sample,
     batches_of,
     bounds,
     labels_of,
+    learn_from,
     loss_of,
     share,
 )
 from lamina.diagnosis.remedies import Change
 from lamina.initializers import SHUFFLE, permutation, stream
-from lamina.layers import Dense, Standardize
+from lamina.layers import Dense
 from lamina.network import Network
 
 __all__ = ["Trial", "Trials", "recall_of_rarest"]
@@ -105,11 +106,7 @@ class Trials:
         net = case.first
         if change.rebuilds:
             net = Network(change.layers(net), seed=net.seed, dtype=net.dtype)
-            first = net.layers[0]
-            if isinstance(first, Standardize):
-                first.build(rows.x.shape[1], net.dtype, seed=net.seed)
-                first.adopt(*data.moments([rows.x]))
-            net.build(rows.x.shape[1])
+            learn_from(net, rows.x)
         else:
             net = copy.deepcopy(net)
         rule = change.optimizer(case.rule)

@@ -9,6 +9,8 @@ from lamina.layers.embedding import Embedding
 from lamina.layers.layer_norm import LayerNorm
 from lamina.layers.mixed import Mixed
 from lamina.layers.noise import GaussianNoise
+from lamina.layers.periodic import Periodic
+from lamina.layers.piecewise_linear import PiecewiseLinear
 from lamina.layers.prelu import PReLU
 from lamina.layers.residual import Add, Residual
 from lamina.layers.scale import Scale
@@ -26,6 +28,8 @@ __all__ = [
     "LayerNorm",
     "Mixed",
     "PReLU",
+    "Periodic",
+    "PiecewiseLinear",
     "Residual",
     "Scale",
     "Standardize",

@@ -101,6 +101,7 @@ class Layer:
     _settings: ClassVar[Settings] = {}
     _fixed: ClassVar[tuple[str, ...]] = ()
     trainable: bool = True
+    learnt: bool = True  # what it learns from rows before it trains, by learn(x)
 
     def __init__(self) -> None:
         self.features = 0

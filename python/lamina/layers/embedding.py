@@ -9,14 +9,15 @@ import numpy as np
 
 from lamina import _checks, initializers
 from lamina._checks import Array
-from lamina.layers.base import Core, Layer, Settings
+from lamina.layers.base import Core, Settings
+from lamina.layers.learning import Learning
 
 __all__ = ["Embedding"]
 
 _EXACT = 2**24  # codes are numbers of float32
 
 
-class Embedding(Layer):
+class Embedding(Learning):
     """Turns columns of codes into vectors that are learnt, one for each code.
 
     Columns that are not named pass as they are. In the output they come first, in their
@@ -35,6 +36,8 @@ class Embedding(Layer):
         The length of the vectors of each column, or of all.
     padding : int, optional
         The code that stands for nothing: its vectors are zero and stay so.
+    rate, decay : float
+        Factors of the learning rate and of the optimizer's weight decay, at least 0.
     trainable : bool
         False: a net's training leaves the vectors as they are.
 
@@ -49,7 +52,8 @@ class Embedding(Layer):
     ------
     ValueError
         Columns that come twice or are not in the input, sizes or dims of another
-        number than columns, sizes beyond 2**24, a padding that is no code.
+        number than columns, sizes beyond 2**24, a padding that is no code, a negative
+        rate or decay.
 
     Examples
     --------
@@ -64,13 +68,13 @@ class Embedding(Layer):
     """
 
     _settings: ClassVar[Settings] = {
+        **Learning._settings,
         "columns": _checks.columns,
         "sizes": _checks.counts,
         "dims": _checks.counts,
         "padding": lambda name, value: (
             None if value is None else _checks.unsigned(name, value, 24)
         ),
-        "trainable": _checks.flag,
     }
     _fixed = "columns", "sizes", "dims", "padding"
 
@@ -81,13 +85,15 @@ class Embedding(Layer):
         dims: int | Sequence[int],
         *,
         padding: int | None = None,
+        rate: float = 1.0,
+        decay: float = 1.0,
         trainable: bool = True,
     ) -> None:
-        super().__init__()
+        super().__init__(rate=rate, decay=decay, trainable=trainable)
         self.columns: tuple[int, ...] = columns  # type: ignore[assignment]
         self.sizes: int | tuple[int, ...] = sizes  # type: ignore[assignment]
         self.dims: int | tuple[int, ...] = dims  # type: ignore[assignment]
-        self.padding, self.trainable = padding, trainable
+        self.padding = padding
         self._tables()
 
     def __repr__(self) -> str:
@@ -129,8 +135,8 @@ class Embedding(Layer):
         }
 
     def config(self) -> dict[str, Any]:
-        names = "columns", "sizes", "dims", "padding", "trainable"
-        return {name: getattr(self, name) for name in names}
+        names = "columns", "sizes", "dims", "padding"
+        return {name: getattr(self, name) for name in names} | super().config()
 
     def outputs(self, features: int) -> int:
         _checks.within("columns", self.columns, features)
