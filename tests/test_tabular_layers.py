@@ -622,3 +622,47 @@ def test_initial_numbers_are_those_of_realmlp() -> None:
 def test_wrong_settings(make: Any, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         make()
+
+
+# Together -----------------------------------------------------------------------------
+
+
+def test_numbers_beside_codes_are_standardized(tmp_path: Path) -> None:
+    x = ROWS.copy()
+    x[:, 0] = 1e9 + x[:, 0]  # that float32 cannot tell apart
+    numbers = [0, 2, 3, 5]
+    net = lm.Sequential(
+        [
+            lm.Standardize(columns=numbers),
+            lm.Embedding([4, 1], [4, 9], 4),
+            lm.PiecewiseLinear(8, 4, columns=range(4)),
+            lm.Dense(16, "relu"),
+            lm.Dense(1),
+        ],
+        seed=0,
+    )
+    history = net.fit(x, WANTED, epochs=30, optimizer=lm.Adam(0.01), verbose=0)
+    assert history["loss"][-1] < 0.05
+    first: Any = net.layers[0]
+    np.testing.assert_allclose(first.mean[numbers], x[:, numbers].mean(axis=0), 1e-6)
+    np.testing.assert_array_equal(first.mean[[1, 4]], 0)
+    np.testing.assert_array_equal(first.scale[[1, 4]], 1)
+    net.save(tmp_path / "net")
+    again = lm.load(tmp_path / "net")
+    assert repr(again) == repr(net)
+    np.testing.assert_array_equal(again.predict(x), net.predict(x))
+    with pytest.raises(ValueError, match=r"columns must be less than 6, .* got 6"):
+        lm.Standardize(columns=6).build(6)
+
+
+def test_a_remedy_leaves_codes_alone() -> None:
+    x = ROWS.copy()
+    x[:, 0] *= 1e5
+    layers = [lm.Embedding([4, 1], [4, 9], 4), lm.Dense(16, "sigmoid"), lm.Dense(1)]
+    net = lm.Sequential(layers, seed=0)
+    told: Any = {"epochs": 20, "optimizer": lm.Adam(0.01)}
+    net.fit(x, WANTED, verbose=0, **told)
+    report = net.diagnose(x, WANTED)
+    assert "lm.Standardize(columns=[0, 2, 3, 5])" in str(report)
+    x[:, 0] = WANTED
+    assert "np.delete" not in str(net.diagnose(x, WANTED))

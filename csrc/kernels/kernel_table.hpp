@@ -152,8 +152,6 @@ struct PeriodicColumn {
   std::size_t rows, x_stride, y_stride, frequencies, dims;
   const T *frequency, *phase;  // phase may be null
   const T *weight, *bias;      // (terms, dims), (dims)
-
-  std::size_t terms() const { return phase ? frequencies : 2 * frequencies; }
 };
 
 template <class T>

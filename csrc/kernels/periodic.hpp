@@ -35,6 +35,11 @@ LAMINA_INLINE Lanes<T> multiply_add(const Lanes<T>& a, T b, const Lanes<T>& c) {
   return map([=](Vec<T> u, Vec<T> v) { return fma(u, Vec<T>(b), v); }, a, c);
 }
 
+template <class T>
+LAMINA_INLINE std::size_t terms_of(const PeriodicColumn<T>& p) {
+  return p.phase ? p.frequencies : 2 * p.frequencies;
+}
+
 // Angles in turns.
 template <class T>
 LAMINA_INLINE Lanes<T> angles(const PeriodicColumn<T>& p, std::size_t k,
@@ -58,7 +63,7 @@ template <class T>
 [[gnu::flatten]] void periodic(const PeriodicColumn<T>& p, const T* x, T* y,
                                T* scratch) {
   using namespace waves;
-  const std::size_t terms = p.terms();
+  const std::size_t terms = terms_of(p);
   for (std::size_t row = 0; row < p.rows; row += block<T>) {
     const std::size_t n = smaller(block<T>, p.rows - row);
     const Lanes<T> in = gather(x + row * p.x_stride, p.x_stride, n);
@@ -98,7 +103,7 @@ template <class T>
   constexpr std::size_t lanes = block<T>;
   // As the parameters lie: frequencies, phases, weights, biases.
   const std::size_t weights = p.frequencies * (p.phase ? 2 : 1);
-  const std::size_t biases = weights + p.terms() * p.dims;
+  const std::size_t biases = weights + terms_of(p) * p.dims;
   const std::size_t count = biases + p.dims;
   T* const slopes = scratch;  // dy; then sums, and where there are several blocks, too:
   T* const high = slopes + p.dims * lanes;

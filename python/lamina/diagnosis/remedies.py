@@ -23,6 +23,7 @@ from lamina.layers import (
     Add,
     Dense,
     Dropout,
+    Embedding,
     GaussianNoise,
     Layer,
     Residual,
@@ -67,13 +68,17 @@ class Change:
 
     def layers(self, net: Network) -> list[Layer]:
         """Those of the net as the change has them; they have learnt nothing."""
-        return self._changed(_fresh(net))
+        return self._changed(_fresh(net), net.features)
 
-    def _changed(self, layers: list[Layer]) -> list[Layer]:
+    def _changed(self, layers: list[Layer], features: int) -> list[Layer]:
         if self.edit is not None:
             layers = self.edit(layers)
         if self.standardize and not isinstance(layers[0], Standardize):
-            layers = [Standardize(), *layers]
+            first = layers[0]
+            codes = first.columns if isinstance(first, Embedding) else ()
+            numbers = [j for j in range(features) if j not in codes]
+            if numbers:
+                layers = [Standardize(columns=numbers if codes else None), *layers]
         return layers
 
     @property
@@ -259,7 +264,7 @@ def _net(change: Change, net: Network) -> list[str]:
     if not (change.edit or change.standardize):
         return ["net = net.clone()"]
     old, names, uses = _fresh(net), list[str](), False
-    for layer in change._changed(old):
+    for layer in change._changed(old, net.features):
         text = layer_code(layer)
         if text is None:
             place = next(i for i, each in enumerate(old) if each is layer)

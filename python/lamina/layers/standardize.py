@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -29,15 +30,22 @@ class Standardize(Layer):
     ----------
     center : bool
         False: only scale, by the same standard deviation.
+    columns : int or sequence of int, optional
+        Numbers of the columns, from 0; the others stay as they are. All if not given.
 
     Attributes
     ----------
     mean : (features,) array
         Of the layer's dtype; of float64 where inputs are centred before; 0 without
-        centring.
+        centring, and of other columns.
     scale : (features,) array
-        Standard deviation, or 1 for a constant feature.
+        Standard deviation, or 1 for a constant feature and for other columns.
     learnt : bool
+
+    Raises
+    ------
+    ValueError
+        Columns that come twice or are not in the input.
 
     Examples
     --------
@@ -50,17 +58,27 @@ class Standardize(Layer):
     """
 
     kept = ("mean", "scale", "learnt")
-    center: bool = True  # of nets that were pickled before there was a choice
-    _settings: ClassVar[Settings] = {"center": _checks.flag}
-    _fixed = ("center",)
+    # Of nets that were pickled before there was a choice.
+    center: bool = True
+    columns: tuple[int, ...] | None = None
+    _settings: ClassVar[Settings] = {
+        "center": _checks.flag,
+        "columns": _checks.some_columns,
+    }
+    _fixed = "center", "columns"
 
-    def __init__(self, center: bool = True) -> None:
+    def __init__(
+        self, center: bool = True, columns: int | Sequence[int] | None = None
+    ) -> None:
         super().__init__()
         self.center = center
+        self.columns = columns  # type: ignore[assignment]
         self.learnt = False
 
     def __repr__(self) -> str:
-        return "Standardize()" if self.center else "Standardize(center=False)"
+        center = [] if self.center else ["center=False"]
+        named = [] if self.columns is None else [f"columns={[*self.columns]}"]
+        return f"Standardize({', '.join(center + named)})"
 
     @property
     def _sparse(self) -> str:
@@ -78,12 +96,14 @@ class Standardize(Layer):
         return self.mean.astype(self.dtype, copy=False)
 
     def config(self) -> dict[str, Any]:
-        return {} if self.center else {"center": False}
+        center = {} if self.center else {"center": False}
+        return center if self.columns is None else center | {"columns": self.columns}
 
     def shapes(self, features: int) -> dict[str, tuple[int, ...]]:
         return {"mean": (features,), "scale": (features,)}
 
     def initial(self) -> dict[str, Array]:
+        _checks.within("columns", self.columns, self.features)
         self.mean = np.zeros(self.features, self.dtype)
         self.scale = np.ones_like(self.mean)
         self.learnt = False
@@ -116,6 +136,10 @@ class Standardize(Layer):
         # A spread that the dtype rounds to zero is constant for all that it can tell.
         scale = scale.astype(self.dtype)
         self.scale = np.where(scale == 0, 1, scale)
+        if self.columns is not None:
+            others = np.delete(np.arange(self.features), self.columns)
+            self.mean, self.scale[others] = self.mean.copy(), 1
+            self.mean[others] = 0
         self.learnt = True
 
     def take(self, x: ArrayLike) -> Array:
