@@ -34,7 +34,7 @@ class Case(NamedTuple):
     make: Callable[[int], tuple[lm.Layer, torch.nn.Module, Array, Any]]
 
 
-class Vectors(torch.nn.Module):
+class Vectors(torch.nn.Module):  # type: ignore[misc]
     """What `lm.Embedding` does, of columns that are all codes."""
 
     def __init__(self, sizes: list[int], dims: int) -> None:
@@ -46,7 +46,7 @@ class Vectors(torch.nn.Module):
         return torch.cat([table(codes[:, k]) for k, table in each], dim=1)
 
 
-class Flat(torch.nn.Module):
+class Flat(torch.nn.Module):  # type: ignore[misc]
     """As a matrix, with the columns themselves before it if they pass."""
 
     def __init__(self, inner: torch.nn.Module, passes: bool = False) -> None:
@@ -58,7 +58,7 @@ class Flat(torch.nn.Module):
         return torch.cat([x, y], dim=1) if self.passes else y
 
 
-class Cosines(torch.nn.Module):
+class Cosines(torch.nn.Module):  # type: ignore[misc]
     """PBLD, as pytabkit computes it."""
 
     def __init__(self, features: int, waves: int, maps: int) -> None:
@@ -86,7 +86,7 @@ def copy(values: Any, parameters: Any) -> None:
 
 def embedding(rows: int) -> Any:
     x = np.random.default_rng(0).integers(0, CODES, (rows, len(CODES)))
-    layer = lm.Embedding(range(len(CODES)), CODES, 8)  # type: ignore[arg-type]
+    layer = lm.Embedding(range(len(CODES)), CODES, 8)
     layer.build(len(CODES), seed=0)
     theirs = Vectors(CODES, 8)
     copy((each[:-1] for each in layer.parameters.values()), theirs.parameters())

@@ -109,7 +109,7 @@ LAYERS: dict[str, Callable[..., Any]] = {
     "Embedding": functools.partial(lm.Embedding, columns=0, sizes=3, dims=2),
     "Mixed": functools.partial(lm.Mixed, activation="relu"),
 }
-PLAIN = {"Activation", "Add", "Residual", "Standardize"}  # take no numbers
+PLAIN = {"Activation", "Add", "Residual"}  # take no numbers
 SEEDED: dict[str, Any] = {"rate": 0.5, "seed": 3}
 
 

@@ -96,8 +96,7 @@ class Standardize(Layer):
         return self.mean.astype(self.dtype, copy=False)
 
     def config(self) -> dict[str, Any]:
-        center = {} if self.center else {"center": False}
-        return center if self.columns is None else center | {"columns": self.columns}
+        return {"center": self.center, "columns": self.columns}
 
     def shapes(self, features: int) -> dict[str, tuple[int, ...]]:
         return {"mean": (features,), "scale": (features,)}
