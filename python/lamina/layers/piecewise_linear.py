@@ -68,14 +68,14 @@ class PiecewiseLinear(Learning):
     >>> layer = lm.PiecewiseLinear(bins=2, dims=1)
     >>> layer.learn([[0.0], [1.0], [5.0]])
     >>> layer.edges
-    array([[0., 1., 5.]], dtype=float32)
+    array([[0., 1., 5.]])
     >>> layer.parameters["kernel"][...] = [[[10], [100]]]
     >>> layer.parameters["bias"][...] = 0
     >>> layer.forward([[0.5], [1.0], [3.0], [-1.0]])
     array([[  5.],
            [ 10.],
            [ 60.],
-           [-10.]], dtype=float32)
+           [-10.]])
     """
 
     kept = ("edges", "learnt")
