@@ -233,8 +233,9 @@ def test_a_step_that_fails_leaves_those_before() -> None:
         )
         rates, goal = np.full(3, rule.learning_rate), net._goal(None)
         arguments = rows, y, None, None, 20, goal.core, True, rule.core
+        place = net.steps, net._updates + 1, 0.0, 0.0, 0.0, None
         *_, done, steps, finite, error = core.train(
-            *arguments, rates, net._state, net.steps, net._updates + 1, 0.0, 0.0, 0.0
+            *arguments, rates, net._state, *place
         )
         assert (done, steps, finite) == (40, 2, True)
         assert isinstance(error, ValueError)
