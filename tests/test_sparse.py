@@ -107,6 +107,8 @@ def test_nets_learn_the_same_from_sparse_rows(
         )
     # Each step builds on the roundings of those before.
     close = {name: 20 * limit for name, limit in CLOSE[dtype].items()}
+    if not isinstance(rule, lm.SGD):  # a gradient that is mere rounding, over epsilon
+        close["atol"] = 1e-8
     for sparse, expected in zip(*results, strict=True):
         np.testing.assert_allclose(sparse, expected, **close)
 

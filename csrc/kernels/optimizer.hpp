@@ -98,8 +98,45 @@ template <class T>
 }
 
 // Adam as published (Kingma & Ba 2015, algorithm 1): epsilon outside the root. Before
-// the step, w is multiplied by `keep` (Loshchilov & Hutter 2019). Between steps the
-// arrays stay in registers, of several vectors, so that none waits for another's root.
+// the step, w is multiplied by `keep` (Loshchilov & Hutter 2019).
+template <class T>
+struct Adam {
+  using V = Vec<T>;
+  V beta1, rest1, beta2, rest2, step, unbias, epsilon, keep;
+
+  explicit Adam(const Update<T>& a)
+      : beta1(a.first),
+        rest1(1 - a.first),
+        beta2(a.second),
+        rest2(1 - a.second),
+        step(a.step),
+        unbias(a.unbias),
+        epsilon(a.epsilon),
+        keep(a.keep) {}
+
+  LAMINA_INLINE void move(V g, V& w, V& mean, V& square) const {
+    mean = kept_mean<T>(fma(beta1, mean, rest1 * g));
+    square = kept_square<T>(fma(beta2, square, rest2 * (g * g)));
+    w = w * keep - step * mean / (sqrt(square * unbias) + epsilon);
+  }
+};
+
+template <class T>
+[[gnu::flatten]] void adam(const Update<T>& a) {
+  T *const w = a.w, *const m = a.state, *const v = m + a.stride;
+  const T* const dw = a.dw;
+  const Adam<T> rule(a);
+  for_vectors<T>(a.n, [=](auto load, auto store) {
+    Vec<T> weight = load(w), mean = load(m), square = load(v);
+    rule.move(load(dw), weight, mean, square);
+    store(mean, m);
+    store(square, v);
+    store(weight, w);
+  });
+}
+
+// Many steps: between them the arrays stay in registers, of several vectors, so that
+// none waits for another's root.
 template <std::size_t vectors, class T, class Load, class Store>
 LAMINA_INLINE void adam_block(const Update<T>* steps, std::size_t count, const T* dw,
                               T* w, T* m, T* v, Load load, Store store) {
@@ -110,15 +147,9 @@ LAMINA_INLINE void adam_block(const Update<T>* steps, std::size_t count, const T
     g[k] = dw ? load(dw, k) : V(0.0);
   });
   for (std::size_t s = 0; s < count; ++s) {
-    const Update<T>& a = steps[s];
-    const V beta1 = V(a.first), rest1 = V(1 - a.first), beta2 = V(a.second);
-    const V rest2 = V(1 - a.second), step = V(a.step), unbias = V(a.unbias);
-    const V epsilon = V(a.epsilon), keep = V(a.keep);
+    const Adam<T> rule(steps[s]);
     repeat<vectors>([&](std::size_t k) __attribute__((always_inline)) {
-      mean[k] = kept_mean<T>(fma(beta1, mean[k], rest1 * g[k]));
-      square[k] = kept_square<T>(fma(beta2, square[k], rest2 * (g[k] * g[k])));
-      const V change = step * mean[k] / (sqrt(square[k] * unbias) + epsilon);
-      weight[k] = weight[k] * keep - change;
+      rule.move(g[k], weight[k], mean[k], square[k]);
     });
   }
   repeat<vectors>([&](std::size_t k) __attribute__((always_inline)) {
@@ -145,11 +176,6 @@ template <class T>
         steps, count, dw, w, m, v,
         [&](const T* p, std::size_t) { return V::load_first(p + i, n - i); },
         [&](V x, T* p, std::size_t) { x.store_first(p + i, n - i); });
-}
-
-template <class T>
-[[gnu::flatten]] void adam(const Update<T>& a) {
-  adam_steps(&a, 1, a.dw, a.w, a.state, a.state + a.stride, a.n);
 }
 
 // w = keep w - rate sign(beta1 m + (1 - beta1) dw); m = beta2 m + (1 - beta2) dw (Chen
