@@ -88,7 +88,7 @@ def accuracy(seeds: int) -> bool:
     print("| data | float32, % | bf16, % | difference | its standard error |")
     print("|---|---|---|---|---|")
     for name, (x, y) in tables().items():
-        scores: dict[str, list[float]] = {"float32": [], "bf16": []}
+        scores: dict[Any, list[float]] = {"float32": [], "bf16": []}
         for seed in range(seeds):
             for precision, own in scores.items():
                 model = lm.Sequential(
@@ -105,7 +105,7 @@ def accuracy(seeds: int) -> bool:
                     epochs=30,
                     batch_size=128,
                     validation_split=0.3,
-                    precision=precision,  # type: ignore[arg-type]
+                    precision=precision,
                     verbose=0,
                 )
                 own.append(100 * history["val_accuracy"][-1])

@@ -7,26 +7,18 @@ that both take as many steps. Exits with 1 where a ratio is below its floor.
     python bench/estimators.py [--threads default] [--rounds 7] [-k NAME]
 """
 
-import argparse
-import contextlib
 import sys
-import time
-import warnings
-from collections.abc import Callable
-from statistics import median
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.sparse
 import sklearn.neural_network
-import threadpoolctl
 from sklearn.datasets import load_digits, make_classification
 from sklearn.model_selection import GridSearchCV
 
-import lamina as lm
 import lamina.sklearn
-
-Work = Callable[[], Any]
+from duels import Duel, Work, run
 
 
 class Case(NamedTuple):
@@ -91,6 +83,7 @@ def search(module: Any) -> Work:
     return lambda: GridSearchCV(est, grid, cv=3, n_jobs=2).fit(X, y)
 
 
+# Float64 has half the peak of float32, at which both sides' products run.
 CASES = [
     Case("fit, 20 000 x 10, float32", 10, fit(rows, 20_000, 10, max_iter=10)),
     Case("fit, digits, float32", 5, fit(digits, "float32", max_iter=100)),
@@ -113,55 +106,15 @@ def require_same_predictions() -> None:
     )
 
 
-def seconds(work: Work) -> float:
-    """Of a call, from as many as take a hundredth of a second."""
-    calls, spent = 0, 0.0
-    start = time.perf_counter()
-    while spent < 0.01:
-        work()
-        calls, spent = calls + 1, time.perf_counter() - start
-    return spent / calls
-
-
-def shown(value: float) -> str:
-    for unit, scale in (("s", 1), ("ms", 1e3), ("us", 1e6)):
-        if value * scale >= 1:
-            return f"{value * scale:.3g} {unit}"
-    return f"{value * 1e9:.3g} ns"
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--threads", choices=["1", "default"], default="1")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("-k", default="", help="part of a name")
-    options = parser.parse_args()
-    warnings.simplefilter("ignore")  # of convergence
+def duels() -> Iterator[Duel]:
     require_same_predictions()
-    missed = 0
-    with contextlib.ExitStack() as stack:
-        if options.threads == "1":
-            lm.set_num_threads(1)
-            stack.enter_context(threadpoolctl.threadpool_limits(1))
-        print("| | scikit-learn | Lamina | ratio | floor |\n|---|---|---|---|---|")
-        for case in CASES:
-            if options.k not in case.name:
-                continue
-            works = case.make(sklearn.neural_network), case.make(lamina.sklearn)
-            for work in works:
-                work()
-            turns = [[seconds(work) for work in works] for _ in range(options.rounds)]
-            theirs, mine = (median(side) for side in zip(*turns, strict=True))
-            ratio = median(a / b for a, b in turns)
-            missed += ratio < case.floor
-            star = " *" if ratio < case.floor else ""
-            print(
-                f"| {case.name} | {shown(theirs)} | {shown(mine)} | {ratio:.1f}{star} "
-                f"| {case.floor} |",
-                flush=True,
-            )
-    return int(missed > 0)
+    for case in CASES:
+
+        def sides(make: Callable[[Any], Work] = case.make) -> tuple[Work, Work]:
+            return make(sklearn.neural_network), make(lamina.sklearn)
+
+        yield Duel(case.name, "scikit-learn", case.floor, sides)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(__doc__, duels()))

@@ -12,28 +12,23 @@ floor.
     python bench/sparse.py [--threads default] [--rounds 5] [-k NAME]
 """
 
-import argparse
-import contextlib
 import sys
-import time
-import warnings
 from collections.abc import Callable, Iterator
-from statistics import median
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.sparse
-import threadpoolctl
 from sklearn.neural_network import MLPClassifier
 
 import lamina as lm
+from duels import Duel, Work, run
 
 try:
     import torch
 except ImportError:
     torch = None
 
-Work = Callable[[], Any]
 BATCH, UNITS = 64, 64
 
 
@@ -146,15 +141,6 @@ def agree(case: Data) -> None:
         np.testing.assert_allclose(other, expected, 1e-4, 1e-6)
 
 
-class Duel(NamedTuple):
-    name: str
-    peer: str
-    floor: float
-    theirs: Work
-    mine: Work
-    steps: int  # that the times are divided by
-
-
 def duels(case: Data) -> Iterator[Duel]:
     net, x = ours(case), case.x
     kernel, bias, *_ = net.get_weights()
@@ -167,78 +153,36 @@ def duels(case: Data) -> Iterator[Duel]:
         y += bias
         return np.maximum(y, 0, out=y)
 
+    def sides(theirs: Work, mine: Work) -> Callable[[], tuple[Work, Work]]:
+        return lambda: (theirs, mine)
+
+    def mine() -> Any:
+        return net.predict(x)
+
     name = f"predict, {case.name}"
-    mine = lambda: net.predict(x)  # noqa: E731
-    yield Duel(name, "scikit-learn", 1.2, lambda: est.predict_proba(x), mine, 1)
-    yield Duel(
-        f"dense, {case.name}", "SciPy", 1.2, product, lambda: first.predict(x), 1
-    )
+    yield Duel(name, "scikit-learn", 1.2, sides(lambda: est.predict_proba(x), mine))
+    own = sides(product, lambda: first.predict(x))
+    yield Duel(f"dense, {case.name}", "SciPy", 1.2, own)
     if torch is not None:
         batch, peer = Torch.batch(x), Torch(net)
-        yield Duel(name, "PyTorch", 0, lambda: peer.predict(batch), mine, 1)
+        yield Duel(name, "PyTorch", 0, sides(lambda: peer.predict(batch), mine))
     for rule, floor in (("adam", 8), ("sgd", 10)):
         trained = ours(case, lm.Adam(1e-3) if rule == "adam" else lm.SGD(1e-3))
-        est = learned(case, rule, trained)
+        other = learned(case, rule, trained)
         name, steps = f"step of {rule}, {case.name}", case.steps
-        options: dict[str, Any] = {"batch_size": BATCH, "verbose": 0}
-        mine = lambda: trained.fit(x, case.y, **options)  # noqa: B023, E731
-        theirs = lambda: est.partial_fit(x, case.y)  # noqa: B023, E731
-        yield Duel(name, "scikit-learn", floor, theirs, mine, steps)
+        fit = partial(trained.fit, x, case.y, batch_size=BATCH, verbose=0)
+        theirs = partial(other.partial_fit, x, case.y)
+        yield Duel(name, "scikit-learn", floor, sides(theirs, fit), steps)
         if torch is not None:
-            run = Torch(trained, rule).epoch(case)
-            yield Duel(name, "PyTorch", 2, run, mine, steps)
+            epoch = Torch(trained, rule).epoch(case)
+            yield Duel(name, "PyTorch", 2, sides(epoch, fit), steps)
 
 
-def seconds(work: Work) -> float:
-    """Of a call, from as many as take a hundredth of a second."""
-    calls, spent = 0, 0.0
-    start = time.perf_counter()
-    while spent < 0.01:
-        work()
-        calls, spent = calls + 1, time.perf_counter() - start
-    return spent / calls
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--threads", choices=["1", "default"], default="1")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("-k", default="", help="part of a name")
-    options = parser.parse_args()
-    warnings.simplefilter("ignore")  # of convergence
-    missed = 0
-    with contextlib.ExitStack() as stack:
-        if options.threads == "1":
-            lm.set_num_threads(1)
-            stack.enter_context(threadpoolctl.threadpool_limits(1))
-            if torch is not None:
-                torch.set_num_threads(1)
-        print(
-            "| | peer | its ms | Lamina's | ratio | floor |\n|---|---|---|---|---|---|"
-        )
-        for case in (data(4000, 20_000, 60), data(10_000, 100_000, 100)):
-            agree(case)
-            for duel in duels(case):
-                if options.k not in f"{duel.name} {duel.peer}":
-                    continue
-                duel.theirs(), duel.mine()
-                turns = [
-                    (seconds(duel.theirs), seconds(duel.mine))
-                    for _ in range(options.rounds)
-                ]
-                theirs, mine = (
-                    1e3 * median(side) / duel.steps for side in zip(*turns, strict=True)
-                )
-                ratio = median(a / b for a, b in turns)
-                missed += ratio < duel.floor
-                star = " *" if ratio < duel.floor else ""
-                print(
-                    f"| {duel.name} | {duel.peer} | {theirs:.3g} | {mine:.3g} "
-                    f"| {ratio:.2f}{star} | {duel.floor or ''} |",
-                    flush=True,
-                )
-    return int(missed > 0)
+def all_duels() -> Iterator[Duel]:
+    for case in (data(4000, 20_000, 60), data(10_000, 100_000, 100)):
+        agree(case)
+        yield from duels(case)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(__doc__, all_duels()))

@@ -11,7 +11,6 @@ on one thread; before that they must compute the same. Needs
 """
 
 import argparse
-import time
 from collections.abc import Callable
 from statistics import median
 from typing import Any, NamedTuple
@@ -22,9 +21,9 @@ import torch
 from numpy.typing import NDArray
 
 import lamina as lm
+from duels import Work, seconds
 
 Array = NDArray[Any]
-Work = Callable[[], Any]
 NUMBERS, CODES = 10, [40, 12, 7, 300, 1000]
 
 
@@ -252,17 +251,6 @@ def steps(case: Case) -> dict[str, Work]:
         ),
         "PyTorch": torchs,
     }
-
-
-def seconds(work: Work) -> float:
-    """Of a call, from as many as take a fiftieth of a second."""
-    calls, start = 0, time.perf_counter()
-    while True:
-        work()
-        calls += 1
-        spent = time.perf_counter() - start
-        if spent > 0.02:
-            return spent / calls
 
 
 def main() -> None:

@@ -752,3 +752,13 @@ def test_a_row_of_weight_two_counts_as_two(size: int) -> None:
     np.testing.assert_allclose(mean, repeated.mean(axis=0), rtol=1e-13)
     np.testing.assert_allclose(scale[:2], repeated.std(axis=0)[:2], rtol=1e-12)
     assert scale[2] == 1
+
+
+def test_rows_that_were_checked_are_not_checked_again() -> None:
+    x = np.arange(12.0).reshape(4, 3)
+    table = data.inputs("x", x, np.dtype(np.float32))
+    assert data.inputs("x", table, np.dtype(np.float32), 3) is table
+    double = data.inputs("x", table, np.dtype(np.float64))
+    assert double.take(slice(None)).dtype == np.float64
+    with pytest.raises(ValueError, match="x must have 4 features, got 3"):
+        data.inputs("x", table, np.dtype(np.float32), 4)

@@ -87,10 +87,46 @@ def state(net: lm.Sequential) -> list[np.ndarray]:
     return [net.parameters, net._state, *map(np.asarray, kept)]
 
 
-def assert_same(net: lm.Sequential, other: lm.Sequential) -> None:
+def assert_same(net: lm.Sequential, other: lm.Sequential, rows: Any = ROWS) -> None:
     for one, two in zip(state(net), state(other), strict=True):
         np.testing.assert_array_equal(one, two)
-    np.testing.assert_array_equal(net.predict(ROWS), other.predict(ROWS))
+    np.testing.assert_array_equal(net.predict(rows), other.predict(rows))
+
+
+def assert_goes_on(
+    make: Callable[[], lm.Sequential], fit: Callable[..., Any], rows: Any, path: Path
+) -> None:
+    """Training, from all that holds a net, as if it had not been left."""
+    whole, first = make(), make()
+    fit(whole, 6)
+    fit(first, 3)
+    first.save(path / "net.safetensors")
+    snapshot = first._snapshot()
+    others = [
+        lm.load(path / "net.safetensors"),
+        pickle.loads(pickle.dumps(first)),
+        copy.deepcopy(first),
+    ]
+    fit(first, 2, shuffle=False)  # elsewhere, and back
+    first._restore(snapshot)
+    first.epoch, first.steps = others[0].epoch, others[0].steps
+    for net in (*others, first):
+        fit(net, 3)
+        assert_same(net, whole, rows)
+
+
+def assert_frozen_stays(net: lm.Sequential, i: int, fit: Callable[..., Any]) -> None:
+    fit(net, 1)
+    layer: Any = net.layers[i]
+    layer.trainable = False
+    before = copy.deepcopy(layer)
+    fit(net, 2, optimizer=lm.AdamW(0.01, weight_decay=0.1))
+    for key, array in layer.parameters.items():
+        np.testing.assert_array_equal(array, before.parameters[key])
+        assert not layer.gradients[key].any()
+    for key in layer.kept:
+        np.testing.assert_array_equal(getattr(layer, key), getattr(before, key))
+    assert type(layer)(**layer.config()).trainable is False
 
 
 @pytest.mark.parametrize("name", LAYERS)
@@ -177,22 +213,7 @@ def test_a_net_with_it_learns(name: str) -> None:
 @pytest.mark.parametrize("name", LAYERS)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_training_goes_on_bit_for_bit(name: str, dtype: str, tmp_path: Path) -> None:
-    whole, first = (net_with(name, name, dtype=dtype) for _ in range(2))
-    fit(whole, 6)
-    fit(first, 3)
-    first.save(tmp_path / "net.safetensors")
-    snapshot = first._snapshot()
-    others = [
-        lm.load(tmp_path / "net.safetensors"),
-        pickle.loads(pickle.dumps(first)),
-        copy.deepcopy(first),
-    ]
-    fit(first, 2, shuffle=False)  # elsewhere, and back
-    first._restore(snapshot)
-    first.epoch, first.steps = others[0].epoch, others[0].steps
-    for net in (*others, first):
-        fit(net, 3)
-        assert_same(net, whole)
+    assert_goes_on(lambda: net_with(name, name, dtype=dtype), fit, ROWS, tmp_path)
 
 
 @pytest.mark.parametrize("name", LAYERS)
@@ -212,19 +233,7 @@ def test_the_best_weights_come_with_all_that_was_learnt(name: str) -> None:
 
 @pytest.mark.parametrize("name", LAYERS)
 def test_a_frozen_one_stays(name: str) -> None:
-    net = net_with(name)
-    fit(net, 1)
-    layer: Any = net.layers[1]
-    layer.trainable = False
-    before = copy.deepcopy(layer)
-    fit(net, 2, optimizer=lm.AdamW(0.01, weight_decay=0.1))
-    for key, array in layer.parameters.items():
-        np.testing.assert_array_equal(array, before.parameters[key])
-        assert not layer.gradients[key].any()
-    for key in layer.kept:
-        np.testing.assert_array_equal(getattr(layer, key), getattr(before, key))
-    again = type(layer)(**layer.config())
-    assert again.trainable is False
+    assert_frozen_stays(net_with(name), 1, fit)
 
 
 @pytest.mark.parametrize("name", LAYERS)

@@ -4,7 +4,6 @@ learn, are saved, and go on."""
 import copy
 import json
 import math
-import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ import pytest
 import lamina as lm
 from conftest import TARGETS
 from lamina import reference
+from test_each_layer import assert_frozen_stays, assert_goes_on, assert_same
 from test_layers import assert_slopes, slope
 from test_network import by_layer
 
@@ -89,18 +89,6 @@ WANTED = np.cos(2 * ROWS[:, 1]) + np.abs(ROWS[:, 0])
 def fit(net: lm.Sequential, epochs: int, **options: Any) -> lm.History:
     settings: Any = {"optimizer": lm.Adam(0.01), "batch_size": 16, "verbose": 0}
     return net.fit(ROWS, WANTED, epochs=epochs, **settings | options)
-
-
-def state(net: lm.Sequential) -> list[np.ndarray]:
-    """All that training changes."""
-    kept = [getattr(layer, name) for layer in net.layers for name in layer.kept]
-    return [net.parameters, net._state, *map(np.asarray, kept)]
-
-
-def assert_same(net: lm.Sequential, other: lm.Sequential) -> None:
-    for one, two in zip(state(net), state(other), strict=True):
-        np.testing.assert_array_equal(one, two)
-    np.testing.assert_array_equal(net.predict(ROWS), other.predict(ROWS))
 
 
 @pytest.mark.parametrize("name", LAYERS)
@@ -186,36 +174,12 @@ def test_what_is_not_named_passes(name: str) -> None:
 @pytest.mark.parametrize("name", LAYERS)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_training_goes_on_bit_for_bit(name: str, dtype: str, tmp_path: Path) -> None:
-    whole, first = (net_with(name, dtype=dtype) for _ in range(2))
-    fit(whole, 6)
-    fit(first, 3)
-    first.save(tmp_path / "net.safetensors")
-    snapshot = first._snapshot()
-    others = [
-        lm.load(tmp_path / "net.safetensors"),
-        pickle.loads(pickle.dumps(first)),
-        copy.deepcopy(first),
-    ]
-    fit(first, 2, shuffle=False)  # elsewhere, and back
-    first._restore(snapshot)
-    first.epoch, first.steps = others[0].epoch, others[0].steps
-    for net in (*others, first):
-        fit(net, 3)
-        assert_same(net, whole)
+    assert_goes_on(lambda: net_with(name, dtype=dtype), fit, ROWS, tmp_path)
 
 
 @pytest.mark.parametrize("name", LAYERS)
 def test_a_frozen_one_stays(name: str) -> None:
-    net = net_with(name)
-    fit(net, 1)
-    layer: Any = net.layers[0]
-    layer.trainable = False
-    before = copy.deepcopy(layer)
-    fit(net, 2, optimizer=lm.AdamW(0.01, weight_decay=0.1))
-    for key, array in layer.parameters.items():
-        np.testing.assert_array_equal(array, before.parameters[key])
-        assert not layer.gradients[key].any()
-    assert type(layer)(**layer.config()).trainable is False
+    assert_frozen_stays(net_with(name), 0, fit)
 
 
 @pytest.mark.parametrize("name", LAYERS)
@@ -228,7 +192,7 @@ def test_the_gradient_by_the_inputs(name: str) -> None:
     expected = slope(lambda: net.evaluate(x, WANTED[:5])["loss"], x)
     expected[:, CODES.get(name, [])] = 0
     assert_slopes(dx, expected)
-    assert_same(net, before)
+    assert_same(net, before, ROWS)
 
 
 @pytest.mark.parametrize("name", LAYERS)
@@ -275,7 +239,7 @@ def test_a_net_in_python_does_the_same(name: str) -> None:
         each.train_on_batch(x, y)
         each.gradients(ROWS[9:], WANTED[9:])
         each.backward(x, slopes, accumulate=True)
-    assert_same(net, other)
+    assert_same(net, other, ROWS)
     np.testing.assert_array_equal(net.gradient, other.gradient)
     for call in (
         lambda n: n.input_gradient(x, y, training=True),

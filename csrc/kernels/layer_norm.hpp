@@ -33,7 +33,7 @@ LAMINA_INLINE T row_sum(Length length, std::size_t cols, Add add) {
 template <class T>
 [[gnu::flatten]] void layer_norm(const T* x, const T* gamma, const T* beta, T epsilon,
                                  T* y, T* moments, std::size_t rows, std::size_t cols) {
-  by_length<T>(cols, [=](auto length) mutable __attribute__((always_inline)) {
+  by_length<T>(cols, [&](auto length) __attribute__((always_inline)) {
     const T n = static_cast<T>(cols);
     for (std::size_t row = 0; row < rows; ++row, x += cols, y += cols) {
       const T* const z = x;
@@ -85,7 +85,7 @@ template <class T>
 [[gnu::flatten]] void layer_norm_backward(const T* dy, const T* x, const T* gamma,
                                           const T* moments, T* dx, std::size_t rows,
                                           std::size_t cols) {
-  by_length<T>(cols, [=](auto length) mutable __attribute__((always_inline)) {
+  by_length<T>(cols, [&](auto length) __attribute__((always_inline)) {
     const T n = static_cast<T>(cols);
     for (std::size_t row = 0; row < rows; ++row, dy += cols, x += cols, dx += cols) {
       const T mean = moments[2 * row], inverse = moments[2 * row + 1];

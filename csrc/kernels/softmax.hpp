@@ -228,7 +228,7 @@ template <class T>
 template <class T>
 [[gnu::flatten]] void softmax(const T* x, T* y, std::size_t rows, std::size_t cols) {
   if (cols <= ShortRows<T>::max_cols) return softmax_short(x, y, rows, cols);
-  by_length<T>(cols, [=](auto length) mutable __attribute__((always_inline)) {
+  by_length<T>(cols, [&](auto length) __attribute__((always_inline)) {
     for (std::size_t row = 0; row < rows; ++row, x += cols, y += cols) {
       const T inverse = 1 / row_exp_sum(length, x, y, cols, row_max(x, cols));
       for_lanes<T>(cols, [&](std::size_t i, std::size_t n) {
@@ -260,7 +260,7 @@ template <class T>
 [[gnu::flatten]] void log_softmax(const T* x, T* y, std::size_t rows,
                                   std::size_t cols) {
   if (cols <= ShortRows<T>::max_cols) return log_softmax_short(x, y, rows, cols);
-  by_length<T>(cols, [=](auto length) mutable __attribute__((always_inline)) {
+  by_length<T>(cols, [&](auto length) __attribute__((always_inline)) {
     for (std::size_t row = 0; row < rows; ++row, x += cols, y += cols) {
       const T top = row_max(x, cols);
       const T log_sum = log_of_sum(row_exp_sum<T>(length, x, nullptr, cols, top));
@@ -316,7 +316,7 @@ template <class T>
                                        std::size_t cols) {
   if (cols <= ShortRows<T>::max_cols)
     return softmax_backward_short(dy, y, dx, rows, cols);
-  by_length<T>(cols, [=](auto length) mutable __attribute__((always_inline)) {
+  by_length<T>(cols, [&](auto length) __attribute__((always_inline)) {
     for (std::size_t row = 0; row < rows; ++row, dy += cols, y += cols, dx += cols) {
       const T dot = sum_in_lanes<T>(
           length, cols,
@@ -340,7 +340,7 @@ template <class T>
                                            std::size_t rows, std::size_t cols) {
   if (cols <= ShortRows<T>::max_cols)
     return log_softmax_backward_short(dy, y, dx, rows, cols);
-  by_length<T>(cols, [=](auto length) mutable __attribute__((always_inline)) {
+  by_length<T>(cols, [&](auto length) __attribute__((always_inline)) {
     for (std::size_t row = 0; row < rows; ++row, dy += cols, y += cols, dx += cols) {
       const T total =
           sum_in_lanes<T>(length, cols,

@@ -17,7 +17,7 @@ from lamina.exchange import arrays, files
 from lamina.history import History
 from lamina.layers.dense import fold
 from lamina.layers.dropout import convert_dropout
-from lamina.network import Network
+from lamina.network import Network, Precision
 
 __all__ = ["Sequential", "load"]
 
@@ -95,7 +95,7 @@ class Sequential(Network):
         verbose: int = 1,
         metrics: training.Metrics = (),
         train_metrics: bool = False,
-        precision: Literal["float32", "bf16", "auto"] | None = None,
+        precision: Precision = None,
     ) -> History:
         """Train. A second call goes on from where the first stopped.
 

@@ -19,7 +19,7 @@ from lamina.assembly import Assembly
 from lamina.layers import Standardize
 from lamina.layers.base import is_known
 
-__all__ = ["Network", "Sums"]
+__all__ = ["Network", "Precision", "Sums"]
 
 _SPARSE = losses.categorical_crossentropy  # which takes labels
 _CHUNK = 1024  # rows at a time where nothing is learnt: activations stay in the cache

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
-from lamina import _checks, _core, initializers
+from lamina import _checks, _core, data, initializers
 from lamina._checks import Array
 
 __all__ = ["Core", "Layer", "Settings", "described", "factors"]
@@ -356,6 +356,18 @@ class Layer:
             self.build(array.shape[1], dtype)
             return array
         return _checks.rows("x", x, self.dtype, self.features)
+
+    def _rows_to_learn(self, x: Any, sparse: bool = False) -> data.Table:
+        """What `learn` is given, checked; builds the layer if it is not built yet."""
+        held = data.held("x", x)
+        if held.ndim == 2 and 0 in held.shape:
+            raise ValueError(
+                f"x must have a row and a feature at least, got {held.shape}"
+            )
+        if not self.features and held.ndim == 2:
+            double = held.dtype == np.float64
+            self.build(held.shape[1], np.float64 if double else np.float32)
+        return data.inputs("x", held, self.dtype, self.features, sparse=sparse)
 
     def keep(self, x: Array, training: bool, *saved: Any) -> None:
         """In training, save `x` and more for `recall`."""

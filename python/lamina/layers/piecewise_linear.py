@@ -154,15 +154,7 @@ class PiecewiseLinear(Learning):
         TypeError, ValueError
             `x` cannot be used, or has a spread that is not finite.
         """
-        held = data.held("x", x)
-        if held.ndim == 2 and 0 in held.shape:
-            raise ValueError(
-                f"x must have a row and a feature at least, got {held.shape}"
-            )
-        if not self.features and held.ndim == 2:
-            double = held.dtype == np.float64
-            self.build(held.shape[1], np.float64 if double else np.float32)
-        table = data.inputs("x", held, self.dtype, self.features)
+        table = self._rows_to_learn(x)
         columns = _checks.within("columns", self.columns, self.features)
         values = data.sample(table)[:, columns].astype(np.float64)
         if not (np.ptp(values, axis=0) <= np.finfo(self.dtype).max / 2).all():

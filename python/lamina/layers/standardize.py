@@ -117,16 +117,7 @@ class Standardize(Layer):
         TypeError, ValueError
             `x` cannot be used, or has a spread that is not finite.
         """
-        held = data.held("x", x)
-        if held.ndim == 2 and 0 in held.shape:
-            raise ValueError(
-                f"x must have a row and a feature at least, got {held.shape}"
-            )
-        if not self.features and held.ndim == 2:
-            double = held.dtype == np.float64
-            self.build(held.shape[1], np.float64 if double else np.float32)
-        stays = not self.center
-        rows = data.inputs("x", held, self.dtype, self.features, sparse=stays)
+        rows = self._rows_to_learn(x, sparse=not self.center)
         self.adopt(*data.standardization(rows))
 
     def adopt(self, mean: Array, scale: Array) -> None:
