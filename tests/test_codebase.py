@@ -98,7 +98,7 @@ FLOORS = [
     ["alarms", "callbacks", "training", "exchange"],
     ["diagnosis"],
     ["model"],
-    ["noise", "_threadpool", "plot", "sklearn"],
+    ["noise", "_threadpool", "plot", "distributed", "sklearn"],
     ["experiments"],
     ["optuna"],
     ["__init__", "__main__"],

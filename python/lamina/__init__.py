@@ -53,7 +53,7 @@ if TYPE_CHECKING:
 
 # What is done with nets is loaded when it is first asked for.
 _LAZY = {"compare": "experiments", "log": "experiments", "search": "experiments"}
-_ROOMS = "experiments", "optuna", "plot"
+_ROOMS = "distributed", "experiments", "optuna", "plot"
 
 __all__ = [
     "SGD",

@@ -11,8 +11,8 @@ import dataclasses
 import signal
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -31,6 +31,28 @@ _BETWEEN = 0.1  # seconds of steps between two looks at callbacks and signals
 Source = data.Rows | data.Batches
 Metrics = Iterable[str | metrics.Metric] | Mapping[str, str | metrics.Metric]
 Piece = tuple[Array, Array, Array | None, Array | None, int]  # what `_steps` takes
+
+
+class Group(Protocol):
+    """Processes that train the same net together, each by `fit`: those of
+    `lamina.distributed`. The first decides."""
+
+    interrupted: list[bool]  # filled by Ctrl-C in any of them
+
+    def begin(self, net: Network, goal: losses.Loss, source: Source) -> None:
+        """Before the first step: raise unless all are alike."""
+
+    def steps(self, *args: Any, **kwargs: Any) -> Sums:
+        """As `Network._steps`, of all together."""
+
+    def agree(self, value: Any) -> Any:
+        """That of the first, of what JSON knows."""
+
+    def check(self) -> None:
+        """After the steps of an epoch: raise unless all have the same net."""
+
+    def share(self) -> None:
+        """After callbacks at its end: take over what they made of the first's net."""
 
 
 def fit(
@@ -54,6 +76,7 @@ def fit(
     metrics: Metrics,
     train_metrics: bool,
     precision: str | None,
+    group: Group | None = None,
 ) -> History:
     """As `Sequential.fit` says."""
     epochs = _checks.count("epochs", epochs)
@@ -109,9 +132,14 @@ def fit(
         net.told = Told(
             epochs, batch_size, steps_per_epoch, sample_weight, class_weight, share
         )
-        run = _Run(net, goal, told, history, batch_size, wanted)
+        run = _Run(net, goal, told, history, batch_size, wanted, group)
+        if group is not None:
+            group.begin(net, goal, source)
+            run.pace.each = group.agree(run.pace.each)
         try:
             with _interrupts() as run.interrupted:
+                if group is not None:
+                    group.interrupted = run.interrupted
                 last = net.epoch + epochs
                 for callback in told:
                     callback._on_data(net, source, train)
@@ -130,6 +158,8 @@ def fit(
                     run.end_epoch(means)
                 for callback in told:
                     callback.on_train_end(net, history)
+                if group is not None:
+                    group.share()
         except BaseException as error:
             history.stopped = type(error).__name__
             with contextlib.ExitStack() as stack:  # each is told, whatever others raise
@@ -339,7 +369,7 @@ def _split(net: Network, n: int, share: float) -> tuple[Array, Array]:
 class _Run:
     """A fit that runs: it tells its callbacks, and hears Ctrl-C."""
 
-    interrupted: Sequence[bool] = ()  # filled by Ctrl-C
+    interrupted: list[bool]  # filled by Ctrl-C
 
     def __init__(
         self,
@@ -349,11 +379,13 @@ class _Run:
         history: History,
         batch_size: int,
         precision: str | None = None,
+        group: Group | None = None,
     ) -> None:
         self.net, self.goal, self.told, self.history = net, goal, told, history
-        self.batch_size, self.precision = batch_size, precision
+        self.batch_size, self.precision, self.group = batch_size, precision, group
         self.alarms = Alarms(net, goal)
-        self.pace = _Pace(any(_overrides(each, "on_batch_end") for each in told))
+        steps = net._steps if group is None else group.steps
+        self.pace = _Pace(any(_overrides(each, "on_batch_end") for each in told), steps)
 
     def epoch(self, source: Source, order: Array | None) -> dict[str, float] | None:
         """The scores of an epoch; None where it was broken off."""
@@ -367,15 +399,18 @@ class _Run:
             callback.on_epoch_begin(self.net, self.net.epoch + 1, rows)
         sums: Sums = 0.0, 0.0, 0, 0.0
         for piece in pieces:
-            batch, sums = self.pace.steps(
-                self.net, self.goal, piece, sums, self.precision
-            )
+            batch, sums = self.pace.steps(self.goal, piece, sums, self.precision)
             if self.net._is_narrow(*piece, self.precision):
                 self.history.precision = "bf16"
             self.alarms.steps(*piece[:4], sums[0])
             self.history.stopped = self._tell(batch, sums)
             if self.interrupted:
                 self.history.stopped = "interrupt"
+            if self.group is not None:
+                net, history, pace = self.net, self.history, self.pace
+                own = history.stopped, pace.batches, net.rate_factor
+                agreed = self.group.agree(own)
+                history.stopped, pace.batches, net.rate_factor = agreed
             if self.history.stopped is not None:
                 break
         if self.history.stopped is not None and sums[2] != rows:
@@ -388,14 +423,21 @@ class _Run:
         if rate is not None:
             means["learning_rate"] = rate
         self.net.epoch += 1
+        if self.group is not None:
+            self.group.check()
         for callback in self.told:
             name = type(callback).__name__
             if callback.on_epoch_end(self.net, self.net.epoch, means):
                 self.history.stopped = self.history.stopped or name
             means.update(_checks.scores(means, name))
-        self.history.add(self.net.epoch, means)
         if self.interrupted:
             self.history.stopped = "interrupt"
+        if self.group is not None:
+            self.group.share()
+            means, self.history.stopped = self.group.agree(
+                (means, self.history.stopped)
+            )
+        self.history.add(self.net.epoch, means)
 
     def _tell(self, batch: Sums, sums: Sums) -> str | None:
         """Tell about steps; the name of the first callback that wants to stop."""
@@ -416,14 +458,14 @@ def _plus(a: Sums, b: Sums) -> Sums:
 class _Pace:
     """How many batches to give to one call of the steps, by how long the last took."""
 
-    def __init__(self, each: bool) -> None:
+    def __init__(self, each: bool, take: Callable[..., Sums]) -> None:
         self.each = each  # a call for every batch
+        self.take = take
         self.batches = 1
         self.told = time.perf_counter()
 
     def steps(
         self,
-        net: Network,
         goal: losses.Loss,
         piece: Piece,
         before: Sums,
@@ -434,10 +476,10 @@ class _Pace:
         Their bits do not depend on the pace: steps are added one by one.
         """
         if self.each:
-            batch = net._steps(goal, *piece, precision=precision)
+            batch = self.take(goal, *piece, precision=precision)
             return batch, _plus(before, batch)
         started = time.perf_counter()
-        sums = net._steps(goal, *piece, before, precision=precision)
+        sums = self.take(goal, *piece, before, precision=precision)
         seconds = max(time.perf_counter() - started, 1e-9)
         wanted = (sums[2] - before[2]) / piece[4] * _BETWEEN / seconds
         self.batches = max(1, int(min(wanted, 8 * self.batches)))

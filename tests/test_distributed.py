@@ -1,0 +1,390 @@
+"""`lamina.distributed`: the same bits on any number of ranks, and every fault."""
+
+from __future__ import annotations
+
+import copy
+import sys
+import threading
+import tracemalloc
+import types
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import scipy.sparse
+
+import lamina as lm
+import ranks
+from lamina import _core, distributed
+from lamina._checks import Array
+from lamina.distributed import Communicator, RankError
+from ranks import Faulty, connected, together
+
+RANDOM = np.random.default_rng(5)
+X = RANDOM.normal(size=(200, 7)) * [1, 1, 50, 1, 1, 1, 1] + 3
+Y = (X[:, 0] * X[:, 1] > X[:, 3] + 5).astype(int) + (X[:, 4] > 4)
+DTYPES = "float32", "float64"
+
+
+def net(dtype: str = "float32") -> lm.Sequential:
+    layers = [
+        lm.Standardize(),
+        lm.GaussianNoise(0.05),
+        lm.Dense(24, "relu", l2=1e-3, l1=1e-4),
+        lm.Dropout(0.3),
+        lm.Residual([lm.Dense(24, "tanh"), lm.LayerNorm()]),
+        lm.Dense(3, "softmax"),
+    ]
+    return lm.Sequential(layers, seed=3, dtype=dtype)
+
+
+ADAM = lm.Adam(lm.schedules.Cosine(0.02, 60), global_clip_norm=1.0)
+
+
+def train(
+    communicator: Communicator, made: lm.Sequential | None = None, **options: Any
+) -> lm.Sequential:
+    made = net() if made is None else made
+    options = {"epochs": 3, "batch_size": 64, "verbose": 0} | options
+    options.setdefault("optimizer", ADAM)
+    distributed.fit(made, X, Y, communicator, **options)
+    return made
+
+
+def bits(made: lm.Sequential) -> bytes:
+    return b"".join(a.tobytes() for a in (made.parameters, made._state))
+
+
+def histories(nets: list[lm.Sequential]) -> list[dict[str, list[float]]]:
+    return [dict(each.history or {}) for each in nets]
+
+
+@pytest.mark.parametrize("size", [2, 3, 4])
+@pytest.mark.parametrize("shards", [1, 2, 3, 8, 11])
+def test_the_same_shards_give_the_same_net_on_any_number_of_ranks(
+    size: int, shards: int
+) -> None:
+    """200 rows in batches of 64: the last is of 8, fewer than 11 shards."""
+    options: dict[str, Any] = {
+        "shards": shards,
+        "validation_split": 0.1,
+        "class_weight": "balanced",
+    }
+    (alone,) = together(1, lambda own: train(own, **options))
+    ranks = together(size, lambda own: train(own, **options))
+    assert {bits(each) for each in ranks} == {bits(alone)}
+    assert all(each == histories([alone])[0] for each in histories(ranks))
+
+
+def test_one_shard_is_a_plain_fit() -> None:
+    (alone,) = together(1, lambda own: train(own, shards=1))
+    plain = net()
+    plain.fit(X, Y, epochs=3, batch_size=64, optimizer=ADAM, verbose=0)
+    assert bits(plain) == bits(alone)
+    assert histories([plain]) == histories([alone])
+
+
+class SignMomentum(lm.optimizers.Optimizer):
+    slots = 1
+
+    def update(self, weights: Array, gradients: Array, state: Array, step: int) -> None:
+        state[0] = 0.9 * state[0] + gradients
+        weights -= 0.01 * np.sign(state[0])
+
+
+class Batches(lm.callbacks.Callback):
+    """Looks at every step, and stops in the middle of an epoch."""
+
+    def on_batch_end(self, net: Any, step: int, scores: dict[str, float]) -> bool:
+        net.rate_factor = 0.5
+        return step == 7
+
+
+def float64() -> lm.Sequential:
+    return net("float64")
+
+
+def embedded() -> lm.Sequential:
+    return lm.Sequential(
+        [Faulty(), lm.Dense(9, "gelu"), lm.Dense(3, "softmax")], seed=2
+    )
+
+
+@pytest.mark.parametrize(
+    ("make", "options"),
+    [
+        (float64, {}),
+        (embedded, {"optimizer": SignMomentum()}),
+        (net, {"optimizer": "lion", "shuffle": False}),
+        (net, {"callbacks": [lm.callbacks.ReduceOnPlateau("loss", patience=1)]}),
+        (
+            net,
+            {
+                "optimizer": lm.SGD(3.0),
+                "callbacks": [lm.callbacks.EarlyStopping("loss", patience=2)],
+                "epochs": 9,
+            },
+        ),
+        (net, {"callbacks": [Batches()]}),
+        (net, {"metrics": {"worst": lambda y, p: float(p.max())}, "epochs": 1}),
+    ],
+)
+def test_what_rank_0_decides_is_what_all_do(
+    make: Callable[[], lm.Sequential], options: dict[str, Any]
+) -> None:
+    (alone,) = together(1, lambda own: train(own, make(), **copy.deepcopy(options)))
+    ranks = together(3, lambda own: train(own, make(), **copy.deepcopy(options)))
+    assert {bits(each) for each in ranks} == {bits(alone)}
+    assert all(each == histories([alone])[0] for each in histories(ranks))
+    counts = alone.steps, alone.epoch, alone.rate_factor, alone.history.stopped
+    for each in ranks:
+        assert each.history is not None
+        assert counts == (
+            each.steps,
+            each.epoch,
+            each.rate_factor,
+            each.history.stopped,
+        )
+
+
+def test_sparse_rows_and_memory_maps_train_to_the_same_bits(tmp_path: Path) -> None:
+    def make() -> lm.Sequential:
+        layers = [lm.Dense(16, "relu"), lm.Dense(3, "softmax")]
+        return lm.Sequential(layers, seed=1)
+
+    def run(own: Communicator, rows: Any) -> lm.Sequential:
+        made = make()
+        distributed.fit(made, rows, Y, own, batch_size=50, shards=3, verbose=0)
+        return made
+
+    thin = np.where(X > 3, X, 0)
+    np.save(tmp_path / "x.npy", thin)
+    mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
+    for rows in (scipy.sparse.csr_array(thin), mapped):
+        (alone,) = together(1, partial(run, rows=rows))
+        ranks = together(2, partial(run, rows=rows))
+        assert {bits(each) for each in ranks} == {bits(alone)}
+
+
+def test_two_trainings_at_once_do_not_meet() -> None:
+    def run(own: Communicator) -> list[lm.Sequential]:
+        nets = [net(dtype) for dtype in DTYPES]
+        other = second[own.rank]
+        thread = threading.Thread(target=train, args=(other, nets[1]))
+        thread.start()
+        train(own, nets[0])
+        thread.join()
+        return nets
+
+    with connected(2) as second:
+        ranks = together(2, run)
+    expected = [together(1, partial(train, made=net(d)))[0] for d in DTYPES]
+    for a, b, alone in zip(*ranks, expected, strict=True):
+        assert bits(a) == bits(b) == bits(alone)
+
+
+def test_steps_after_the_first_take_no_memory() -> None:
+    """A gradient is 400 KB, a batch 200 KB; what is small comes and goes."""
+    x, y = RANDOM.normal(size=(512, 200)).astype(np.float32), np.zeros(512)
+    peaks: list[int] = []
+
+    class Memory(lm.callbacks.Callback):
+        def on_batch_end(self, net: Any, step: int, scores: dict[str, float]) -> None:
+            if tracemalloc.is_tracing():
+                now, peak = tracemalloc.get_traced_memory()
+                peaks.append(peak - now)
+                tracemalloc.reset_peak()
+            elif step == 2:  # of both lengths of batch
+                tracemalloc.start()
+
+    def run(own: Communicator) -> None:
+        made = lm.Sequential([lm.Dense(500, "relu"), lm.Dense(1)], seed=0)
+        distributed.fit(
+            made, x, y, own, epochs=3, callbacks=[Memory()], shards=4, verbose=0
+        )
+
+    together(2, run)
+    tracemalloc.stop()
+    assert len(peaks) == 4
+    assert max(peaks) < 1 << 16
+
+
+# Refusals -----------------------------------------------------------------------------
+
+
+def refused(change: Callable[[int, dict[str, Any]], object], message: str) -> None:
+    """Every rank raises it, before the first step."""
+
+    def run(own: Communicator) -> None:
+        given: dict[str, Any] = {"net": net(), "x": X, "y": Y, "shards": 4}
+        change(own.rank, given)
+        made, x, y = given.pop("net"), given.pop("x"), given.pop("y")
+        with pytest.raises(ValueError, match=message):
+            distributed.fit(made, x, y, own, verbose=0, **given)
+        assert made.steps == 0
+
+    together(3, run)
+
+
+def on_rank_2(**arguments: Any) -> Callable[[int, dict[str, Any]], None]:
+    return lambda rank, given: given.update(arguments) if rank == 2 else None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"net": net("float64")}, "rank 2 must have the dtype of rank 0, float32, got"),
+        ({"net": net().clone(seed=4)}, "rank 2 must have the seed of rank 0, 3, got 4"),
+        ({"net": lm.Sequential([lm.Dense(3, "softmax")], seed=3)}, "rank 2 .* layers"),
+        ({"x": X[1:], "y": Y[1:]}, "rank 2 must have the rows of rank 0, 200, got 199"),
+        ({"x": X + 1}, "rank 2 must have the data of rank 0"),
+        ({"y": 2 - Y}, "rank 2 must have the data of rank 0"),
+        ({"shards": 3}, "rank 2 must have the shards of rank 0, 4, got 3"),
+        ({"batch_size": 9}, "rank 2 must have the batch_size of rank 0, 256, got 9"),
+        ({"optimizer": "sgd"}, r"rank 2 must have the optimizer of rank 0, Adam\("),
+    ],
+)
+def test_ranks_that_differ_are_refused_by_name(
+    arguments: dict[str, Any], message: str
+) -> None:
+    refused(on_rank_2(**copy.deepcopy(arguments)), message)
+
+
+def test_a_net_that_has_learnt_something_else_is_refused() -> None:
+    trained = net()
+    trained.fit(X, Y, verbose=0)
+    trained.steps = trained.epoch = trained._updates = 0
+    refused(on_rank_2(net=trained), "rank 2 must have the net of rank 0")
+
+
+@pytest.mark.parametrize(
+    ("name", "others", "message"),
+    [
+        ("get_target", "avx2", "rank 1 must have the fused multiply-add of rank 0"),
+        ("__version__", "0.2", "rank 1 must have the version of rank 0, 0.2, got sse2"),
+    ],
+)
+def test_another_build_is_refused(
+    name: str, others: str, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Here(str):
+        def __call__(self) -> str:
+            return str(self)
+
+        def __str__(self) -> str:
+            here = threading.current_thread().name
+            return "sse2" if here == "rank 1" else others
+
+        def __eq__(self, other: object) -> bool:
+            return str(self) == other
+
+        __hash__ = str.__hash__
+
+    core = types.SimpleNamespace(**vars(_core) | {name: Here()})
+    monkeypatch.setattr(distributed, "_core", core)
+    refused(lambda rank, given: None, message)
+
+
+def test_a_layer_that_needs_the_whole_batch_is_refused() -> None:
+    def run(own: Communicator) -> None:
+        made = lm.Sequential([lm.BatchNorm(), lm.Dense(3, "softmax")], seed=0)
+        with pytest.raises(ValueError, match=r"layers\[0\] must not be a BatchNorm"):
+            train(own, made)
+
+    together(1, run)
+
+
+def test_batches_are_refused() -> None:
+    def run(own: Communicator) -> None:
+        with pytest.raises(TypeError, match="y must be given"):
+            distributed.fit(net(), [(X, Y)], None, own)
+
+    together(1, run)
+
+
+def test_a_net_that_a_rank_changes_by_itself_is_found_out() -> None:
+    """A callback within an epoch."""
+
+    class Nudge(lm.callbacks.Callback):
+        def on_batch_end(self, net: Any, step: int, scores: dict[str, float]) -> None:
+            net.parameters[0] += 1
+
+    def run(own: Communicator) -> None:
+        with pytest.raises(
+            RuntimeError, match="rank 1 has not the net of rank 0 after"
+        ):
+            train(own, callbacks=[Nudge()])
+
+    together(2, run)
+
+
+def test_a_file_that_cannot_be_read_is_said_on_every_rank(tmp_path: Path) -> None:
+    outcomes = together(
+        2, lambda own: distributed.load(tmp_path / "none", own), fails=True
+    )
+    assert isinstance(outcomes[0], FileNotFoundError)
+    assert isinstance(outcomes[1], RankError)
+    assert "rank 0: FileNotFoundError" in str(outcomes[1])
+
+
+@pytest.mark.parametrize(
+    ("engine", "message"),
+    [(distributed.mpi, r"pip install lamina\[mpi\]"), (distributed.torch, "torch")],
+)
+def test_an_engine_that_is_not_there_names_what_to_install(
+    engine: Callable[[], Communicator], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("mpi4py", "torch"):
+        monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(ImportError, match=message):
+        engine()
+
+
+# Faults -------------------------------------------------------------------------------
+
+CAUSES = {
+    "kill": "RankError: rank 1 has ended",
+    "stop": "RankError: rank 1 has sent nothing for 3 s",
+    "raise": "RankError: rank 1: ValueError: of my own",
+    "exit": "RankError: rank 1: SystemExit: 3",
+    "nan": "FloatingPointError: rank 1: the loss of its rows is nan in step 6",
+    "disk": "RankError: rank 0: OSError: [Errno 27] File too large",
+    "short": "ValueError: rank 1 must have the rows of rank 0, 128, got 127",
+}
+
+
+@pytest.mark.parametrize("fault", CAUSES)
+def test_others_end_and_name_the_rank_and_the_last_checkpoint_resumes(
+    fault: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "net.safetensors"
+    failing = 0 if fault == "disk" else ranks.FAILING
+    with ranks.processes(3, fault, str(path)) as started:
+        for rank, process in enumerate(started):
+            if rank != failing:
+                _, told = process.communicate(timeout=100)
+                assert CAUSES[fault] in told
+                assert process.returncode == 1
+    if fault == "short":
+        assert not path.exists()
+        return
+
+    def resume(own: Communicator) -> lm.Sequential:
+        made = distributed.load(path, own, custom={"Faulty": ranks.Faulty})
+        assert made.epoch == 1
+        ranks.train(made, own, "", str(path), ranks.EPOCHS - 1)
+        return made
+
+    whole, elsewhere = ranks.net(), str(tmp_path / "whole")
+    together(1, lambda own: ranks.train(whole, own, "", elsewhere, ranks.EPOCHS))
+    assert {bits(each) for each in together(2, resume)} == {bits(whole)}
+
+
+def test_control_c_on_one_rank_ends_the_training_on_all(tmp_path: Path) -> None:
+    with ranks.processes(3, "interrupt", str(tmp_path / "net")) as started:
+        for process in started:
+            said, told = process.communicate(timeout=100)
+            assert (said, process.returncode) == ("interrupt\n", 0), told
