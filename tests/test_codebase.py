@@ -122,7 +122,7 @@ ROOMS = {
         "presets",
         "__init__",
     ],
-    "exchange": ["descriptions", "files", "arrays", "__init__"],
+    "exchange": ["descriptions", "files", "arrays", "to_onnx", "from_onnx", "__init__"],
     "sklearn": ["nets", "solvers", "base", "estimators", "__init__"],
     "diagnosis": [
         "measure",

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, DTypeLike
 
 from lamina import losses, optimizers, training
 from lamina._checks import Array
 from lamina.callbacks import Callback
 from lamina.callbacks.progress import say
-from lamina.exchange import arrays, files
+from lamina.exchange import arrays, files, to_onnx
 from lamina.history import History
 from lamina.layers.dense import fold
 from lamina.layers.dropout import convert_dropout
@@ -493,6 +493,64 @@ class Sequential(Network):
             safetensors is not installed: ``pip install lamina[files]``.
         """
         files.save(self, path)
+
+    def to_onnx(
+        self,
+        path: str | os.PathLike[str] | None = None,
+        *,
+        opset: int = 15,
+        dtype: DTypeLike | None = None,
+        labels: Sequence[int] | Sequence[str] | None = None,
+    ) -> Any:
+        """The net as an ONNX graph, for other runtimes to predict by.
+
+        Its input is "x" (n, features), its output "predictions" (n, outputs), any
+        number n of rows: what `predict` returns, but for roundings. Dropout and noise
+        are left out, as in prediction. ``net.fold().to_onnx(path)`` has fewer nodes.
+        A `Standardize` that centres before rounding takes "x" in float64.
+
+        Parameters
+        ----------
+        path : str or path, optional
+            Of a file to write, whole or not at all; ".onnx" is usual.
+        opset : int
+            The version of ONNX's operators, from 14 to that of the installed onnx.
+        dtype : {"float32", "float64"}, optional
+            By default the net's. Nodes are such as ONNX Runtime has in either.
+        labels : sequence of int or str, optional
+            Those of the classes, two for a net of one output. A second output,
+            "labels" (n,), then has that of the largest output, or of a single output
+            the second where it is above one half.
+
+        Returns
+        -------
+        onnx.ModelProto
+
+        Raises
+        ------
+        RuntimeError
+            The net is not built.
+        TypeError
+            A layer of your own.
+        ValueError
+            gelu in float64; another opset or dtype; other labels than there are
+            classes.
+        OSError
+            The file cannot be written.
+        ImportError
+            onnx is not installed: ``pip install lamina[onnx]``.
+
+        Examples
+        --------
+        >>> import lamina as lm
+        >>> net = lm.Sequential([lm.Dense(8, "relu"), lm.Dense(2, "softmax")], seed=0)
+        >>> net.build(features=4)
+        >>> model = net.to_onnx(labels=["cat", "dog"])
+        >>> [node.op_type for node in model.graph.node][:4]
+        ['Gemm', 'Relu', 'Gemm', 'Softmax']
+        """
+        self._require_built("to_onnx")
+        return to_onnx.write(self, path, opset, dtype, labels)
 
     def clone(self, *, seed: int | None = None) -> Sequential:
         """A net of the same layers that has learnt nothing and is not built.

@@ -27,7 +27,7 @@ from lamina.exchange import descriptions
 from lamina.layers import Layer
 from lamina.network import Network
 
-__all__ = ["load", "save"]
+__all__ = ["load", "replace", "save"]
 
 Net = TypeVar("Net", bound=Network)
 
@@ -46,7 +46,7 @@ def save(net: Network, path: str | os.PathLike[str]) -> None:
     package = _package()
     described = json.dumps(_describe(net), separators=(",", ":"))
     tensors = {name: np.ascontiguousarray(a) for name, a in _tensors(net).items()}
-    _replace(os.fsdecode(path), package.save(tensors, {"lamina": described}))
+    replace(os.fsdecode(path), package.save(tensors, {"lamina": described}))
 
 
 def load(
@@ -287,7 +287,7 @@ def _fill(tensors: Mapping[str, Array], file: Any) -> None:
         array[...] = file.get_tensor(name)
 
 
-def _replace(path: str, content: bytes) -> None:
+def replace(path: str, content: bytes) -> None:
     """Write a file whole or not at all: beside the old one, then in its place."""
     _checks.file("path", path)
     real = os.path.realpath(path)  # the file that a link points to
