@@ -203,6 +203,14 @@ def squareplus(x: Array, y: Array, *_: Array) -> Any:
     return np.multiply(y, HALF, out=y)
 
 
+def smooth_clip(x: Array, y: Array, *_: Array) -> Any:
+    np.divide(x, THREE, out=y)
+    np.multiply(y, y, out=y)
+    np.add(y, ONE, out=y)
+    np.sqrt(y, out=y)
+    return np.divide(x, y, out=y)
+
+
 def _negative_part(x: Array, y: Array, z: Array) -> Any:
     if x.size < BEYOND_CACHE:
         return np.minimum(x, z, out=y)
@@ -415,6 +423,17 @@ def squareplus_backward(
     np.multiply(y, y, out=s)
     np.add(s, ONE, out=dx)
     np.divide(s, dx, out=dx)
+    return np.multiply(dx, dy, out=dx)
+
+
+def smooth_clip_backward(
+    dy: Array, y: Array, dx: Array, z: Array, s: Array, *_: Array
+) -> Any:
+    np.divide(y, THREE, out=s)
+    np.multiply(s, s, out=s)
+    np.subtract(ONE, s, out=s)
+    np.sqrt(s, out=dx)
+    np.multiply(dx, s, out=dx)
     return np.multiply(dx, dy, out=dx)
 
 

@@ -368,10 +368,33 @@ struct Squareplus {
   }
 };
 
-using Activations =
-    List<Identity, Sigmoid, LogSigmoid, Tanh, Relu, Relu6, LeakyRelu, Elu, Selu, Celu,
-         Softplus, Softsign, Silu, Gelu, GeluTanh, QuickGelu, Mish, HardSigmoid,
-         HardSwish, HardTanh, TanhShrink, SoftShrink, HardShrink, Squareplus>;
+// The identity where the limit is infinite.
+struct SmoothClip {
+  static constexpr Info info{.name = "smooth_clip",
+                             .formula = "x / sqrt(1 + (x / limit)^2)",
+                             .saves = Saves::output,
+                             .parameter = {"limit", 3.0, Range::positive},
+                             .max_ulp = {2.5, 2.5},
+                             .max_derivative_error = {6, 6}};
+  static constexpr double huge = 0x1p60;  // has a square, beside which 1 is nothing
+  double limit = info.parameter.initial;
+  auto forward(auto x) const {
+    const auto z = x / limit;
+    return select(abs(z) > huge, select(x < 0.0, -limit, limit),
+                  x / sqrt(fma(z, z, 1.0)));
+  }
+  // 1 / (1 + (x / limit)^2) = 1 - (y / limit)^2
+  auto derivative(auto y) const {
+    const auto z = y / limit;
+    const auto rest = max(0.0, (1.0 - z) * (1.0 + z));
+    return rest * sqrt(rest);
+  }
+};
+
+using Activations = List<Identity, Sigmoid, LogSigmoid, Tanh, Relu, Relu6, LeakyRelu,
+                         Elu, Selu, Celu, Softplus, Softsign, Silu, Gelu, GeluTanh,
+                         QuickGelu, Mish, HardSigmoid, HardSwish, HardTanh, TanhShrink,
+                         SoftShrink, HardShrink, Squareplus, SmoothClip>;
 
 // Over whole rows: kernels of their own, here only what they say of themselves.
 struct Softmax {

@@ -36,6 +36,7 @@ PARAMETERS = {
     "soft_shrink": [0.0, 1.25],
     "hard_shrink": [0.0, 1.25],
     "squareplus": [0.0, 0.25],
+    "smooth_clip": [0.3, 20.0],
 }
 CASES: list[tuple[str, float | None]] = [(name, None) for name in NAMES]
 CASES += [(name, value) for name, values in PARAMETERS.items() for value in values]

@@ -265,6 +265,29 @@ def training() -> Arrays:
         yield net.predict(x)
 
 
+def changing_rates() -> Arrays:
+    """Of arrays and of steps, and an average of all."""
+    x, y = numbers(300, 4), np.arange(300) * 7 % 3
+    rule = lm.AdamW(
+        lm.schedules.CosLog(0.04, 90), weight_decay=lm.schedules.FlatCosine(0.1, 90)
+    )
+    for dtype in ("float32", "float64"):
+        net = lm.Sequential(
+            [
+                lm.RobustScale(),
+                lm.Scale(rate=6.0),
+                lm.Dense(37, "selu", rate=0.5, bias_rate=0.1, bias_decay=0.0),
+                lm.Dropout(lm.schedules.FlatCosine(0.3, 90)),
+                lm.Dense(3, "softmax", rate=1 / 8),
+            ],
+            seed=7,
+            dtype=dtype,
+        )
+        net.fit(x, y, epochs=5, batch_size=17, optimizer=rule, ema=0.9, verbose=0)
+        yield net.parameters
+        yield net.predict(x)
+
+
 MAKERS: dict[str, Callable[[], Arrays]] = {
     **{name: partial(elementwise, name) for name in reference.ACTIVATIONS},
     "softmax": partial(by_row, "softmax"),
@@ -282,6 +305,7 @@ MAKERS: dict[str, Callable[[], Arrays]] = {
     "schedules": rates,
     "initializers": initial_weights,
     "training": training,
+    "changing rates": changing_rates,
     **{name: partial(layers, name) for name in LAYERS},
     **{name: partial(tabular, name) for name in TABULAR},
 }
@@ -324,6 +348,7 @@ DIGESTS = {
     "soft_shrink": "05e129dc3a0dc9c5",
     "hard_shrink": "73d0a274281a565f",
     "squareplus": "42900d1545528222",
+    "smooth_clip": "9f277940400f83fc",
     "softmax": "1d4d27c89bf49326",
     "log_softmax": "7385b73746bc37f8",
     "matmul": "d1a406421b7eed87",
@@ -339,6 +364,7 @@ DIGESTS = {
     "schedules": "2e24b48828f9bba3",
     "initializers": "408db6d5e7420d08",
     "training": "29480eab9bf17f4b",
+    "changing rates": "7ecca01fc97bf667",
     "Embedding": "89d57e0d6eddf06f",
     "PiecewiseLinear": "cae59e681c2b2920",
     "Periodic": "da5f599a43a58f91",

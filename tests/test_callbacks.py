@@ -206,6 +206,35 @@ INF, NAN = float("inf"), float("nan")
 
 
 @pytest.mark.parametrize(
+    ("values", "arguments", "best", "last"),
+    [
+        ([5, 3, 4, 3, 6, 3.1, 7], {"ties": "last"}, 4, 7),
+        ([5, 3, 4, 3, 6, 3.1, 7], {"ties": "last", "patience": 3}, 4, 7),
+        ([5, 3, 4, 3, 6, 3.1, 7], {"ties": "last", "patience": 2}, 4, 6),
+        ([5, 3, 4, 3, 6, 3.1, 7], {"ties": "first"}, 2, 7),
+        ([5, 3, 4, 3, 6, 3.1, 7], {"ties": "first", "patience": 2}, 2, 4),
+        ([1, 1, 1, 1, 1, 1, 1], {"ties": "last", "min_delta": 0.5}, 7, 7),
+        ([INF, INF, NAN, NAN, INF, INF, INF], {"ties": "last"}, 0, 7),
+        # As good as the baseline is not better than it.
+        ([3, 3, 3, 3, 3, 3, 3], {"ties": "last", "patience": 3, "baseline": 3}, 3, 3),
+    ],
+)
+def test_the_last_of_the_best_epochs_without_an_end(
+    values: list[float], arguments: Any, best: int, last: int
+) -> None:
+    stop = callbacks.EarlyStopping(
+        **{"patience": None, "restore_best": True} | arguments
+    )
+    net, kept = classifier(), list[np.ndarray]()
+    keep = callbacks.LambdaCallback(
+        on_epoch_end=lambda net, epoch, scores: kept.append(net.parameters.copy())
+    )
+    history = fit(net, Scripted(*values), stop, keep, epochs=7)
+    assert (stop.best_epoch, history.epochs[-1]) == (best, last)
+    np.testing.assert_array_equal(net.parameters, kept[best - 1 if best else last - 1])
+
+
+@pytest.mark.parametrize(
     ("values", "mode", "best"),
     [
         ([INF] * 5, "min", None),

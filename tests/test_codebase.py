@@ -104,7 +104,8 @@ FLOORS = [
     ["__init__", "__main__"],
 ]
 PYTHON = ROOT / "python" / "lamina"
-FIRST = ["base", "learning", "dense"]  # of the layers, which others may build on
+# Of the layers, which others may build on:
+FIRST = ["base", "learning", "dense", "standardize"]
 OTHERS = {path.stem for path in (PYTHON / "layers").glob("*.py")}
 # Within a folder from left to right.
 ROOMS = {

@@ -19,7 +19,7 @@ RELU_LIKE = {
 }
 OTHERS = {
     *("identity", "sigmoid", "log_sigmoid", "tanh", "softsign", "hard_sigmoid"),
-    *("hard_tanh", "tanh_shrink", "soft_shrink", "hard_shrink"),
+    *("hard_tanh", "tanh_shrink", "soft_shrink", "hard_shrink", "smooth_clip"),
     *("softmax", "log_softmax"),
 }
 VARIANCE = {"he": 2 / 300, "glorot": 2 / 500, "lecun": 1 / 300}

@@ -39,11 +39,12 @@ class Oracle:
             if isinstance(layer, lm.Standardize):
                 x = (x - layer.mean) / layer.scale
             elif isinstance(layer, lm.Dropout):
+                rate = layer.rates(0, 1).item()
                 if step is not None:
                     bits = step << 32 | index
-                    x = reference.dropout(x, layer.rate, self.seed, 0, bits, layer.mode)
+                    x = reference.dropout(x, rate, self.seed, 0, bits, layer.mode)
                 elif layer.mode == "classic":
-                    x = x * (1 - reference.threshold(layer.rate) / 65536)
+                    x = x * (1 - reference.threshold(rate) / 65536)
             elif isinstance(layer, lm.Dense):
                 kernel = layer.parameters["kernel"]
                 x = x @ kernel + layer.parameters.get("bias", 0.0)

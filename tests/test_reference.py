@@ -120,6 +120,10 @@ FORMULAS: dict[str, tuple[Formula, Formula]] = {
         lambda x, p: (x + mpmath.sqrt(x**2 + p)) / 2,
         lambda x, p: (1 + x / mpmath.sqrt(x**2 + p)) / 2,
     ),
+    "smooth_clip": (
+        lambda x, p: x / mpmath.sqrt(1 + (x / p) ** 2),
+        lambda x, p: (1 + (x / p) ** 2) ** (mpf(-3) / 2),
+    ),
 }
 
 OTHER_PARAMETERS = {
@@ -130,6 +134,7 @@ OTHER_PARAMETERS = {
     "soft_shrink": [1.25],
     "hard_shrink": [1.25],
     "squareplus": [0.0, 0.1],
+    "smooth_clip": [0.3, 20.0],
 }
 CASES: list[tuple[str, float | None]] = [(name, None) for name in ACTIVATIONS]
 CASES += [(name, p) for name, values in OTHER_PARAMETERS.items() for p in values]
@@ -213,6 +218,7 @@ def test_formulas_are_of_known_activations() -> None:
         ("soft_shrink", "threshold", 0.5),
         ("hard_shrink", "threshold", 0.5),
         ("squareplus", "b", 4.0),
+        ("smooth_clip", "limit", 3.0),
     ],
 )
 def test_parameter_has_name_and_default(
@@ -271,6 +277,7 @@ KINKS = [  # name, parameter, x, forward, derivative
     ("tanh_shrink", None, 0.0, 0.0, 0.0),
     ("squareplus", None, 0.0, 1.0, 0.5),
     ("squareplus", 0.0, 0.0, 0.0, 0.0),
+    ("smooth_clip", None, 0.0, 0.0, 1.0),
 ]
 
 
@@ -309,6 +316,7 @@ LIMITS = {  # forward at -inf and inf, derivative at -inf and inf
     "soft_shrink": (-INF, INF, 1, 1),
     "hard_shrink": (-INF, INF, 1, 1),
     "squareplus": (0, INF, 0, 1),
+    "smooth_clip": (-3, 3, 0, 0),
 }
 
 

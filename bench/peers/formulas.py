@@ -35,6 +35,7 @@ FORWARD = {
     " where(x < c(-0.5), x + c(0.5), c(0)))",
     "hard_shrink": "where(abs(x) > c(0.5), x, c(0))",
     "squareplus": "c(0.5) * (x + sqrt(x * x + c(4)))",
+    "smooth_clip": "x / sqrt(c(1) + (x / c(3)) * (x / c(3)))",
 }
 
 BACKWARD = {
@@ -67,4 +68,6 @@ BACKWARD = {
     "soft_shrink": "where(abs(y) > c(0), dy, c(0))",
     "hard_shrink": "where(abs(y) > c(0), dy, c(0))",
     "squareplus": "dy * y * y / (c(1) + y * y)",
+    "smooth_clip": "dy * (c(1) - (y / c(3)) * (y / c(3)))"
+    " * sqrt(c(1) - (y / c(3)) * (y / c(3)))",
 }

@@ -54,6 +54,11 @@ def squareplus(x: Tensor, y: Tensor) -> Tensor:
     return torch.mul(x, x, out=y).add_(4).sqrt_().add_(x).mul_(0.5)
 
 
+def smooth_clip(x: Tensor, y: Tensor) -> Tensor:
+    root = torch.div(x, 3, out=y).square_().add_(1).sqrt_()
+    return torch.div(x, root, out=y)
+
+
 FORWARD: dict[str, Callable[[Tensor, Tensor], Call]] = {
     "identity": lambda x, y: partial(y.copy_, x),
     "sigmoid": lambda x, y: partial(torch.sigmoid, x, out=y),
@@ -79,6 +84,7 @@ FORWARD: dict[str, Callable[[Tensor, Tensor], Call]] = {
     "soft_shrink": lambda x, y: partial(_nn.softshrink, x, 0.5, out=y),
     "hard_shrink": lambda x, y: partial(torch.hardshrink, x, 0.5, out=y),
     "squareplus": lambda x, y: partial(squareplus, x, y),
+    "smooth_clip": lambda x, y: partial(smooth_clip, x, y),
     "softmax": lambda x, y: partial(torch.softmax, x, 1, out=y),
     "log_softmax": lambda x, y: partial(torch.log_softmax, x, 1, out=y),
 }

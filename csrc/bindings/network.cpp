@@ -322,7 +322,8 @@ class PyNetwork {
   // changed meanwhile.
   py::tuple train(py::handle x, py::handle y, py::handle weights, py::handle order,
                   std::size_t batch, py::handle loss, bool logits, py::handle optimizer,
-                  py::handle rates, py::handle state, std::uint64_t step,
+                  py::handle rates, py::handle decays, py::handle shares,
+                  py::handle state, py::handle average, double ema, std::uint64_t step,
                   std::uint64_t update, double loss_before, double correct_before,
                   double penalty_before, py::handle precision) {
     const Products products = this->products(precision);
@@ -344,15 +345,26 @@ class PyNetwork {
       }
       if (batch < 1) throw py::value_error("batch_size must be >= 1, got 0");
       const std::size_t steps = (count + batch - 1) / batch;
-      const double* rate = in_place<double>("rates", rates, steps);
-      for (std::size_t i = 0; i < steps; ++i) held<T>("learning_rate", rate[i]);
+      const Paces paces{.rates = in_place<double>("rates", rates, steps),
+                        .decays = decays.is_none()
+                                      ? nullptr
+                                      : in_place<double>("decays", decays, steps),
+                        .decay = rule.weight_decay};
+      for (std::size_t i = 0; i < steps; ++i) {
+        held<T>("learning_rate", paces[i].rate);
+        held<T>("weight_decay", paces[i].decay);
+      }
+      const Average<T> mean{
+          average.is_none() ? nullptr : in_place<T>("average", average, net.size()),
+          1 - ema};
+      const Draw draw = this->draw(net, step, 0, true, shares, steps);
       T* memory = in_place<T>("state", state, slots(rule) * net.size());
       Scores scores{
           .loss = loss_before, .correct = correct_before, .penalty = penalty_before};
       py::object error = py::none();
       const auto work = [&] {
-        net.train(data.examples, rows, count, batch, goal, products, {seed_, step, 0},
-                  rule, rate, update, memory, scores);
+        net.train(data.examples, rows, count, batch, goal, products, draw, rule, paces,
+                  update, memory, mean, scores);
       };
       try {
         run_to_border(count * net.work(), work);
@@ -375,16 +387,16 @@ class PyNetwork {
 
   py::tuple gradients(py::handle x, py::handle y, py::handle weights, py::handle loss,
                       bool logits, double weight, std::uint64_t step,
-                      std::uint64_t first_row, bool accumulate) {
+                      std::uint64_t first_row, bool accumulate, py::handle shares) {
     return visit([&](auto& net, auto type) {
       using T = decltype(type);
       const Goal goal = this->template goal<T>(loss, logits);
       held<T>("weight", weight);
       const Data<T> data(net, goal.loss, x, y, weights);
+      const Draw draw = this->draw(net, step, first_row, true, shares);
       Scores scores;
       run(data.examples.rows * net.work(), [&] {
-        scores = net.gradients(data.examples, goal, {seed_, step, first_row}, weight,
-                               accumulate);
+        scores = net.gradients(data.examples, goal, draw, weight, accumulate);
       });
       return py::make_tuple(scores.loss, scores.correct, scores.penalty);
     });
@@ -392,7 +404,8 @@ class PyNetwork {
 
   // The gradient by x, or None if `down` does not ask for it.
   py::object backward(py::handle x, py::handle dy, bool training, std::uint64_t step,
-                      std::uint64_t first_row, bool fill, bool accumulate, bool down) {
+                      std::uint64_t first_row, bool fill, bool accumulate, bool down,
+                      py::handle shares) {
     return visit([&](auto& net, auto type) -> py::object {
       using T = decltype(type);
       Argument rows("x", x), slopes("output_gradient", dy);
@@ -402,9 +415,10 @@ class PyNetwork {
       const T* given = slopes.template contiguous<T>();
       const bool is_double = std::is_same_v<T, double>;
       Output dx("dx", py::none(), is_double, {down ? n : 0, net.features()}, {});
+      const Draw draw = this->draw(net, step, first_row, training, shares);
       run(n * net.work(), [&] {
-        net.backward(data, n, given, {seed_, step, first_row}, training, fill,
-                     accumulate, down ? dx.data<T>() : nullptr);
+        net.backward(data, n, given, draw, training, fill, accumulate,
+                     down ? dx.data<T>() : nullptr);
       });
       return down ? dx.result() : py::none();
     });
@@ -413,7 +427,7 @@ class PyNetwork {
   // Of the mean loss.
   py::object input_gradient(py::handle x, py::handle y, py::handle weights,
                             py::handle loss, bool logits, bool training,
-                            std::uint64_t step) {
+                            std::uint64_t step, py::handle shares) {
     return visit([&](auto& net, auto type) {
       using T = decltype(type);
       const Goal goal = this->template goal<T>(loss, logits);
@@ -422,9 +436,9 @@ class PyNetwork {
         throw py::type_error("x must be an array, got sparse rows");
       const bool is_double = std::is_same_v<T, double>;
       Output dx("dx", py::none(), is_double, {data.examples.rows, net.features()}, {});
+      const Draw draw = this->draw(net, step, 0, training, shares);
       run(data.examples.rows * net.work(), [&] {
-        net.input_gradient(data.examples, goal, {seed_, step, 0}, training,
-                           dx.data<T>());
+        net.input_gradient(data.examples, goal, draw, training, dx.data<T>());
       });
       return dx.result();
     });
@@ -432,17 +446,17 @@ class PyNetwork {
 
   // The output of a pass, which is x itself if nothing changes.
   py::object forward(py::handle x, bool training, std::uint64_t step,
-                     std::uint64_t first_row) {
+                     std::uint64_t first_row, py::handle shares) {
     return visit([&](auto& net, auto type) {
       using T = decltype(type);
       Argument rows("x", x);
       const std::size_t n = rows_of(net, rows);
       const T* data = rows.template contiguous<T>();
       Output y("y", py::none(), std::is_same_v<T, double>, {n, net.outputs()}, {});
+      const Draw draw = this->draw(net, step, first_row, training, shares);
       bool same = false;
-      run(n * net.work(), [&] {
-        same = net.forward(data, n, {seed_, step, first_row}, training, y.data<T>());
-      });
+      run(n * net.work(),
+          [&] { same = net.forward(data, n, draw, training, y.data<T>()); });
       return same ? py::reinterpret_borrow<py::object>(x) : y.result();
     });
   }
@@ -497,7 +511,7 @@ class PyNetwork {
   }
 
   py::tuple sample(py::handle x, std::size_t samples, std::uint64_t seed,
-                   std::size_t chunk) {
+                   std::size_t chunk, py::handle shares) {
     return visit([&](auto& net, auto type) {
       using T = decltype(type);
       Argument rows("x", x);
@@ -506,9 +520,10 @@ class PyNetwork {
       const bool is_double = std::is_same_v<T, double>;
       Output mean("mean", py::none(), is_double, {n, net.outputs()}, {});
       Output deviation("deviation", py::none(), is_double, {n, net.outputs()}, {});
+      Draw draw = this->draw(net, 0, 0, true, shares);
+      draw.seed = seed;
       run(n * samples * net.work(), [&] {
-        net.sample(data, n, chunk, samples, {seed, 0, 0}, mean.data<T>(),
-                   deviation.data<T>());
+        net.sample(data, n, chunk, samples, draw, mean.data<T>(), deviation.data<T>());
       });
       return py::make_tuple(mean.result(), deviation.result());
     });
@@ -523,6 +538,16 @@ class PyNetwork {
     if (network_.index() == 0) return {bfloat16, all};
     if (all) throw py::value_error("precision 'bf16' needs a net of float32");
     return {};
+  }
+
+  // Layers that go by a schedule need their shares in each of the steps.
+  template <class T>
+  Draw draw(const Network<T>& net, std::uint64_t step, std::uint64_t first_row,
+            bool training, py::handle shares, std::size_t steps = 1) const {
+    Draw draw{seed_, step, first_row};
+    if (training && net.scheduled())
+      draw.shares = in_place<double>("shares", shares, steps * net.places());
+    return draw;
   }
 
   // ValueError unless T holds its numbers.

@@ -52,6 +52,16 @@ void py_update(py::handle core, py::handle w, py::handle dw, py::handle state,
   });
 }
 
+void py_follow(py::handle w, py::handle mean, double share) {
+  in_precision(is_double_array("mean", mean), [&](auto type) {
+    using T = decltype(type);
+    const std::size_t n = size_of(mean);
+    const T* parameters = in_place<T>("w", w, n);
+    T* kept = in_place<T>("mean", mean, n);
+    run_wholly(n, [&] { follow(parameters, kept, n, share); });
+  });
+}
+
 double py_clip(py::handle core, py::handle dw, const std::vector<std::size_t>& sizes) {
   const OptimizerChoice rule = optimizer_choice(core);
   std::size_t n = 0;
@@ -120,6 +130,7 @@ void register_optimizers(py::module_& m) {
   m.attr("OPTIMIZERS") = names_of(names);
   m.def("update", py_update, py::arg("core"), py::arg("w"), py::arg("dw"),
         py::arg("state"), py::arg("rate"), py::arg("step"));
+  m.def("follow", py_follow, py::arg("w"), py::arg("mean"), py::arg("share"));
   m.def("clip", py_clip, py::arg("core"), py::arg("dw"), py::arg("sizes"));
   m.def("limit_norms", py_limit_norms, py::arg("kernel"), py::arg("limit"));
 }

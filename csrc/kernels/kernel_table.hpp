@@ -186,6 +186,8 @@ struct Kernels {
   void (*adam_steps)(const Update<T>* steps, std::size_t count, const T* dw, T* w, T* m,
                      T* v, std::size_t n);
 #undef LAMINA_COUNT
+  // mean += share (w - mean)
+  void (*follow)(const T* w, T* mean, std::size_t n, double share);
 
   // A copy past the caches; `to` begins at a border of 64 bytes, n is a multiple of
   // them. Others see it after a fence.
@@ -300,6 +302,7 @@ struct Kernels {
 // The kernels by the names of the functions that a target fills them with, in order.
 #define LAMINA_KERNELS(X)       \
   X(adam_steps)                 \
+  X(follow)                     \
   X(stream)                     \
   X(add)                        \
   X(softmax)                    \

@@ -196,4 +196,13 @@ template <class T>
   });
 }
 
+// In this form a mean that is reached stays.
+template <class T>
+[[gnu::flatten]] void follow(const T* w, T* mean, std::size_t n, double share) {
+  for_vectors<T>(n, [=](auto load, auto store) {
+    const Vec<T> m = load(mean);
+    store(fma(Vec<T>(share), load(w) - m, m), mean);
+  });
+}
+
 }  // namespace lamina::LAMINA_TARGET

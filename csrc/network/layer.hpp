@@ -22,6 +22,9 @@ namespace lamina {
 // the row, not on how rows are spread over calls.
 struct Draw {
   std::uint64_t seed, step, first_row;
+  // Of the step, for each place in the net: what a layer that is `scheduled` there
+  // drops. Null where there is none.
+  const double* shares = nullptr;
 
   // As lamina.initializers numbers purposes and streams.
   std::uint64_t stream(std::uint64_t purpose, std::size_t layer) const {
@@ -83,8 +86,9 @@ class Layer {
 
   // A kind says in its constructor:
   std::vector<std::size_t> sizes;  // of its arrays of parameters, in order
-  std::size_t work;     // multiply-adds and element operations of a row, roughly
-  bool random = false;  // two passes may differ
+  std::size_t work;        // multiply-adds and element operations of a row, roughly
+  bool random = false;     // two passes may differ
+  bool scheduled = false;  // what it draws, depends on Draw::shares
   Block block = Block::none;
 
   // The network says, before any pass:

@@ -382,8 +382,9 @@ bool Network<T>::may_wait(const OptimizerChoice& rule) const {
 template <class T>
 void Network<T>::train(const Examples<T>& data, const std::int64_t* order, size_t count,
                        size_t batch, const Goal& goal, Products products, Draw draw,
-                       const OptimizerChoice& optimizer, const double* rates,
-                       std::uint64_t update, T* state, Scores& scores) {
+                       const OptimizerChoice& optimizer, const Paces& paces,
+                       std::uint64_t update, T* state, const Average<T>& average,
+                       Scores& scores) {
   using Clock = std::chrono::steady_clock;
   // A step is finished before a signal is heard.
   const struct Deaf {
@@ -399,7 +400,7 @@ void Network<T>::train(const Examples<T>& data, const std::int64_t* order, size_
   const size_t entries =
       data.sparse ? most_entries(*data.sparse, order, count, batch) : 0;
   const size_t steps = (count + batch - 1) / batch;
-  const bool waits = data.sparse && may_wait(optimizer);
+  const bool waits = data.sparse && !average.values && may_wait(optimizer);
   arena.reserve(
       bytes(batch, data.sparse) + Arena::rounded(batch * cols * sizeof(T)) +
       Arena::rounded(batch * target_cols * sizeof(T)) +
@@ -416,7 +417,7 @@ void Network<T>::train(const Examples<T>& data, const std::int64_t* order, size_
     const auto [first, size, factors] = entry_kernel();
     sparse->waiting = &waiting.emplace(arena, features(), layers_[entry_]->outputs,
                                        parameters_ + first, state + first, size_,
-                                       optimizer, rates, factors, update, steps);
+                                       optimizer, paces, factors, update, steps);
   }
   const struct Finish {
     const Network& net;
@@ -465,15 +466,16 @@ void Network<T>::train(const Examples<T>& data, const std::int64_t* order, size_
     }
     const Scores of_step =
         fill(part(begin, rows), goal, products, draw, 1, gradient_, memory);
-    scores.finite = apply(optimizer, {rates[scores.steps], optimizer.weight_decay},
-                          update, state, waits);
+    scores.finite = apply(optimizer, paces[scores.steps], update, state, waits);
     if (!scores.finite) break;
+    if (average.values) follow(parameters_, average.values, size_, average.share);
     scores.loss += of_step.loss;
     scores.correct += of_step.correct;
     scores.penalty += of_step.penalty;
     scores.rows += rows;
     ++scores.steps;
     ++draw.step;
+    if (draw.shares) draw.shares += places();
     ++update;
     if (!deaf.poll) continue;
     const auto now = Clock::now();

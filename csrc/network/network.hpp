@@ -7,6 +7,7 @@
 // that size allocates.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
 #include <memory>
@@ -49,6 +50,13 @@ struct Scores {
   bool finite = true;  // false: a norm to clip by was not, and nothing was updated
 };
 
+// What follows the parameters: after each step it moves to them by that share.
+template <class T>
+struct Average {
+  T* values;  // null: nothing does
+  double share;
+};
+
 template <class T>
 class Network {
  public:
@@ -74,14 +82,15 @@ class Network {
   bool apply(const OptimizerChoice&, double rate, std::uint64_t update, T* state);
 
   // Both phases in turn, over the rows order[0 ... count - 1] of the data, or the first
-  // `count` if order is null, `batch` at a time; rates has a number for each step.
+  // `count` if order is null, `batch` at a time, each step at its pace.
   // Between steps it polls (threads.hpp), and if that stops it returns early. Sums go
   // on from `scores`, so that they do not depend on how steps are spread over calls.
   // What throws leaves the steps before it in `scores`. Products in bfloat16 are those
   // of float nets alone.
   void train(const Examples<T>& data, const std::int64_t* order, std::size_t count,
              std::size_t batch, const Goal&, Products, Draw, const OptimizerChoice&,
-             const double* rates, std::uint64_t update, T* state, Scores& scores);
+             const Paces&, std::uint64_t update, T* state, const Average<T>&,
+             Scores& scores);
 
   // Whether a step of so many rows has products in bfloat16.
   bool is_narrow(std::size_t rows, Products) const;
@@ -103,6 +112,12 @@ class Network {
   std::size_t features() const { return layers_.front()->inputs; }
   std::size_t size() const { return size_; }  // number of parameters
   std::size_t outputs() const { return layers_.back()->outputs; }
+  // Whether passes of training need Draw::shares, and how many for each step.
+  bool scheduled() const {
+    return std::any_of(layers_.begin(), layers_.end(),
+                       [](const auto& layer) { return layer->scheduled; });
+  }
+  std::size_t places() const { return layers_.back()->index + 1; }
   // Multiply-adds and element operations that a row of a forward pass takes, roughly.
   std::size_t work() const { return work_; }
 

@@ -96,7 +96,7 @@ void SparseInputs<T>::write(size_t units, T* gradient) {
 template <class T>
 WaitingRows<T>::WaitingRows(Arena::Lease& arena, size_t rows, size_t units, T* kernel,
                             T* state, size_t stride, const OptimizerChoice& rule,
-                            const double* rates, const Pace& factors,
+                            const Paces& paces, const Pace& factors,
                             std::uint64_t update, size_t steps)
     : rows_(rows),
       units_(units),
@@ -108,8 +108,7 @@ WaitingRows<T>::WaitingRows(Arena::Lease& arena, size_t rows, size_t units, T* k
       done_(arena.take<int32_t>(rows)) {
   std::fill_n(done_, rows, 0);
   for (size_t i = 0; i < steps; ++i)
-    steps_[i] =
-        numbers_of<T>(rule, Pace{rates[i], rule.weight_decay} * factors, update + i);
+    steps_[i] = numbers_of<T>(rule, paces[i] * factors, update + i);
 }
 
 template <class T>

@@ -20,7 +20,7 @@ class WaitingRows {
   // Of a kernel (rows x units) and its state, whose steps have these rates, times the
   // factor, and updates from `update` on.
   WaitingRows(Arena::Lease&, std::size_t rows, std::size_t units, T* kernel, T* state,
-              std::size_t stride, const OptimizerChoice&, const double* rates,
+              std::size_t stride, const OptimizerChoice&, const Paces&,
               const Pace& factors, std::uint64_t update, std::size_t steps);
   static std::size_t bytes(std::size_t rows, std::size_t steps);
   // Other rules are not worth it: momentum takes as long as the memory.

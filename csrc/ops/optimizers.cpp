@@ -94,6 +94,14 @@ void update(const OptimizerChoice& rule, const Pace& pace, std::uint64_t step, T
 }
 
 template <class T>
+void follow(const T* w, T* mean, std::size_t n, double share) {
+  const Kernels<T>& table = kernels<T>();
+  parallel_elements(n, 1, [&](std::size_t i, std::size_t size) {
+    table.follow(w + i, mean + i, size, share);
+  });
+}
+
+template <class T>
 double clip(const OptimizerChoice& rule, T* dw, const std::size_t* sizes,
             std::size_t arrays) {
   const Kernels<T>& table = kernels<T>();
@@ -133,6 +141,7 @@ void limit_norms(T* kernel, std::size_t rows, std::size_t cols, double limit) {
   template Update<T> numbers_of(const OptimizerChoice&, const Pace&, std::uint64_t); \
   template void update(const OptimizerChoice&, const Pace&, std::uint64_t, T*,       \
                        const T*, T*, std::size_t, std::size_t);                      \
+  template void follow(const T*, T*, std::size_t, double);                           \
   template double clip(const OptimizerChoice&, T*, const std::size_t*, std::size_t); \
   template void limit_norms(T*, std::size_t, std::size_t, double);
 LAMINA_INSTANTIATE(float)

@@ -40,6 +40,16 @@ struct Pace {
   Pace operator*(const Pace& by) const { return {rate * by.rate, decay * by.decay}; }
 };
 
+// Those of steps numbered from 0.
+struct Paces {
+  const double* rates;
+  const double* decays;  // null: the decay is the same in all
+  double decay;
+  Pace operator[](std::size_t step) const {
+    return {rates[step], decays ? decays[step] : decay};
+  }
+};
+
 // How many arrays of n elements `state` holds, all zero before the first step.
 std::size_t slots(const OptimizerChoice&);
 
@@ -58,6 +68,10 @@ auto kernel_of(const OptimizerChoice& rule) {
 template <class T>
 void update(const OptimizerChoice&, const Pace&, std::uint64_t step, T* w, const T* dw,
             T* state, std::size_t n, std::size_t stride);
+
+// mean += share (w - mean), n elements: a running mean of parameters.
+template <class T>
+void follow(const T* w, T* mean, std::size_t n, double share);
 
 // Limits the gradients dw, arrays of these sizes one after the other: each element,
 // then each array by its norm, then all by their norm. Norms are exact to rounding and

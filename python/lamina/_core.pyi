@@ -98,7 +98,12 @@ class Network:
         bounds: tuple[float, float],
     ) -> bool: ...
     def forward(
-        self, x: ArrayLike, training: bool, step: int, first_row: int
+        self,
+        x: ArrayLike,
+        training: bool,
+        step: int,
+        first_row: int,
+        shares: NDArray[Any] | None,
     ) -> NDArray[Any]: ...
     def backward(
         self,
@@ -110,6 +115,7 @@ class Network:
         fill: bool,
         accumulate: bool,
         down: bool,
+        shares: NDArray[Any] | None,
     ) -> NDArray[Any] | None: ...
     def input_gradient(
         self,
@@ -120,6 +126,7 @@ class Network:
         logits: bool,
         training: bool,
         step: int,
+        shares: NDArray[Any] | None,
     ) -> NDArray[Any]: ...
     def train(
         self,
@@ -132,7 +139,11 @@ class Network:
         logits: bool,
         optimizer: tuple[Any, ...],
         rates: NDArray[Any],
+        decays: NDArray[Any] | None,
+        shares: NDArray[Any] | None,
         state: NDArray[Any],
+        average: NDArray[Any] | None,
+        ema: float,
         step: int,
         update: int,
         loss_before: float,
@@ -151,6 +162,7 @@ class Network:
         step: int,
         first_row: int,
         accumulate: bool,
+        shares: NDArray[Any] | None,
     ) -> tuple[float, float, float]: ...
     def is_narrow(self, rows: int, precision: str) -> bool: ...
     def release(self) -> None: ...
@@ -174,7 +186,12 @@ class Network:
         chunk: int,
     ) -> tuple[float, float, float]: ...
     def sample(
-        self, x: ArrayLike, samples: int, seed: int, chunk: int
+        self,
+        x: ArrayLike,
+        samples: int,
+        seed: int,
+        chunk: int,
+        shares: NDArray[Any] | None,
     ) -> tuple[NDArray[Any], NDArray[Any]]: ...
 
 def sorted_order(words: NDArray[uint32]) -> NDArray[Any]: ...
@@ -196,6 +213,7 @@ def update(
     rate: float,
     step: int,
 ) -> None: ...
+def follow(w: NDArray[Any], mean: NDArray[Any], share: float) -> None: ...
 def clip(core: tuple[Any, ...], dw: NDArray[Any], sizes: Sequence[int]) -> float: ...
 def limit_norms(kernel: NDArray[Any], limit: float) -> None: ...
 def targets(available_only: bool = False) -> list[str]: ...
@@ -232,6 +250,7 @@ tanh_shrink: ActivationFunction
 soft_shrink: ActivationFunction
 hard_shrink: ActivationFunction
 squareplus: ActivationFunction
+smooth_clip: ActivationFunction
 softmax: ActivationFunction
 log_softmax: ActivationFunction
 __all__ = [
@@ -259,6 +278,7 @@ __all__ = [
     "soft_shrink",
     "hard_shrink",
     "squareplus",
+    "smooth_clip",
     "softmax",
     "log_softmax",
 ]

@@ -11,7 +11,7 @@ import copy
 import dataclasses
 import os
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Self
 
 import numpy as np
@@ -21,15 +21,18 @@ from lamina import _checks, _core, data, interpreter, losses, optimizers
 from lamina._checks import Array
 from lamina.history import History, Told
 from lamina.interpreter import Interpreter
-from lamina.layers import Dense, Layer, Standardize
+from lamina.layers import Dense, Dropout, Layer, Standardize
 from lamina.layers.base import described, is_known
 from lamina.layers.residual import blocks, in_a_row
+from lamina.schedules import Schedule
 
 __all__ = ["Assembly", "Snapshot"]
 
 _AHEAD = 256  # steps whose rates are computed together
+_Ahead = tuple[optimizers.Optimizer | None, int, Array, Array | None]
 # What a copy or a pickle makes anew: the layers hold the buffers.
-_MADE_ANEW = "_parameters", "_gradient", "_compiled", "_ahead", "_ready", "_fit"
+_MADE_ANEW = {"_parameters", "_gradient", "_compiled", "_ahead", "_ready", "_fit"}
+_MADE_ANEW |= {"_following"}
 # The first calls of a net, of several threads, make its buffers and state once.
 _first_use = threading.RLock()
 os.register_at_fork(after_in_child=_first_use._at_fork_reinit)  # type: ignore[attr-defined]
@@ -43,6 +46,7 @@ class Snapshot:
     kept: list[dict[str, Any]]  # of each layer
     state: Array  # the optimizer's
     updates: int
+    averaged: Array | None
 
 
 class Assembly:
@@ -52,9 +56,16 @@ class Assembly:
     told: Told | None = None
     # Process and thread of a fit that runs: its loss, optimizer and counts are its own.
     _fit: tuple[int, int] | None = None
-    _penalizes = False  # whether a layer can add to the loss; known once compiled
+    # Known once compiled: whether a layer can add to the loss, and those that drop by a
+    # schedule, by their places.
+    _penalizes = False
+    _scheduled: Mapping[int, Dropout] = {}
+    # While a fit averages parameters: their mean, and what a step leaves of it.
+    _following: tuple[Array | None, float] = None, 0.0
+    # What such a fit left: that mean, and the parameters that training goes on from.
+    _averaged: Array | None = None
     # Rates of steps to come: the optimizer's, from that update on.
-    _ahead: tuple[optimizers.Optimizer | None, int, Array] = None, 0, np.empty(0)
+    _ahead: _Ahead = None, 0, np.empty(0), None
     # What the last step on a batch was computed by and called with, and the bounds of
     # its targets, if the core can check the rows of the next one.
     _ready: tuple[tuple[Any, ...], Any] = (), None
@@ -85,7 +96,8 @@ class Assembly:
                     "use copy.deepcopy(layer)"
                 )
             if i > 0 and isinstance(layer, Standardize):
-                raise ValueError(f"Standardize must be the first layer, got it as {i}")
+                name = type(layer).__name__
+                raise ValueError(f"{name} must be the first layer, got it as {i}")
         for end, begin in blocks(self.layers).items():
             self.layers[end].beginning = self.layers[begin]
             self.layers[begin].layers = ()
@@ -242,6 +254,11 @@ class Assembly:
             nets.append(_core.Network(known, width, self.seed, *buffers))
         self._compiled[:] = nets
         self._penalizes = any(map(_penalizes, self.layers))
+        self._scheduled = {
+            i: layer
+            for i, layer in enumerate(self.layers)
+            if isinstance(layer, Dropout) and isinstance(layer.rate, Schedule)
+        }
         return nets
 
     def _net(self, method: str, x: Array | None) -> Any:
@@ -331,6 +348,7 @@ class Assembly:
             ],
             self._state.copy(),
             self._updates,
+            copy.copy(self._averaged),
         )
 
     def _restore(self, snapshot: Snapshot) -> None:
@@ -341,6 +359,31 @@ class Assembly:
                 setattr(layer, name, copy.copy(value))
         self._state[...] = snapshot.state
         self._updates = snapshot.updates
+        self._averaged = copy.copy(snapshot.averaged)
+
+    @contextlib.contextmanager
+    def _averaging(self, ema: float | None) -> Iterator[None]:
+        """Steps that parameters are averaged over, whose mean they are afterwards.
+
+        They go on from where the last such steps ended, and so does the mean, unless
+        parameters have changed since.
+        """
+        if ema is None:
+            self._averaged = None
+            yield
+            return
+        now = self.parameters
+        if self._averaged is not None and np.array_equal(self._averaged[0], now):
+            now[...] = self._averaged[1]
+        else:
+            self._averaged = np.array([now, now])
+        self._following = self._averaged[0], ema
+        try:
+            yield
+        finally:
+            self._following = None, 0.0
+            self._averaged[1] = now
+            now[...] = self._averaged[0]
 
     @contextlib.contextmanager
     def _fitting(self) -> Iterator[None]:
@@ -387,29 +430,44 @@ class Assembly:
             return None
         return float(rule.rates(self._updates, 1)[0]) * self.rate_factor
 
-    def _rates(self, rule: optimizers.Optimizer, count: int) -> Array:
-        """Of the steps to come; a rule of the user's own knows its rate itself."""
+    def _rates(
+        self, rule: optimizers.Optimizer, count: int
+    ) -> tuple[Array, Array | None]:
+        """Rates of the steps to come, and decays if they change; a rule of the user's
+        own knows them itself."""
         if rule.core is None:
-            return np.ones(count)
+            return np.ones(count), None
         if count == 1 and optimizers.is_foreseen(rule):
-            rates = self._next_rate(rule)
+            rates, decays = self._next_rate(rule)
         else:
-            rates = rule.rates(self._updates + 1, count)
-        return rates if self.rate_factor == 1 else rates * self.rate_factor
+            steps = self._updates + 1, count
+            rates, decays = rule.rates(*steps), rule.decays(*steps)
+        return (rates if self.rate_factor == 1 else rates * self.rate_factor), decays
 
-    def _next_rate(self, rule: optimizers.Optimizer) -> Array:
+    def _shares(self, count: int = 1) -> Array | None:
+        """What layers with a schedule drop in the steps to come, by their places."""
+        if not self._scheduled:
+            return None
+        shares = np.zeros((count, len(self.layers)))
+        for i, layer in self._scheduled.items():
+            shares[:, i] = layer.rates(self.steps, count)
+        return shares
+
+    def _next_rate(self, rule: optimizers.Optimizer) -> tuple[Array, Array | None]:
         """Asked for together with those of many more steps."""
-        known, first, rates = self._ahead
+        known, first, rates, decays = self._ahead
         at = self._updates - first
         if known is not rule or not 0 <= at < len(rates):
             first, at = self._updates, 0
+            steps = first + 1, _AHEAD
             try:
                 with np.errstate(all="ignore"):  # of steps that may never come
-                    rates = rule.rates(first + 1, _AHEAD)
+                    rates, decays = rule.rates(*steps), rule.decays(*steps)
             except ValueError:  # one of them cannot be: this one, perhaps
-                return rule.rates(first + 1, 1)
-            self._ahead = rule, first, rates
-        return rates[at : at + 1]
+                return rule.rates(first + 1, 1), rule.decays(first + 1, 1)
+            self._ahead = rule, first, rates, decays
+        now = slice(at, at + 1)
+        return rates[now], None if decays is None else decays[now]
 
 
 def _at_border(size: int, dtype: np.dtype[Any]) -> Array:

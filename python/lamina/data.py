@@ -32,6 +32,7 @@ __all__ = [
     "gives_pair",
     "inputs",
     "moments",
+    "quartiles",
     "rows",
     "sample",
     "standardization",
@@ -474,6 +475,27 @@ def standardization(
     sparse = isinstance(table.whole, SparseRows)
     double = inputs("x", table.held, np.dtype(np.float64), sparse=sparse)
     return moments(double.blocks(rows), weights)
+
+
+def quartiles(table: Table, rows: Array | None = None) -> tuple[Array, Array]:
+    """Median and spread of the columns of these rows, or of all.
+
+    The spread is the distance of the quartiles, or where that is 0 half the range, or
+    where that is 0 infinity. Quartiles are those of a `sample`, the range is that of all
+    rows. The median is as fine as the mean of `standardization`.
+    """
+    rounded = not np.can_cast(table.held.dtype, table.dtype)
+    exact = inputs("x", table.held, np.dtype(np.float64)) if rounded else table
+    values = sample(exact, rows).astype(np.float64)
+    low, median, high = np.quantile(values, (0.25, 0.5, 0.75), axis=0)
+    spread = high - low
+    if not spread.all():
+        ends = [(block.min(axis=0), block.max(axis=0)) for block in exact.blocks(rows)]
+        least, most = (np.array(each, np.float64) for each in zip(*ends, strict=True))
+        half = most.max(axis=0) / 2 - least.min(axis=0) / 2
+        spread = np.where(spread > 0, spread, np.where(half > 0, half, np.inf))
+    far = np.abs(median) * np.finfo(table.dtype).eps >= 2.0**-19 * spread
+    return median if rounded and far.any() else median.astype(table.dtype), spread
 
 
 def moments(

@@ -24,14 +24,15 @@ from lamina.layers import (
 )
 from lamina.layers.base import described, factors
 from lamina.losses import Loss
-from lamina.optimizers import Optimizer, decaying
+from lamina.optimizers import Optimizer, core_at, decaying
+from lamina.schedules import Schedule
 
 __all__ = ["Interpreter", "gives_logits"]
 
 
 class Interpreter:
     """The methods of the core's `Network`, with a `Loss` and an `Optimizer` in place of
-    what the core calls them."""
+    what the core calls them. What changes with the steps layers and optimizers know."""
 
     def __init__(
         self, layers: Sequence[Layer], parameters: Array, gradient: Array
@@ -49,7 +50,11 @@ class Interpreter:
         logits: bool,
         optimizer: Optimizer,
         rates: Array,
+        decays: Array | None,
+        shares: Array | None,
         state: Array,
+        average: Array | None,
+        ema: float,
         step: int,
         update: int,
         loss_before: float,
@@ -65,11 +70,14 @@ class Interpreter:
                 batch = rows[done : done + batch_size]
                 own = None if weights is None else weights[batch]
                 of_batch = self.gradients(
-                    x[batch], y[batch], own, loss, logits, 1.0, step + steps, 0, False
+                    *(x[batch], y[batch], own, loss, logits),
+                    *(1.0, step + steps, 0, False, None),
                 )
                 finite = self.apply(optimizer, float(rate), state, update + steps)
                 if not finite:
                     break
+                if average is not None:
+                    _core.follow(self.parameters, average, 1 - ema)
                 sums += of_batch
                 steps, done = steps + 1, done + len(batch)
         except BaseException as raised:  # the caller counts the steps before, too
@@ -87,6 +95,7 @@ class Interpreter:
         step: int,
         first_row: int,
         accumulate: bool,
+        shares: Array | None,
     ) -> tuple[float, float, float]:
         before = self.gradient.copy() if accumulate else None
         outputs = self._train(x, step, first_row, logits)
@@ -112,6 +121,7 @@ class Interpreter:
         fill: bool,
         accumulate: bool,
         down: bool,
+        shares: Array | None,
     ) -> Array | None:
         net = self if training else self._predicting(BatchNorm, Dropout, GaussianNoise)
         before = self.gradient.copy() if accumulate else None
@@ -131,6 +141,7 @@ class Interpreter:
         logits: bool,
         training: bool,
         step: int,
+        shares: Array | None,
     ) -> Array:
         net = self if training else self._predicting(BatchNorm, Dropout, GaussianNoise)
         with self._untouched():
@@ -151,7 +162,8 @@ class Interpreter:
             for array, own in zip(each.parameters.values(), factors(each), strict=True)
         ]
         sizes = [size for _, size in arrays]
-        if optimizer.core is None:
+        core = core_at(optimizer, update)
+        if core is None:
             if any(own not in (None, (1, 1)) for own, _ in arrays):
                 raise ValueError(
                     "factors of rates and decays must come with an optimizer of "
@@ -161,7 +173,7 @@ class Interpreter:
             before = self.parameters[held], state[:, held]
             optimizer.update(self.parameters, self.gradient, state, update)
             self.parameters[held], state[:, held] = before
-        elif not np.isfinite(_core.clip(optimizer.core, self.gradient, sizes)):
+        elif not np.isfinite(_core.clip(core, self.gradient, sizes)):
             return False
         else:
             stop = 0
@@ -170,7 +182,7 @@ class Interpreter:
                 if own is None:
                     continue
                 of_rate, of_decay = own
-                rule = decaying(optimizer.core, optimizer.core[5] * of_decay)
+                rule = decaying(core, core[5] * of_decay)
                 kept = np.ascontiguousarray(state[:, part])
                 buffers = self.parameters[part], self.gradient[part], kept
                 _core.update(rule, *buffers, rate * of_rate, update)
@@ -214,20 +226,24 @@ class Interpreter:
         return mean + penalty, float(sums[1]), penalty
 
     def sample(
-        self, x: Array, samples: int, seed: int, chunk: int
+        self, x: Array, samples: int, seed: int, chunk: int, shares: Array | None
     ) -> tuple[Array, Array]:
         net = self._predicting(BatchNorm)
         random = [layer for layer in self.layers if hasattr(layer, "step")]
-        before = [(layer.seed, layer.step) for layer in random]
+        before = [vars(layer).copy() for layer in random]
         values = []
         try:
+            for i, layer in enumerate(self.layers):
+                if isinstance(getattr(layer, "rate", None), Schedule):
+                    assert shares is not None
+                    vars(layer)["rate"] = shares[0, i]
             for step in range(samples):
                 for layer in random:
                     layer.seed, layer.step, layer.first_row = seed, step, 0
                 values.append(net.forward(x, training=True).astype(np.float64))
         finally:
             for layer, state in zip(random, before, strict=True):
-                layer.seed, layer.step = state
+                vars(layer).update(state)
         mean, deviation = np.mean(values, axis=0), np.std(values, axis=0)
         return mean.astype(x.dtype), deviation.astype(x.dtype)
 
@@ -303,7 +319,7 @@ class _Quiet(Layer):
 
     def forward(self, x: ArrayLike, training: bool = False) -> Array:
         self.x = np.asarray(x)
-        return self.layer._alone()[0].forward(self.x, False, 0, 0)
+        return self.layer._alone()[0].forward(self.x, False, 0, 0, None)
 
     def backward(self, dy: ArrayLike, *, input_gradient: bool = True) -> Array | None:
         place, alone = (False, 0, 0), self.layer._alone()

@@ -51,6 +51,7 @@ cdef enum Activation:
     SOFT_SHRINK = 21
     HARD_SHRINK = 22
     SQUAREPLUS = 23
+    SMOOTH_CLIP = 24
 
 cdef void identity_f32(const float *x, float *y, size_t n) noexcept nogil
 cdef void identity_backward_f32(const float *dy, const float *saved, float *dx, size_t n) noexcept nogil
@@ -148,6 +149,10 @@ cdef void squareplus_f32(const float *x, float *y, size_t n, float b) noexcept n
 cdef void squareplus_backward_f32(const float *dy, const float *saved, float *dx, size_t n, float b) noexcept nogil
 cdef void squareplus_f64(const double *x, double *y, size_t n, double b) noexcept nogil
 cdef void squareplus_backward_f64(const double *dy, const double *saved, double *dx, size_t n, double b) noexcept nogil
+cdef void smooth_clip_f32(const float *x, float *y, size_t n, float limit) noexcept nogil
+cdef void smooth_clip_backward_f32(const float *dy, const float *saved, float *dx, size_t n, float limit) noexcept nogil
+cdef void smooth_clip_f64(const double *x, double *y, size_t n, double limit) noexcept nogil
+cdef void smooth_clip_backward_f64(const double *dy, const double *saved, double *dx, size_t n, double limit) noexcept nogil
 cdef void softmax_f32(const float *x, float *y, size_t rows, size_t cols) noexcept nogil
 cdef void softmax_backward_f32(const float *dy, const float *y, float *dx, size_t rows, size_t cols) noexcept nogil
 cdef void softmax_f64(const double *x, double *y, size_t rows, size_t cols) noexcept nogil

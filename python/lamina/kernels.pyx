@@ -388,6 +388,18 @@ cdef void squareplus_f64(const double *x, double *y, size_t n, double b) noexcep
 cdef void squareplus_backward_f64(const double *dy, const double *saved, double *dx, size_t n, double b) noexcept nogil:
     api.f64.backward(23, dy, saved, dx, n, b)
 
+cdef void smooth_clip_f32(const float *x, float *y, size_t n, float limit) noexcept nogil:
+    api.f32.forward(24, x, y, n, limit)
+
+cdef void smooth_clip_backward_f32(const float *dy, const float *saved, float *dx, size_t n, float limit) noexcept nogil:
+    api.f32.backward(24, dy, saved, dx, n, limit)
+
+cdef void smooth_clip_f64(const double *x, double *y, size_t n, double limit) noexcept nogil:
+    api.f64.forward(24, x, y, n, limit)
+
+cdef void smooth_clip_backward_f64(const double *dy, const double *saved, double *dx, size_t n, double limit) noexcept nogil:
+    api.f64.backward(24, dy, saved, dx, n, limit)
+
 cdef void softmax_f32(const float *x, float *y, size_t rows, size_t cols) noexcept nogil:
     api.f32.softmax(0, x, y, rows, cols)
 

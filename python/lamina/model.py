@@ -96,6 +96,7 @@ class Sequential(Network):
         metrics: training.Metrics = (),
         train_metrics: bool = False,
         precision: Precision = None,
+        ema: float | None = None,
     ) -> History:
         """Train. A second call goes on from where the first stopped.
 
@@ -166,6 +167,17 @@ class Sequential(Network):
             all else, the parameters too, stay in float32. "auto": the same for layers
             and batches that gain by it, where machine and net can. Else, and by
             default, in the net's dtype.
+        ema : float, optional
+            In [0, 1). Average the parameters over the steps, ``average += (1 - ema) *
+            (parameters - average)`` after each, from those at the beginning (as Keras'
+            ``ema_momentum``, timm's ``model_ema_decay``). While an epoch's steps run
+            the net has the parameters that learn; from the end of each epoch on, for
+            validation, metrics, callbacks at its end and after the fit, the average,
+            also in what `callbacks.EarlyStopping` restores and what is saved. A later
+            fit with `ema` goes on from where both were, bit for bit, unless parameters
+            were changed meanwhile; one without learns from the average. What
+            `BatchNorm` keeps is not averaged. Sensible values forget, ``ema**steps``,
+            the first steps long before the last.
 
         Returns
         -------
@@ -217,6 +229,7 @@ class Sequential(Network):
             metrics=metrics,
             train_metrics=train_metrics,
             precision=precision,
+            ema=ema,
         )
 
     def evaluate(

@@ -161,7 +161,14 @@ class Network(Assembly):
         net, _, _ = self._runner("backward", _SPARSE, x=x)
         at = self.steps, first_row
         dx: Array | None = net.backward(
-            x, slopes, bool(training), *at, True, bool(accumulate), bool(input_gradient)
+            x,
+            slopes,
+            bool(training),
+            *at,
+            True,
+            bool(accumulate),
+            bool(input_gradient),
+            self._shares(),
         )
         return dx
 
@@ -219,7 +226,8 @@ class Network(Assembly):
             x, slopes = self._slopes(x, output_gradient)
             net, _, _ = self._runner("input_gradient", _SPARSE, x=x)
             at = self.steps, 0
-            dx = net.backward(x, slopes, bool(training), *at, False, False, True)
+            wanted = False, False, True, self._shares()
+            dx = net.backward(x, slopes, bool(training), *at, *wanted)
             return dx
         if y is None:
             raise TypeError("y or output_gradient must be given")
@@ -228,7 +236,8 @@ class Network(Assembly):
         x = data.dense(x)
         net, core, _ = self._runner("input_gradient", goal, x=x)
         logits = bool(goal.activations)
-        dx = net.input_gradient(x, y, weights, core, logits, bool(training), self.steps)
+        now = self.steps, self._shares()
+        dx = net.input_gradient(x, y, weights, core, logits, bool(training), *now)
         return dx
 
     def apply_gradients(
@@ -256,9 +265,11 @@ class Network(Assembly):
         rule = self._rule(optimizer)
         self._require_same(rule)
         self._adopt(rule)
-        update, rate = self._updates + 1, float(self._rates(rule, 1)[0])
+        update, (rates, decays) = self._updates + 1, self._rates(rule, 1)
         net, _, core = self._runner("apply_gradients", _SPARSE, rule)
-        finite = net.apply(core, rate, self._state, update)
+        if decays is not None and core is not rule:
+            core = optimizers.decaying(core, decays.item())
+        finite = net.apply(core, rates.item(), self._state, update)
         if not finite:
             raise FloatingPointError(_NOT_FINITE)
         self._updates = update
@@ -383,7 +394,8 @@ class Network(Assembly):
                 )
             samples, seed = _checks.count("samples", samples), _checks.seed(seed)
             rows = data.dense(self._inputs(x, finite=False).take(slice(None)))
-            return self._net("predict", rows).sample(rows, samples, seed, _CHUNK)
+            net = self._net("predict", rows)
+            return net.sample(rows, samples, seed, _CHUNK, self._shares())
         if seed is not None:
             raise ValueError(f"seed must come with samples, got {seed!r} without")
         wanted = self._precision(precision, isinstance(net, _core.Network))
@@ -555,7 +567,7 @@ class Network(Assembly):
         net, loss_core, rule_core = self._runner("fit", goal, rule, x)
         count = len(x) if rows is None else len(rows)
         batch_size = min(batch_size, count)
-        rates = self._rates(rule, -(-count // batch_size))
+        steps = -(-count // batch_size)
         loss, correct, penalty, done, steps, finite, error = net.train(
             x,
             y,
@@ -565,8 +577,10 @@ class Network(Assembly):
             loss_core,
             bool(goal.activations),
             rule_core,
-            rates,
+            *self._rates(rule, steps),
+            self._shares(steps),
             self._state,
+            *self._following,
             self.steps,
             self._updates + 1,
             before[0],
@@ -612,7 +626,7 @@ class Network(Assembly):
         net, core, _ = self._runner("gradients", goal, x=x)
         logits, at = bool(goal.activations), (self.steps, first_row)
         sums: tuple[float, float, float] = net.gradients(
-            x, y, weights, core, logits, weight, *at, accumulate
+            x, y, weights, core, logits, weight, *at, accumulate, self._shares()
         )
         return sums
 

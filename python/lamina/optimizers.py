@@ -15,7 +15,7 @@ import numpy as np
 
 from lamina import _checks, _core
 from lamina._checks import Array
-from lamina.schedules import Schedule
+from lamina.schedules import Schedule, numbers
 
 # The kind, and the numbers that the compiled part calls an OptimizerChoice.
 OptimizerCore = tuple[str, float, float, float, bool, float, float, float, float]
@@ -67,6 +67,10 @@ class Optimizer:
         """
         raise NotImplementedError
 
+    def decays(self, first_step: int, count: int) -> Array | None:
+        """The weight decays of those steps, if they change; None: `core` has it."""
+        return None
+
     def update(self, weights: Array, gradients: Array, state: Array, step: int) -> None:
         """Change `weights` in place.
 
@@ -99,6 +103,9 @@ class _Rule(Optimizer):
     def __post_init__(self) -> None:
         if not isinstance(self.learning_rate, Schedule):
             _checks.positive("learning_rate", self.learning_rate)
+        decay = self._decay()
+        if not isinstance(decay, Schedule):
+            _checks.nonnegative("weight_decay", decay)
         for name in _LIMITS:
             if getattr(self, name) is not None:
                 _checks.positive(name, getattr(self, name))
@@ -118,34 +125,40 @@ class _Rule(Optimizer):
         second: float = 0.0,
         epsilon: float = 0.0,
         variant: bool = False,
-        weight_decay: float = 0.0,
     ) -> OptimizerCore:
         """What csrc/ops/optimizers.hpp calls an OptimizerChoice."""
         limits = [getattr(self, name) for name in _LIMITS]
         value, norm, total = (np.inf if x is None else float(x) for x in limits)
-        numbers = float(first), float(second), float(epsilon)
-        return kind, *numbers, bool(variant), float(weight_decay), value, norm, total
+        decay = self._decay()
+        fixed = 0.0 if isinstance(decay, Schedule) else float(decay)
+        betas = float(first), float(second), float(epsilon)
+        return kind, *betas, bool(variant), fixed, value, norm, total
+
+    def _decay(self) -> float | Schedule:
+        decay: float | Schedule = getattr(self, "weight_decay", 0.0)
+        return decay
 
     def rates(self, first_step: int, count: int) -> Array:
         first_step = _checks.count("first_step", first_step)
         count = _checks.count("count", count)
         if not isinstance(self.learning_rate, Schedule):
             return np.full(count, self.learning_rate, np.float64)
-        rates = self.learning_rate(np.arange(first_step, first_step + count))
-        rates = np.array(rates, np.float64, order="C")
-        if rates.shape != (count,) or not ((rates >= 0) & (rates < np.inf)).all():
-            raise ValueError(
-                f"learning_rate must give {count} finite rates >= 0 for as many steps "
-                f"from {first_step} on, got {rates}"
-            )
-        return rates
+        return numbers("learning_rate", self.learning_rate, first_step, count)
+
+    def decays(self, first_step: int, count: int) -> Array | None:
+        decay = self._decay()
+        if not isinstance(decay, Schedule):
+            return None
+        return numbers("weight_decay", decay, first_step, count)
 
     def update(self, weights: Array, gradients: Array, state: Array, step: int) -> None:
         """As in `Optimizer`; the net has limited the gradients before."""
         rate = self.learning_rate
         if isinstance(rate, Schedule):
             rate = self.rates(step, 1).item()
-        _core.update(self.core, weights, gradients, state, rate, step)
+        core = core_at(self, step)
+        assert core is not None
+        _core.update(core, weights, gradients, state, rate, step)
 
     @functools.cached_property
     def core(self) -> OptimizerCore:
@@ -358,8 +371,8 @@ class Adam(_Rule):
 
     @functools.cached_property
     def core(self) -> OptimizerCore:
-        numbers = self.beta_1, self.beta_2, self.epsilon
-        return self._describe("adam", *numbers, self.epsilon_hat)
+        betas = self.beta_1, self.beta_2
+        return self._describe("adam", *betas, self.epsilon, self.epsilon_hat)
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -377,8 +390,8 @@ class AdamW(Adam):
         In [0, 1).
     epsilon : float
         Above 0.
-    weight_decay : float
-        At least 0.
+    weight_decay : float or Schedule
+        At least 0, or a function of the number of the step.
     epsilon_hat : bool
         As in `Adam`.
     clip_value, clip_norm, global_clip_norm : float, optional
@@ -396,16 +409,7 @@ class AdamW(Adam):
     0.1
     """
 
-    weight_decay: float = 0.01
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _checks.nonnegative("weight_decay", self.weight_decay)
-
-    @functools.cached_property
-    def core(self) -> OptimizerCore:
-        numbers = self.beta_1, self.beta_2, self.epsilon, self.epsilon_hat
-        return self._describe("adam", *numbers, weight_decay=self.weight_decay)
+    weight_decay: float | Schedule = 0.01
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -422,8 +426,8 @@ class Lion(_Rule):
         Above 0, or a function of the number of the step.
     beta_1, beta_2 : float
         In [0, 1).
-    weight_decay : float
-        At least 0.
+    weight_decay : float or Schedule
+        At least 0, or a function of the number of the step.
     clip_value, clip_norm, global_clip_norm : float, optional
         Limits of each gradient, of each array's norm, of the norm of all; above 0.
 
@@ -442,13 +446,12 @@ class Lion(_Rule):
     learning_rate: float | Schedule = 1e-4
     beta_1: float = 0.9
     beta_2: float = 0.99
-    weight_decay: float = 0.0
+    weight_decay: float | Schedule = 0.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
         _checks.below_one("beta_1", self.beta_1)
         _checks.below_one("beta_2", self.beta_2)
-        _checks.nonnegative("weight_decay", self.weight_decay)
 
     @property
     def slots(self) -> int:
@@ -456,8 +459,7 @@ class Lion(_Rule):
 
     @functools.cached_property
     def core(self) -> OptimizerCore:
-        betas = self.beta_1, self.beta_2
-        return self._describe("lion", *betas, weight_decay=self.weight_decay)
+        return self._describe("lion", self.beta_1, self.beta_2)
 
 
 _KNOWN: dict[str, Optimizer] = {
@@ -488,10 +490,19 @@ def decaying(core: OptimizerCore, weight_decay: float) -> OptimizerCore:
     return (*core[:5], weight_decay, *core[6:])
 
 
+def core_at(rule: Optimizer, step: int) -> OptimizerCore | None:
+    """Its core in that step."""
+    core, decays = rule.core, rule.decays(step, 1)
+    return core if core is None or decays is None else decaying(core, decays.item())
+
+
 def is_foreseen(rule: Optimizer) -> bool:
     """Whether its rates can be asked for ahead of time, since nothing changes them."""
-    rate = vars(rule).get("learning_rate")
-    own = isinstance(rate, Schedule) and type(rate).__module__ != Schedule.__module__
+    given = (vars(rule).get(name) for name in ("learning_rate", "weight_decay"))
+    own = any(
+        isinstance(each, Schedule) and type(each).__module__ != Schedule.__module__
+        for each in given
+    )
     return type(rule).rates is _Rule.rates and not own
 
 

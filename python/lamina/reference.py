@@ -331,6 +331,12 @@ ACTIVATIONS: dict[str, Activation] = {
         0.5,
     ),
     "squareplus": Activation(_squareplus, _squareplus_derivative, "b", 4.0),
+    "smooth_clip": Activation(
+        lambda x, p: np.where(np.isinf(x), np.sign(x) * p, x / np.hypot(1.0, x / p)),
+        lambda x, p: np.hypot(1.0, x / p) ** -3,
+        "limit",
+        3.0,
+    ),
 }
 
 
@@ -416,6 +422,20 @@ def dense_backward(
 
 def scale(x: ArrayLike, factor: ArrayLike) -> Array:
     return np.asarray(x, np.float64) * np.asarray(factor, np.float64)
+
+
+def robust_scale(
+    x: ArrayLike, rows: ArrayLike | None = None, limit: float = 3.0
+) -> Array:
+    """By the quartiles of those rows, or of x itself; half the range where they are
+    equal, and nothing where all are (Holzmueller, Grinsztajn & Steinwart 2024)."""
+    x = np.asarray(x, np.float64)
+    rows = x if rows is None else np.asarray(rows, np.float64)
+    q25, median, q75 = np.percentile(rows, (25, 50, 75), axis=0)
+    half = np.ptp(rows, axis=0) / 2
+    spread = np.where(q75 > q25, q75 - q25, half)
+    factor = np.divide(1, spread, out=np.zeros_like(spread), where=spread > 0)
+    return ACTIVATIONS["smooth_clip"].forward((x - median) * factor, limit)
 
 
 def prelu(x: ArrayLike, slope: ArrayLike) -> Array:

@@ -1,7 +1,7 @@
-"""Learning rates that change with the number of the step.
+"""Rates that change with the number of the step: of learning, of decay, of dropout.
 
-A number is a constant rate; anything else is a `Schedule`, given to an optimizer in its
-place. Only operations that IEEE 754 rounds exactly: the last bit of a library's cosine
+A number is a constant rate; anything else is a `Schedule`, given in its place. Only
+operations that IEEE 754 rounds exactly: the last bit of a library's cosine, logarithm
 or power differs between processors.
 """
 
@@ -16,11 +16,22 @@ from numpy.typing import ArrayLike
 from lamina import _checks
 from lamina._checks import Array
 
-__all__ = ["Cosine", "Exponential", "OneCycle", "Schedule", "Step"]
+__all__ = [
+    "CosLog",
+    "Cosine",
+    "Exponential",
+    "FlatCosine",
+    "OneCycle",
+    "Schedule",
+    "Step",
+]
 
 
 class Schedule:
-    """A learning rate as a function of the number of the step.
+    """A rate as a function of the number of the step.
+
+    Of learning and of weight decay, in an optimizer, which counts the steps that its
+    state has seen; of `Dropout`, in a net, which counts all of its own.
 
     A schedule of one's own is a subclass with `__call__`.
 
@@ -233,6 +244,118 @@ class OneCycle(Schedule):
         return np.where(done < top, _between(start, self.rate, done / top), falling)
 
 
+@dataclasses.dataclass(frozen=True)
+class CosLog(Schedule):
+    """Cycles, each twice as long as the one before (Holzmueller et al. 2024).
+
+    ``rate * (1 - cos(2 pi log2(1 + (2**cycles - 1) t))) / 2`` with
+    ``t = (step - 1) / steps``: from 0 up to `rate` and back in each, 0 after all
+    `steps`. The schedule of RealMLP, "coslog4".
+
+    Parameters
+    ----------
+    rate : float
+        The highest.
+    steps : int
+        Of all cycles: epochs times batches.
+    cycles : int
+        At most 52.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Arguments outside these ranges.
+
+    Examples
+    --------
+    >>> import lamina as lm
+    >>> rates = lm.schedules.CosLog(1.0, steps=30)
+    >>> rates([2, 3, 5, 7, 10, 15]).round(3).tolist()  # hills and valleys
+    [0.93, 0.0, 0.93, 0.0, 0.984, 0.0]
+    """
+
+    rate: float
+    steps: int
+    cycles: int = 4
+
+    def __post_init__(self) -> None:
+        _checks.fields(self, rate=_checks.positive, steps=_checks.count)
+        _checks.fields(self, cycles=_checks.count)
+        if self.cycles > 52:
+            raise ValueError(f"cycles must be at most 52, got {self.cycles}")
+
+    def __call__(self, steps: ArrayLike) -> Array:
+        share = np.minimum(_share(steps, self.steps), 1)
+        # Of a cycle, to its next end: a half at most.
+        part = 2 * np.abs(_log2_fraction(1 + (2.0**self.cycles - 1) * share))
+        square = _sine_squared(part)
+        return np.asarray(self.rate * np.where(part > 0.5, 1 - square, square))
+
+
+@dataclasses.dataclass(frozen=True)
+class FlatCosine(Schedule):
+    """`rate` for half of the steps, then half a cosine down to 0.
+
+    As RealMLP has its weight decay and its dropout ("flat_cos", Holzmueller et al.
+    2024): ``t = (step - 1) / steps`` is 1/2 where the cosine begins.
+
+    Parameters
+    ----------
+    rate : float
+        The highest.
+    steps : int
+        Of the whole: epochs times batches.
+
+    Raises
+    ------
+    TypeError, ValueError
+        A rate that is not above 0, or `steps` below 1.
+
+    Examples
+    --------
+    >>> import lamina as lm
+    >>> rule = lm.AdamW(weight_decay=lm.schedules.FlatCosine(0.02, steps=100))
+    >>> rule.decays(1, 100)[[0, 50, 75, 99]].round(3).tolist()
+    [0.02, 0.02, 0.01, 0.0]
+    """
+
+    rate: float
+    steps: int
+
+    def __post_init__(self) -> None:
+        _checks.fields(self, rate=_checks.positive, steps=_checks.count)
+
+    def __call__(self, steps: ArrayLike) -> Array:
+        return _between(self.rate, 0.0, 2 * _share(steps, self.steps) - 1)
+
+
+def numbers(
+    name: str, schedule: Schedule, first_step: int, count: int, most: float = np.inf
+) -> Array:
+    """What the schedule of that name gives for `count` steps from `first_step` on.
+
+    Raises
+    ------
+    ValueError
+        Other than that many finite numbers from 0 to `most`.
+    """
+    found = schedule(np.arange(first_step, first_step + count))
+    found = np.array(found, np.float64, order="C")
+    good = (found >= 0) & (found <= most) & (found < np.inf)
+    if found.shape != (count,) or not good.all():
+        within = "finite rates >= 0" if most == np.inf else f"rates in [0, {most:g}]"
+        raise ValueError(
+            f"{name} must give {count} {within} for as many steps from {first_step} "
+            f"on, got {found}"
+        )
+    return found
+
+
+def _share(steps: ArrayLike, of: int) -> Array:
+    """The share of so many steps that lies before these."""
+    return np.asarray((_whole(steps).astype(np.float64) - 1) / of)
+
+
 def _whole(steps: ArrayLike) -> Array:
     """`steps` as whole numbers from 1 on, as `Schedule.__call__` says."""
     given = _checks.numeric("steps", steps)
@@ -250,15 +373,35 @@ _SINE = [(-1.0) ** k / math.factorial(2 * k + 1) for k in reversed(range(8))]
 
 
 def _between(start: float, end: float, share: Array) -> Array:
-    """``end + (start - end) (1 + cos(pi share)) / 2``, at shares from 0 to 1.
+    """``end + (start - end) (1 + cos(pi share)) / 2``, at shares from 0 to 1."""
+    share = np.clip(share, 0, 1)
+    square = _sine_squared(share)
+    weight = np.where(share < 0.5, 1 - square, square)
+    return np.asarray(start * weight + end * (1 - weight))
+
+
+def _sine_squared(share: Array) -> Array:
+    """Of half pi times the share, or of what is left of it to 1 if that is less.
 
     By the sine's Taylor series up to pi / 4, of which 5e-17 is left out.
     """
-    share = np.clip(share, 0, 1)
     angle = math.pi / 2 * np.minimum(share, 1 - share)
-    square = (angle * np.polyval(_SINE, angle * angle)) ** 2
-    weight = np.where(share < 0.5, 1 - square, square)
-    return np.asarray(start * weight + end * (1 - weight))
+    return np.asarray((angle * np.polyval(_SINE, angle * angle)) ** 2)
+
+
+_ATANH = [1 / (2 * k + 1) for k in reversed(range(12))]
+
+
+def _log2_fraction(x: Array) -> Array:
+    """``log2(x)`` less the whole number next to it, at finite x >= 1.
+
+    ``log(m) = 2 atanh((m - 1) / (m + 1))``, m between the roots of 1/2 and of 2, by its
+    Taylor series, of which 3e-19 is left out.
+    """
+    m = np.frexp(x)[0]
+    m = np.where(m < math.sqrt(0.5), 2 * m, m)
+    z = (m - 1) / (m + 1)
+    return np.asarray(2 / math.log(2) * z * np.polyval(_ATANH, z * z))
 
 
 def _times_power(rate: float, base: float, exponents: Array) -> Array:

@@ -76,6 +76,7 @@ def fit(
     metrics: Metrics,
     train_metrics: bool,
     precision: str | None,
+    ema: float | None,
     group: Group | None = None,
 ) -> History:
     """As `Sequential.fit` says."""
@@ -87,6 +88,8 @@ def fit(
     if validation_steps is not None:
         validation_steps = _checks.count("validation_steps", validation_steps)
     train_metrics = _checks.flag("train_metrics", train_metrics)
+    if ema is not None:
+        ema = _checks.below_one("ema", ema)
     told = _told(callbacks, verbose)
     with net._fitting():
         rule, goal = net._rule(optimizer), net._goal(loss)
@@ -116,7 +119,8 @@ def fit(
         if not isinstance(source, data.Rows):
             net._require_learnt(source.features)
         elif net._standardizes_nothing():
-            learnt = data.standardization(source.x, train)
+            first: Any = net.layers[0]
+            learnt = first.measured(source.x, train)
 
         net.build(source.features)
         net.loss = goal
@@ -146,7 +150,8 @@ def fit(
                     callback.on_train_begin(net, range(net.epoch + 1, last + 1))
                 while net.epoch < last and history.stopped is None:
                     order = _order(net, source, train, shuffle)
-                    means = run.epoch(source, order)
+                    with net._averaging(ema):
+                        means = run.epoch(source, order)
                     if means is None:
                         break
                     if again:

@@ -1,3 +1,4 @@
+#include <stdexcept>
 #include <string_view>
 
 #include "network/layer.hpp"
@@ -16,6 +17,9 @@ class Dropout final : public Layer<T> {
         rate_(settings.number("rate")),
         mode_(settings.mode("mode")) {
     this->random = true;
+    this->scheduled = settings.flag("scheduled");
+    if (this->scheduled && mode_ == DropoutMode::classic)
+      throw std::invalid_argument("rate must be a number in classic mode");
   }
 
   const T* forward(const Batch& batch, const T* x, T* y, T*) const override {
@@ -68,7 +72,8 @@ class Dropout final : public Layer<T> {
   std::size_t size(const Batch& batch) const { return batch.rows * this->outputs; }
   DropoutChoice drawn(const Batch& batch) const {
     const Draw& draw = batch.draw;
-    return dropout_choice(rate_, draw.seed, draw.stream(purpose, this->index),
+    const double rate = this->scheduled ? draw.shares[this->index] : rate_;
+    return dropout_choice(rate, draw.seed, draw.stream(purpose, this->index),
                           draw.first_row * this->outputs, mode_);
   }
   // By the probability of keeping.

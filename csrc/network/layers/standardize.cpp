@@ -4,7 +4,8 @@ namespace lamina {
 
 namespace {
 
-// y = (x - mean) / scale, by what was learnt before; without centring, the mean is 0.
+// y = clip((x - mean) / scale), by what was learnt before; without centring, the mean
+// is 0.
 template <class T>
 class Standardize final : public Layer<T> {
  public:
@@ -12,18 +13,23 @@ class Standardize final : public Layer<T> {
       : Layer<T>(inputs, inputs),
         mean_(settings.array("mean", inputs)),
         scale_(settings.array("scale", inputs)),
-        center_(settings.flag("center")) {}
+        center_(settings.flag("center")),
+        clip_(settings.activation("clip")) {}
 
   const T* forward(const Batch& batch, const T* x, T* y, T*) const override {
     T* out = y;
     for (std::size_t row = 0; row < batch.rows; ++row)
       for (std::size_t j = 0; j < this->outputs; ++j, ++x, ++out)
         *out = (*x - mean_[j]) / scale_[j];
+    if (!clip_.is_identity())
+      apply<T>(clip_, Pass::forward, y, nullptr, y, batch.rows, this->outputs);
     return y;
   }
 
-  T* backward(const Batch& batch, const T*, const T*, const T*, T* dy, T*,
+  T* backward(const Batch& batch, const T*, const T* y, const T*, T* dy, T*,
               T*) const override {
+    if (!clip_.is_identity())
+      apply<T>(clip_, Pass::backward, dy, y, dy, batch.rows, this->outputs);
     T* out = dy;
     for (std::size_t row = 0; row < batch.rows; ++row)
       for (std::size_t j = 0; j < this->outputs; ++j, ++out) *out /= scale_[j];
@@ -42,6 +48,7 @@ class Standardize final : public Layer<T> {
  private:
   const T *mean_, *scale_;
   const bool center_;
+  const ActivationChoice clip_;  // whose backward reads y
 };
 
 const Register<Standardize> standardize_kind{"standardize"};

@@ -29,6 +29,8 @@ _FALLS |= {"mae", "mape", "mse", "msle", "perplexity", "poisson", "rmse"}
 class Monitor(Callback):
     """Compares a score from epoch to epoch."""
 
+    ties: Literal["first", "last"] = "first"  # which of the best is the best
+
     def __init__(self, monitor: str | None, mode: Mode, min_delta: float = 0.0) -> None:
         if not isinstance(monitor, str | None):
             raise TypeError(f"monitor must be the name of a score, got {monitor!r}")
@@ -47,7 +49,8 @@ class Monitor(Callback):
             raise ValueError(
                 f"monitor must be one of {', '.join(scores)}, got {name!r}{hint}"
             )
-        if not self.better(scores[name], self.best):
+        tie = self.ties == "last" and scores[name] == self.best
+        if not tie and not self.better(scores[name], self.best):
             return False
         self.best = scores[name]
         return True
@@ -84,9 +87,9 @@ class EarlyStopping(Monitor):
     ----------
     monitor : str, optional
         By default "val_loss" or, without validation data, "loss".
-    patience : int
+    patience : int or None
         How many epochs may pass without improvement, at least 1: so many in a row stop
-        the training.
+        the training. None: it goes on to its end, for the best to be restored.
     min_delta : float
         By how much a score must be better than the best one to be an improvement.
     mode : {"auto", "min", "max"}
@@ -101,6 +104,10 @@ class EarlyStopping(Monitor):
     baseline : float, optional
         A score that is not better than this, too, does not end the wait: `patience`
         epochs in a row with none that is stop the training.
+    ties : {"first", "last"}
+        Which of the epochs with the best score is the best: accuracies of few rows are
+        often equal, and the last has learnt for longer. With "last", one as good as the
+        best is an improvement, whatever `min_delta`.
 
     Attributes
     ----------
@@ -138,15 +145,21 @@ class EarlyStopping(Monitor):
         self,
         monitor: str | None = None,
         *,
-        patience: int = 10,
+        patience: int | None = 10,
         min_delta: float = 0.0,
         mode: Mode = "auto",
         restore_best: bool = False,
         start_from_epoch: int = 0,
         baseline: float | None = None,
+        ties: Literal["first", "last"] = "first",
     ) -> None:
         super().__init__(monitor, mode, min_delta)
-        self.patience = _checks.count("patience", patience)
+        if ties not in ("first", "last"):
+            raise ValueError(f"ties must be 'first' or 'last', got {ties!r}")
+        self.ties = ties
+        self.patience = (
+            None if patience is None else _checks.count("patience", patience)
+        )
         self.restore_best = restore_best
         self.start_from_epoch = _checks.unsigned("start_from_epoch", start_from_epoch)
         if baseline is not None:
@@ -173,7 +186,7 @@ class EarlyStopping(Monitor):
             assert self.best is not None
             if self.baseline is None or self.better(self.best, self.baseline):
                 self._since = epoch
-        return epoch - self._since >= self.patience
+        return self.patience is not None and epoch - self._since >= self.patience
 
     def on_train_end(self, net: Network, history: History) -> None:
         if self._best is not None:

@@ -248,7 +248,7 @@ def _symmetric(f: Facts) -> Iterator[Finding]:
 )
 def _inputs(f: Facts) -> Iterator[Finding]:
     x = f.case.entering
-    if x is None or any(type(each) is Standardize for each in f.layers):
+    if x is None or any(isinstance(each, Standardize) for each in f.layers):
         return
     number, says = _unscaled(x.astype(np.float64))
     far = not 1e-3 <= number <= 100
@@ -355,7 +355,11 @@ def _penalty(f: Facts) -> Iterator[Finding]:
     "What is left of a row in training tells too little of its target.",
 )
 def _dropout(f: Facts) -> Iterator[Finding]:
-    rates = [(e.rate, i) for i, e in enumerate(f.layers) if type(e) is Dropout]
+    rates = [
+        (float(e.rates(0, 1)[0]), i)
+        for i, e in enumerate(f.layers)
+        if type(e) is Dropout
+    ]
     rate, layer = max(rates, default=(0.0, 0))
     if rate < 0.8 or not f.suffers:
         return

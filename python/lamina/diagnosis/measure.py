@@ -236,7 +236,7 @@ class Reading:
             layer = self.net.layers[i]
             if isinstance(layer, _WITHOUT_NOISE):
                 if isinstance(layer, Dropout) and layer.mode == "classic":
-                    gradient = gradient * (1 - layer.rate)
+                    gradient = gradient * (1 - layer.rates(0, 1)[0])
                 continue
             passed = layer.backward(gradient)
             if passed is None:
@@ -445,7 +445,7 @@ def learn_from(net: Network, x: Array) -> None:
     first = net.layers[0]
     if isinstance(first, Standardize) and net._standardizes_nothing():
         first.build(x.shape[1], net.dtype, seed=net.seed)
-        first.adopt(*data.moments([x]))
+        first.learn(x)
     net.build(x.shape[1])
     net._learn(data.inputs("x", x, net.dtype, finite=False))
 

@@ -27,6 +27,7 @@ from lamina.layers import (
     GaussianNoise,
     Layer,
     Residual,
+    RobustScale,
     Standardize,
 )
 from lamina.network import Network
@@ -176,7 +177,9 @@ def without_dropout(rate: float) -> Callable[[list[Layer]], list[Layer]]:
 
     def edit(layers: list[Layer]) -> list[Layer]:
         return [
-            Dropout(min(each.rate, rate), each.mode) if type(each) is Dropout else each
+            Dropout(min(each.rates(0, 1).item(), rate), each.mode)
+            if type(each) is Dropout
+            else each
             for each in layers
         ]
 
@@ -322,7 +325,7 @@ def layer_code(layer: Layer) -> str | None:
         return _dense(layer)
     if type(layer) is Activation:
         return f"lm.Activation({_activation(layer.activation)})"
-    if type(layer) in (Dropout, GaussianNoise, Standardize):
+    if type(layer) in (Dropout, GaussianNoise, RobustScale, Standardize):
         return f"lm.{layer!r}"
     return None
 

@@ -71,7 +71,7 @@ def _saturated(f: Facts) -> Iterator[Finding]:
             "the derivative is below 1 % of its most"
         )
         changes = [Change(edit=usual_weights), Change(edit=relu_everywhere)]
-        if not any(type(each) is Standardize for each in f.layers):
+        if not any(isinstance(each, Standardize) for each in f.layers):
             changes.append(Change(standardize=True))
         found = with_weights(
             f, worst.saturated, says, worst.layer, *changes, by="with other weights"
@@ -184,7 +184,7 @@ def _dead(f: Facts) -> Iterator[Finding]:
         )
         changes = [Change(edit=usual_weights), *lower_rates()[:2]]
         changes.append(Change(edit=relu_everywhere))
-        if not any(type(each) is Standardize for each in f.layers):
+        if not any(isinstance(each, Standardize) for each in f.layers):
             changes.append(Change(standardize=True))
         found = with_weights(
             f, stage.dead, says, stage.layer, *changes, by="changed so"

@@ -1,10 +1,11 @@
 """Model files: a net in one safetensors file.
 
 The tensors are the parameters and what layers learn beside them ("0.mean", "1.kernel",
-"1.bias": the layer's number, the array's name) and "optimizer", its state. Everything
-else is JSON, in the one entry "lamina" of the metadata. The package safetensors checks
-the file; what it says is then compared with the tensors in it before anything is built,
-so a file can ask for no more memory than its own size. Classes are looked up among
+"1.bias": the layer's number, the array's name), "optimizer", its state, and "averaged",
+what a fit with `ema` goes on from. Everything else is JSON, in the one entry "lamina"
+of the metadata. The package safetensors checks the file; what it says is then compared
+with the tensors in it before anything is built, so a file can ask for no more memory
+than its own size. Classes are looked up among
 Lamina's own and those that the caller names: nothing is imported or run.
 """
 
@@ -146,6 +147,8 @@ def _tensors(net: Network) -> dict[str, Array]:
             tensors[f"{i}.{name}"] = array
     if net._state.size:
         tensors["optimizer"] = net._state
+    if net._averaged is not None:
+        tensors["averaged"] = net._averaged
     return tensors
 
 
@@ -203,6 +206,8 @@ def _read(file: Any, make: type[Net], classes: Mapping[str, type]) -> Net:
     present = {k: (_COUNTS[k], v) for k, v in numbers.items()}
     _set(net, present, found["counts"], counts=True)
     _widen(net, file)
+    if "averaged" in file.keys():  # noqa: SIM118 (no mapping)
+        net._averaged = np.zeros((2, net.parameters.size), net.dtype)
     _fill(_tensors(net), file)
     return net
 

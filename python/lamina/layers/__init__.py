@@ -13,6 +13,7 @@ from lamina.layers.periodic import Periodic
 from lamina.layers.piecewise_linear import PiecewiseLinear
 from lamina.layers.prelu import PReLU
 from lamina.layers.residual import Add, Residual
+from lamina.layers.robust_scale import RobustScale
 from lamina.layers.scale import Scale
 from lamina.layers.standardize import Standardize
 
@@ -31,6 +32,7 @@ __all__ = [
     "Periodic",
     "PiecewiseLinear",
     "Residual",
+    "RobustScale",
     "Scale",
     "Standardize",
 ]

@@ -288,7 +288,7 @@ class Layer:
         if training and hasattr(self, "step"):
             self.step = step + 1
         net, _ = self._alone()
-        return net.forward(x, training, step, first_row)
+        return net.forward(x, training, step, first_row, None)
 
     def backward(self, dy: ArrayLike, *, input_gradient: bool = True) -> Array | None:
         """Fill `gradients`, and return the gradient by the input.
@@ -322,7 +322,7 @@ class Layer:
         input_gradient: bool,
     ) -> Array | None:
         """The backward of a pass at that place, by what `_alone` returned."""
-        dx = net.backward(x, dy, *place, True, False, input_gradient)
+        dx = net.backward(x, dy, *place, True, False, input_gradient, None)
         for array in self._gradients.values():
             array[...] = gradient[: array.size].reshape(array.shape)
             gradient = gradient[array.size :]

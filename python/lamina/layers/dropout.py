@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
 
+import numpy as np
 from numpy.typing import ArrayLike
 
 from lamina import _checks, _core, initializers
 from lamina._checks import Array
 from lamina.layers.base import Core, Layer, Settings
 from lamina.layers.dense import Dense
+from lamina.schedules import Schedule, numbers
 
 __all__ = ["Dropout", "convert_dropout"]
 
@@ -23,15 +25,17 @@ class Dropout(Layer):
 
     Parameters
     ----------
-    rate : float
+    rate : float or Schedule
         The share that is dropped (not the one that is kept), in [0, 1]; a multiple of
-        1/65536 after rounding.
+        1/65536 after rounding. A schedule is asked for that of each training step of
+        the net, from number 1 on, whatever the optimizer.
     mode : {"inverted", "classic", "alpha"}
         Inverted: what is kept is divided by the probability of keeping, while training;
         prediction changes nothing. Classic (Srivastava et al. 2014): training does not
         scale; prediction multiplies by that probability; `Sequential.convert_dropout`
-        turns a net of either into the other. Alpha: for nets of selu, whose mean and
-        variance it keeps (see `lamina.dropout`); prediction changes nothing.
+        turns a net of either into the other, and whose rate is a number. Alpha: for
+        nets of selu, whose mean and variance it keeps (see `lamina.dropout`);
+        prediction changes nothing.
 
     Attributes
     ----------
@@ -43,7 +47,7 @@ class Dropout(Layer):
     Raises
     ------
     ValueError
-        A rate outside [0, 1], an unknown mode.
+        A rate outside [0, 1], an unknown mode, a schedule in classic mode.
 
     Examples
     --------
@@ -56,21 +60,28 @@ class Dropout(Layer):
     """
 
     _settings: ClassVar[Settings] = {
-        "rate": _checks.fraction,
+        "rate": lambda name, value: (
+            value if isinstance(value, Schedule) else _checks.fraction(name, value)
+        ),
         "mode": lambda _, value: _checks.mode(value),
     }
 
-    def __init__(self, rate: float, mode: _checks.Mode = "inverted") -> None:
+    def __init__(self, rate: float | Schedule, mode: _checks.Mode = "inverted") -> None:
         super().__init__()
         self.rate, self.mode = rate, mode
+        if self.mode == "classic":
+            _kept(self)
         self.step = self.first_row = 0
 
     def __repr__(self) -> str:
         mode = "" if self.mode == "inverted" else f", {self.mode!r}"
-        return f"Dropout({self.rate:g}{mode})"
+        rate = self.rate if isinstance(self.rate, Schedule) else f"{self.rate:g}"
+        return f"Dropout({rate}{mode})"
 
     def core(self) -> Core:
-        return "dropout", {"rate": self.rate, "mode": self.mode}
+        scheduled = isinstance(self.rate, Schedule)
+        rate = 0.0 if scheduled else self.rate
+        return "dropout", {"rate": rate, "scheduled": scheduled, "mode": self.mode}
 
     @property
     def _sparse(self) -> str:
@@ -89,28 +100,37 @@ class Dropout(Layer):
         self.step = self.first_row = 0
         return {}
 
+    def rates(self, first_step: int, count: int) -> Array:
+        """Of `count` steps from that one on, 0 being the first of a net."""
+        if isinstance(self.rate, Schedule):
+            return numbers("rate", self.rate, first_step + 1, count, 1)
+        return np.full(count, self.rate)
+
     def forward(self, x: ArrayLike, training: bool = False) -> Array:
         x = self.take(x)
         if training:
             bits = initializers.stream(initializers.DROPOUT, self.index, self.step)
+            rate = float(self.rates(self.step, 1)[0])
             self.step += 1
-            self.keep(x, training, bits)
-            return self._drop(x, bits)
+            self.keep(x, training, bits, rate)
+            return self._drop(x, bits, rate)
         if self.mode == "classic":
             return x * _kept(self)
         return x
 
     def backward(self, dy: ArrayLike, *, input_gradient: bool = True) -> Array | None:
-        dy, _, bits = self.recall(dy)
-        return self._drop(dy, bits, gradient=True)
+        dy, _, bits, rate = self.recall(dy)
+        return self._drop(dy, bits, rate, gradient=True)
 
-    def _drop(self, x: Array, bits: int, gradient: bool = False) -> Array:
+    def _drop(self, x: Array, bits: int, rate: float, gradient: bool = False) -> Array:
         offset = self.first_row * x.shape[1]
-        return _core.dropout(x, self.rate, self.seed, bits, offset, self.mode, gradient)
+        return _core.dropout(x, rate, self.seed, bits, offset, self.mode, gradient)
 
 
 def _kept(layer: Dropout) -> float:
     """The probability of keeping a value, a multiple of 1/65536."""
+    if isinstance(layer.rate, Schedule):
+        raise ValueError(f"rate must be a number in classic mode, got {layer.rate!r}")
     return 1 - round(layer.rate * 65536) / 65536
 
 

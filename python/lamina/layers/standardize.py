@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike
 
-from lamina import _checks, data
+from lamina import _checks, activations, data
 from lamina._checks import Array
 from lamina.layers.base import Core, Layer, Settings
 
@@ -85,8 +85,13 @@ class Standardize(Layer):
         return "" if self.center else "keeps"
 
     def core(self) -> Core:
-        mean, scale = self._rounded_mean(), self.scale
-        return "standardize", {"mean": mean, "scale": scale, "center": self.center}
+        learnt = {"mean": self._rounded_mean(), "scale": self.scale}
+        return "standardize", learnt | {"center": self.center, "clip": self._clip}
+
+    @property
+    def _clip(self) -> activations.ActivationFunction:
+        """What outputs go through last; its backward reads its output."""
+        return activations.get("identity")
 
     def exact_mean(self) -> Array | None:
         """The mean, if the layer's dtype is too coarse for it."""
@@ -118,7 +123,13 @@ class Standardize(Layer):
             `x` cannot be used, or has a spread that is not finite.
         """
         rows = self._rows_to_learn(x, sparse=not self.center)
-        self.adopt(*data.standardization(rows))
+        self.adopt(*self.measured(rows))
+
+    def measured(
+        self, table: data.Table, rows: Array | None = None
+    ) -> tuple[Array, Array]:
+        """What `adopt` takes, of the rows of those numbers, or of all."""
+        return data.standardization(table, rows)
 
     def adopt(self, mean: Array, scale: Array) -> None:
         """Take that mean and scale, (features,), of a layer that is built."""
@@ -144,13 +155,17 @@ class Standardize(Layer):
 
     def forward(self, x: ArrayLike, training: bool = False) -> Array:
         x = self.take(x)
-        self.keep(x, training)
         centred = isinstance(x, data.Centred)
         mean = 0 if centred else self._rounded_mean()
         y: Array = (np.asarray(x) - mean) / self.scale
+        if self._clip.name != "identity":
+            y = self._clip(y)
+        self.keep(y, training)
         return y
 
     def backward(self, dy: ArrayLike, *, input_gradient: bool = True) -> Array | None:
-        dy, _ = self.recall(dy)
+        dy, y = self.recall(dy)
+        if self._clip.name != "identity":
+            dy = np.asarray(self._clip.backward(dy, y))
         dx: Array = dy / self.scale
         return dx
