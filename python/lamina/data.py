@@ -481,8 +481,8 @@ def quartiles(table: Table, rows: Array | None = None) -> tuple[Array, Array]:
     """Median and spread of the columns of these rows, or of all.
 
     The spread is the distance of the quartiles, or where that is 0 half the range, or
-    where that is 0 infinity. Quartiles are those of a `sample`, the range is that of all
-    rows. The median is as fine as the mean of `standardization`.
+    where that is 0 infinity. Quartiles are those of a `sample`, the range is that of
+    all rows. The median is as fine as the mean of `standardization`.
     """
     rounded = not np.can_cast(table.held.dtype, table.dtype)
     exact = inputs("x", table.held, np.dtype(np.float64)) if rounded else table

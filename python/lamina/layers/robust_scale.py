@@ -22,8 +22,8 @@ class RobustScale(Standardize):
     takes their place; a constant feature becomes 0.
 
     Like `Standardize` it learns from the training rows in the first `Sequential.fit`,
-    and changes nothing but the clip before. Quartiles are those of all rows, or of 100 000
-    of them, spread evenly, where there are more.
+    and changes nothing but the clip before. Quartiles are those of all rows, or of
+    100 000 of them, spread evenly, where there are more.
 
     Parameters
     ----------
