@@ -200,7 +200,7 @@ def test_changes_of_a_layer_are_seen() -> None:
 
 def example(kind: type[lm.Layer]) -> lm.Layer:
     """One of that class, with something for the settings that it must have."""
-    made = {"int": 5, "float": 0.1, "int | Sequence[int]": 1}
+    made = {"int": 5, "float": 0.1, "float | Schedule": 0.1, "int | Sequence[int]": 1}
     needed = {
         name: made.get(str(setting.annotation), "gelu")
         for name, setting in inspect.signature(kind).parameters.items()
@@ -232,7 +232,7 @@ def test_layers_losses_and_optimizers_are_those_of_the_core() -> None:
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in BY_PAIRS])
 def test_a_net_with_any_layer_is_that_of_its_layers(kind: type[lm.Layer]) -> None:
-    before = [] if kind is lm.Standardize else [lm.Dense(7, "tanh")]
+    before = [] if issubclass(kind, lm.Standardize) else [lm.Dense(7, "tanh")]
     net = lm.Sequential([*before, example(kind), lm.Dense(3, "softmax")], seed=2)
     net.build(6)
     net._learn(lm.data.inputs("x", ROWS, net.dtype))

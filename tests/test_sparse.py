@@ -239,11 +239,16 @@ def test_a_step_that_fails_leaves_those_before() -> None:
             net._compile("fit")[0],
             data.inputs("x", x, net.dtype, sparse=True).whole,
         )
-        rates, goal = np.full(3, rule.learning_rate), net._goal(None)
+        goal = net._goal(None)
         arguments = rows, y, None, None, 20, goal.core, True, rule.core
         place = net.steps, net._updates + 1, 0.0, 0.0, 0.0, None
         *_, done, steps, finite, error = core.train(
-            *arguments, rates, net._state, *place
+            *arguments,
+            *net._rates(rule, 3),
+            net._shares(3),
+            net._state,
+            *net._following,
+            *place,
         )
         assert (done, steps, finite) == (40, 2, True)
         assert isinstance(error, ValueError)
