@@ -19,7 +19,10 @@ LAMINA_INLINE void sparse_row(const SparseRows<T>& x, std::size_t begin,
                               std::size_t end, const T* w, std::size_t cols,
                               std::size_t width, T* y, Finish finish) {
   using V = Vec<T>;
-  constexpr std::size_t ahead = 16, line = 64 / sizeof(T);
+  // 16 KiB of them: 7.0 -> 3.8 ms from 16 to 64 rows of 256 bytes, 1.2 times as long
+  // from 128 (a million entries, 25 MB of w).
+  constexpr std::size_t ahead = smaller(64, 16384 / (n * V::lanes * sizeof(T)));
+  constexpr std::size_t line = 64 / sizeof(T);
   constexpr std::size_t lines = parts(n * V::lanes, line);
   const std::size_t last = x.starts[x.rows] - 1;
   const std::int32_t* const columns = x.columns;
@@ -68,13 +71,14 @@ LAMINA_INLINE void sparse_row(const SparseRows<T>& x, std::size_t begin,
 template <class T, class Finish>
 LAMINA_INLINE void sparse_rows(const SparseRows<T>& x, const T* w, std::size_t cols,
                                const std::int32_t* places, T* y, Finish finish) {
-  constexpr std::size_t lanes = Vec<T>::lanes, ahead = 8, line = 64 / sizeof(T);
+  constexpr std::size_t lanes = Vec<T>::lanes, ahead = 32, line = 64 / sizeof(T);
   const auto place = [=](std::size_t i) {
     return (places ? static_cast<std::size_t>(places[i]) : i) * cols;
   };
   for (std::size_t i = 0; i < x.rows; ++i) {
-    const T* const next = y + place(smaller(i + ahead, x.rows - 1));
-    for (std::size_t j = 0; j < cols; j += line) __builtin_prefetch(next + j, 1);
+    if (places && i + ahead < x.rows)
+      for (std::size_t j = 0; j < cols; j += line)
+        __builtin_prefetch(y + place(i + ahead) + j, 1);
     const std::size_t begin = x.starts[i], end = x.starts[i + 1];
     T* const row = y + place(i);
     std::size_t j = 0;
