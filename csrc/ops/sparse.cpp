@@ -42,23 +42,29 @@ Span entries_of(const Csr& x, const Index* starts, size_t row) {
   return {static_cast<size_t>(begin), static_cast<size_t>(end)};
 }
 
-// Looks at the largest of n columns.
+// Of n columns: a sign bit tells of one that is negative or beyond the last.
 template <class Index>
 void check_columns(const Csr& x, const Index* columns, size_t n) {
   using Unsigned = std::make_unsigned_t<Index>;
   constexpr size_t turn = 64 / sizeof(Index);  // which the compiler makes vectors of
-  Unsigned most[turn] = {};
+  const auto last = static_cast<Unsigned>(x.cols - 1);
+  Unsigned signs[turn] = {};
   const auto look = [&](size_t k, Index column) {
-    most[k] = std::max(most[k], static_cast<Unsigned>(column));
+    const auto c = static_cast<Unsigned>(column);
+    signs[k] |= c | (last - c);
   };
   size_t i = 0;
   for (; i + turn <= n; i += turn)
     for (size_t k = 0; k < turn; ++k) look(k, columns[i + k]);
   for (; i < n; ++i) look(0, columns[i]);
-  const Unsigned found = *std::max_element(most, most + turn);
-  if (n > 0 && found >= x.cols)
-    refuse(x, "with indices in [0, " + std::to_string(x.cols) + "), got " +
-                  std::to_string(static_cast<Index>(found)));
+  const auto is_set = [](Unsigned s) { return static_cast<Index>(s) < 0; };
+  if (std::none_of(signs, signs + turn, is_set)) return;
+  const Index* const bad = std::find_if(columns, columns + n, [&](Index column) {
+    return column < 0 || static_cast<size_t>(column) >= x.cols;
+  });
+  const auto found = bad < columns + n ? *bad : Index{0};  // it may be right by now
+  refuse(x, "with indices in [0, " + std::to_string(x.cols) + "), got " +
+                std::to_string(found));
 }
 
 template <class To, class From>
