@@ -1,6 +1,7 @@
 #include "ops/sparse.hpp"
 
 #include <algorithm>
+#include <limits>
 #include <stdexcept>
 #include <string>
 #include <type_traits>
@@ -47,7 +48,10 @@ template <class Index>
 void check_columns(const Csr& x, const Index* columns, size_t n) {
   using Unsigned = std::make_unsigned_t<Index>;
   constexpr size_t turn = 64 / sizeof(Index);  // which the compiler makes vectors of
-  const auto last = static_cast<Unsigned>(x.cols - 1);
+  constexpr size_t most = std::numeric_limits<Index>::max();
+  // Of no columns none is right.
+  const auto last =
+      static_cast<Unsigned>(x.cols > 0 ? std::min(x.cols - 1, most) : ~size_t{0});
   Unsigned signs[turn] = {};
   const auto look = [&](size_t k, Index column) {
     const auto c = static_cast<Unsigned>(column);
