@@ -40,8 +40,8 @@ def test_promises_are_at_most_four_ulp() -> None:
         assert max(getattr(_core, name).promises["max_ulp"]) <= 4, name
 
 
-def test_an_activation_is_named_in_two_source_files() -> None:
-    """Its formula and its reference; the rest is printed from the list."""
+def test_an_activation_is_named_in_three_source_files() -> None:
+    """Its formula, its reference and its form in ONNX; the rest is printed from the list."""
     name = re.compile(r"\btanh_shrink\b|\bTanhShrink\b")
     tracked = subprocess.run(
         ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False
@@ -59,6 +59,7 @@ def test_an_activation_is_named_in_two_source_files() -> None:
     assert naming - generated <= {
         "csrc/activations.hpp",
         "csrc/simd/math.hpp",
+        "python/lamina/exchange/to_onnx.py",
         "python/lamina/reference.py",
     }
 

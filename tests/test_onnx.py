@@ -67,6 +67,7 @@ def test_each_activation_predicts_the_same_elsewhere(name: str, dtype: str) -> N
 
 # What comes first in a net, where its inputs are numbers and two columns of codes.
 FIRST: dict[str, list[lm.Layer]] = {
+    "RobustScale": [lm.RobustScale(limit=2.0)],
     "Standardize": [lm.Standardize()],
     "Standardize columns": [lm.Standardize(columns=[0, 3])],
     "Standardize center": [lm.Standardize(center=False)],

@@ -208,6 +208,7 @@ def fit(
             verbose=verbose if leads else 0,
             metrics=metrics,
             precision=None,
+            ema=None,
             group=group,
         )
     except BaseException as error:

@@ -228,6 +228,11 @@ def _standardize(g: Graph, layer: layers.Standardize, x: str) -> str:
     return g.add("Div", x, g.weights("scale", layer.scale))
 
 
+def _robust_scale(g: Graph, layer: layers.RobustScale, x: str) -> str:
+    clip = activations.smooth_clip.using(limit=layer.limit)
+    return g.activate(clip, _standardize(g, layer, x))
+
+
 def _scale(g: Graph, layer: layers.Scale, x: str) -> str:
     return g.add("Mul", x, g.weights("factor", layer.parameters["factor"]))
 
@@ -359,6 +364,7 @@ _LAYERS: dict[type[layers.Layer], Callable[[Graph, Any, str], str]] = {
     layers.PReLU: _prelu,
     layers.Periodic: _periodic,
     layers.PiecewiseLinear: _piecewise_linear,
+    layers.RobustScale: _robust_scale,
     layers.Scale: _scale,
     layers.Standardize: _standardize,
 }
@@ -462,6 +468,15 @@ def _squareplus(g: Graph, x: str, b: float) -> str:
     return g.add("Mul", g.add("Add", x, root), g.number(0.5))
 
 
+def _smooth_clip(g: Graph, x: str, limit: float) -> str:
+    """z / sqrt(1 + (z / limit)^2), of a z whose square is finite."""
+    if limit == np.inf:
+        return x
+    z = _clip(g, g.add("Div", x, g.number(limit)), -(2.0**60), 2.0**60)
+    root = g.add("Sqrt", g.add("Add", g.add("Mul", z, z), g.number(1)))
+    return g.add("Mul", g.add("Div", z, root), g.number(limit))
+
+
 _SELU_SCALE, _SELU_ALPHA = 1.0507009873554804935, 1.6732632423543772848
 
 _ACTIVATIONS: dict[str, _Form] = {
@@ -489,6 +504,7 @@ _ACTIVATIONS: dict[str, _Form] = {
     "soft_shrink": _soft_shrink,
     "hard_shrink": _hard_shrink,
     "squareplus": _squareplus,
+    "smooth_clip": _smooth_clip,
     "softmax": _node("Softmax", axis=1),
     "log_softmax": _node("LogSoftmax", axis=1),
 }
