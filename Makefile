@@ -2,19 +2,24 @@
 PYTHON ?= python3
 VENV := .venv
 PEERS := .venv-peers
+SCALE := .venv-scale
 BIN := $(VENV)/bin
 SOURCES := $(shell find csrc -type f) CMakeLists.txt pyproject.toml \
 	python/lamina/kernels.pyx python/lamina/kernels.pxd
 # An editable install redirects imports to the files it knew: new ones need a new install.
 MODULES := $(shell find python/lamina -name "*.py" | sort)
 
-.PHONY: demo test test-arm64 sanitize accuracy experiments bench bench-full bench-peers bench-check bench-counts diagnose-audit lint format generate wheel clean
+.PHONY: demo test test-scale test-arm64 sanitize accuracy experiments bench bench-full bench-peers bench-check bench-counts diagnose-audit lint format generate wheel clean
 
 demo: $(VENV)/installed
 	$(BIN)/python examples/digits.py
 
 test: $(VENV)/installed
 	$(BIN)/python -m pytest
+
+# Over MPI, PyTorch, Dask and Ray, in an environment of its own: four minutes.
+test-scale: $(SCALE)/installed
+	$(SCALE)/bin/python -m pytest tests/scale_*.py
 
 # On an emulated arm64 processor; tools/arm64.sh says what to install. Half an hour.
 test-arm64: $(VENV)/environment
@@ -113,6 +118,15 @@ $(PEERS)/environment: bench/peers/requirements.txt
 
 $(PEERS)/installed: $(PEERS)/environment $(SOURCES) $(MODULES)
 	$(PEERS)/bin/python -m pip install --quiet --no-deps --no-build-isolation .
+	touch $@
+
+$(SCALE)/environment: tests/scale-requirements.txt
+	test -x $(SCALE)/bin/python || $(PYTHON) -m venv $(SCALE)
+	$(SCALE)/bin/python -m pip install --quiet --requirement $<
+	touch $@
+
+$(SCALE)/installed: $(SCALE)/environment $(SOURCES) $(MODULES)
+	$(SCALE)/bin/python -m pip install --quiet --no-deps --no-build-isolation .
 	touch $@
 
 # Changes only when a Python file comes or goes.

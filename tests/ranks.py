@@ -4,6 +4,7 @@ one process, or processes that `main` runs a scenario in."""
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import resource
@@ -173,8 +174,8 @@ def processes(size: int, *arguments: str) -> Iterator[list[subprocess.Popen[str]
     ends, started = mesh(size), []
     for rank in range(size):
         numbers = {r: each.fileno() for r, each in ends[rank].items()}
-        command = [sys.executable, "-W", "ignore", __file__, str(rank)]
-        command += [json.dumps(numbers), *arguments]
+        command = [sys.executable, "-W", "ignore", __file__, *arguments]
+        command += ["sockets", str(rank), json.dumps(numbers)]
         environment = os.environ | {"LAMINA_NUM_THREADS": "1"}
         started.append(
             subprocess.Popen(
@@ -271,19 +272,50 @@ def train(
     )
 
 
-def main(number: str, ends: str, fault: str, path: str) -> None:
-    rank = int(number)
-    peers = {int(r): socket.socket(fileno=n) for r, n in json.loads(ends).items()}
-    communicator = Sockets(rank, peers, timeout=60)
+def sockets(rank: str, ends: str) -> Sockets:
+    numbers = json.loads(ends).items()
+    peers = {int(r): socket.socket(fileno=number) for r, number in numbers}
+    return Sockets(int(rank), peers)
+
+
+def mpi() -> Communicator:
+    return lm.distributed.mpi()
+
+
+def torch() -> Communicator:
+    import torch.distributed
+
+    torch.distributed.init_process_group("gloo")
+    return lm.distributed.torch()
+
+
+def main(fault: str, path: str, engine: str, *arguments: str) -> None:
+    communicator: Any = globals()[engine](*arguments)
+    communicator.timeout = 60.0
     communicator.broadcast(b"")  # all have started
-    communicator.timeout = 3 if fault == "stop" else 60
-    made = net(fault, rank)
+    if fault == "stop":
+        communicator.timeout = 3.0
+    if fault == "resume":
+        made = lm.distributed.load(path, communicator, custom={"Faulty": Faulty})
+    else:
+        made = net(fault, communicator.rank)
     try:
-        train(made, communicator, fault, path, EPOCHS)
+        train(made, communicator, fault, path, EPOCHS - made.epoch)
     except Exception as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         sys.exit(1)
-    print(made.history.stopped if made.history else None)
+    assert made.history is not None
+    print(made.history.stopped, bits(made).hex())
+    if engine == "torch":
+        sys.modules["torch"].distributed.destroy_process_group()
+
+
+def bits(made: lm.Sequential) -> bytes:
+    """What has been trained."""
+    digest = hashlib.sha256()
+    for array in (made.parameters, made._state):
+        digest.update(array.tobytes())
+    return digest.digest()
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ import ranks
 from lamina import _core, distributed
 from lamina._checks import Array
 from lamina.distributed import Communicator, RankError
-from ranks import Faulty, connected, together
+from ranks import Faulty, bits, connected, together
 
 RANDOM = np.random.default_rng(5)
 X = RANDOM.normal(size=(200, 7)) * [1, 1, 50, 1, 1, 1, 1] + 3
@@ -52,10 +52,6 @@ def train(
     options.setdefault("optimizer", ADAM)
     distributed.fit(made, X, Y, communicator, **options)
     return made
-
-
-def bits(made: lm.Sequential) -> bytes:
-    return b"".join(a.tobytes() for a in (made.parameters, made._state))
 
 
 def histories(nets: list[lm.Sequential]) -> list[dict[str, list[float]]]:
@@ -387,4 +383,5 @@ def test_control_c_on_one_rank_ends_the_training_on_all(tmp_path: Path) -> None:
     with ranks.processes(3, "interrupt", str(tmp_path / "net")) as started:
         for process in started:
             said, told = process.communicate(timeout=100)
-            assert (said, process.returncode) == ("interrupt\n", 0), told
+            assert said.startswith("interrupt "), told
+            assert process.returncode == 0

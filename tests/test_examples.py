@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from ranks import together
+
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 
 
@@ -70,3 +72,17 @@ def test_common_seeds_scatter_less(capsys: pytest.CaptureFixture[str]) -> None:
     assert by_seed > 5  # 12 in full
     assert by_both > 20  # 65
     assert "same fold, another seed" in capsys.readouterr().out
+
+
+def test_ranks_learn_the_same_digits_and_go_on_from_a_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    learn = main("mpi_digits")
+    first, again = tmp_path / "first", tmp_path / "again"
+    ((accuracy, digest),) = together(1, lambda ranks: learn(ranks, first))
+    assert accuracy >= 0.9
+    learn.__globals__["EPOCHS"] = 15
+    together(2, lambda ranks: learn(ranks, again))
+    learn.__globals__["EPOCHS"] = 20
+    assert together(3, lambda ranks: learn(ranks, again)) == [(accuracy, digest)] * 3
+    assert f"3 ranks, test accuracy {accuracy:.4f}" in capsys.readouterr().out

@@ -84,11 +84,13 @@ class Communicator(Protocol):
         ...
 
     def broadcast(self, data: bytes | None) -> bytes:
-        """The `data` of rank 0, which alone gives some."""
-        length = np.array([0 if data is None else len(data)])
+        """The `data` of rank 0; those of others are not looked at."""
+        given = b"" if data is None or self.rank else data
+        length = np.array([len(given)])
         self._share(length)
-        held = np.frombuffer(data or bytes(int(length[0])), np.uint8)
-        held = held if self.rank == 0 else held.copy()
+        held = np.zeros(length[0], np.uint8)
+        if self.rank == 0:
+            held[:] = np.frombuffer(given, np.uint8)
         self._share(held)
         return held.tobytes()
 
@@ -317,7 +319,7 @@ class _MPI(Communicator):
             ) from error
         self._comm = (self._mpi.COMM_WORLD if comm is None else comm).Dup()
         self.rank, self.size = self._comm.Get_rank(), self._comm.Get_size()
-        self._timeout = timeout
+        self.timeout = timeout
 
     def exchange(self, send: Sequence[Array], receive: Sequence[Array]) -> None:
         peers = [r for r in range(self.size) if r != self.rank]
@@ -327,11 +329,13 @@ class _MPI(Communicator):
         _wait(
             lambda: self._mpi.Request.Testall(requests),
             lambda: [r for r, each in pending.items() if not each.Test()],
-            self._timeout,
+            self.timeout,
         )
 
     def abort(self, reason: str) -> None:
+        traceback.print_exc()
         print(reason, file=sys.stderr, flush=True)
+        time.sleep(0.5)  # launchers drop what they have not read when all ends
         self._mpi.COMM_WORLD.Abort(1)
 
 
@@ -344,54 +348,52 @@ class _Torch(Communicator):
         engine = self._engine = self._torch.distributed
         group = engine.group.WORLD if group is None else group
         self.rank, self.size = engine.get_rank(group), engine.get_world_size(group)
-        self._group, self._timeout = group, datetime.timedelta(seconds=timeout)
+        self._group, self.timeout = group, timeout
+        self._isend, self._irecv = engine.isend, engine.irecv
         self._names = [engine.get_global_rank(group, r) for r in range(self.size)]
         # What a rank that fails says, for which others wait when it is lost.
         self._beside = engine.new_group(self._names)
         self._words = [np.zeros(_RECORD, np.uint8) for _ in range(self.size)]
-        self._failing = self._receive(self._beside, self._words)
-
-    def _send(self, group: Any, arrays: Sequence[Array]) -> dict[int, Any]:
-        send, tensor = self._engine.isend, self._torch.from_numpy
-        return {
-            r: send(tensor(each), self._names[r], group)
-            for r, each in enumerate(arrays)
-            if r != self.rank and each.size
+        self._failing = {
+            r: self._start(self._irecv, self._beside, self._words[r], r)
+            for r in range(self.size)
+            if r != self.rank
         }
 
-    def _receive(self, group: Any, arrays: Sequence[Array]) -> dict[int, Any]:
-        receive, tensor = self._engine.irecv, self._torch.from_numpy
-        return {
-            r: receive(tensor(each), self._names[r], group)
-            for r, each in enumerate(arrays)
-            if r != self.rank and each.size
-        }
+    def _start(self, action: Any, group: Any, array: Array, rank: int) -> Any:
+        tensor = self._torch.from_numpy(array)
+        return action(tensor, self._names[rank], group)
 
     def exchange(self, send: Sequence[Array], receive: Sequence[Array]) -> None:
-        pending = self._receive(self._group, receive)
-        sent = self._send(self._group, send)
-        for rank, work in [*pending.items(), *sent.items()]:
-            try:
-                work.wait(self._timeout)
-            except RuntimeError as error:
-                words = self._heard() or f"rank {rank} is lost: {error}"
-                raise RankError(words) from error
+        began, peers = time.monotonic(), self._failing
+        timeout = datetime.timedelta(seconds=self.timeout)
+        pending = []
+        try:
+            for action, arrays in ((self._irecv, receive), (self._isend, send)):
+                for rank in peers:
+                    if arrays[rank].size:
+                        work = self._start(action, self._group, arrays[rank], rank)
+                        pending.append((rank, work))
+            for rank, work in pending:  # noqa: B007 (who is waited for)
+                work.wait(timeout)
+        except RuntimeError as error:
+            late = time.monotonic() - began >= self.timeout
+            cause = f"has sent nothing for {self.timeout:g} s" if late else "is lost"
+            raise RankError(self._heard(rank) or f"rank {rank} {cause}") from error
 
-    def _heard(self) -> str:
-        """What a rank has said that failed."""
-        moment = datetime.timedelta(seconds=1)
-        for rank, work in self._failing.items():
-            with contextlib.suppress(RuntimeError):
-                work.wait(moment)
-                return self._words[rank].tobytes().rstrip(b"\0").decode()
-        return ""
+    def _heard(self, rank: int) -> str:
+        """What that rank has said if it failed."""
+        with contextlib.suppress(RuntimeError):
+            self._failing[rank].wait(datetime.timedelta(seconds=1))
+        return self._words[rank].tobytes().rstrip(b"\0").decode()
 
     def abort(self, reason: str) -> None:
         text = np.zeros(_RECORD, np.uint8)
         said = reason.encode()[:_RECORD]
         text[: len(said)] = np.frombuffer(said, np.uint8)
-        for work in self._send(self._beside, [text] * self.size).values():
+        for rank in self._failing:
             with contextlib.suppress(RuntimeError):
+                work = self._start(self._isend, self._beside, text, rank)
                 work.wait(datetime.timedelta(seconds=1))
 
 

@@ -169,8 +169,13 @@ class Bench:
         found = [self.known[task.key] for task in tasks if task.key in self.known]
         new = [task for task in tasks if task.key not in self.known]
 
+        awaited = {task.key for task in new}
+
         def done(result: tuple[Row, Sequential | None]) -> None:
             row, net = result
+            if row_key(row) not in awaited:  # Dask may do again what a lost worker did
+                return
+            awaited.remove(row_key(row))
             found.append(row)
             if self.journal is not None:
                 self.journal.add(row)

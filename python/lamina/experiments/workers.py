@@ -112,13 +112,17 @@ def _in_joblib(
             "backend needs joblib: pip install lamina[experiments]"
         ) from None
     with joblib.parallel_config(backend=backend, n_jobs=count):
+        size = max(1, len(tasks))
         try:
             parallel = joblib.Parallel(return_as="generator_unordered")
-        except ValueError:  # this backend gives all results at the end
-            parallel = joblib.Parallel()
+        except ValueError:  # results come when all are there: so some at a time
+            parallel, size = joblib.Parallel(), 4 * count
         try:
-            for result in parallel(joblib.delayed(work)(task) for task in tasks):
-                done(result)
+            with parallel:
+                for start in range(0, len(tasks), size):
+                    some = tasks[start : start + size]
+                    for result in parallel(joblib.delayed(work)(each) for each in some):
+                        done(result)
         except KeyboardInterrupt:
             return "interrupt"
     return None
