@@ -41,7 +41,7 @@ def test_promises_are_at_most_four_ulp() -> None:
 
 
 def test_an_activation_is_named_in_three_source_files() -> None:
-    """Its formula, its reference and its form in ONNX; the rest is printed from the list."""
+    """Its formula, its reference, its ONNX nodes; the rest is printed from the list."""
     name = re.compile(r"\btanh_shrink\b|\bTanhShrink\b")
     tracked = subprocess.run(
         ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False

@@ -211,3 +211,495 @@ def test_without_onnx_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr("importlib.import_module", missing)
     with pytest.raises(ImportError, match=r"pip install lamina\[onnx\]"):
         net.to_onnx()
+
+
+# Reading ------------------------------------------------------------------------------
+
+RECORDED = Path(__file__).parent / "data" / "onnx"
+SAVED = "Standardize(), Dense(6, 'relu'), Dense(5, 'relu'), "
+NETS = {
+    "skl_binary": "Standardize(), Dense(6, 'tanh'), Dense(5, 'tanh'), "
+    "Dense(1, 'sigmoid')",
+    "skl_multiclass": SAVED + "Dense(3, 'softmax')",
+    "skl_multilabel": "Dense(6, 'relu'), Dense(5, 'relu'), Dense(3, 'sigmoid')",
+    "skl_regressor": SAVED + "Dense(1, 'identity')",
+    "torch_dynamo_mlp": "Dense(6, 'relu'), Dense(5, 'tanh'), BatchNorm(), "
+    "Dense(4, 'relu'), Dense(3, 'softmax')",
+    "torch_script_mlp": "Dense(6, 'relu'), Dense(5, 'tanh'), BatchNorm(), "
+    "Dense(4, 'identity'), BatchNorm(), Activation('relu'), Dense(3, 'softmax')",
+    "torch_dynamo_image": "Dense(2, 'identity')",
+    "torch_dynamo_residual": "Dense(6, 'relu'), Residual(), LayerNorm(), "
+    "Dense(5, 'identity'), PReLU(), Dense(6, 'identity'), Add(), "
+    "Dense(2, 'log_softmax')",
+}
+NETS["skl_binary_arrays"] = NETS["skl_binary"]
+NETS["torch_script_image"] = NETS["torch_dynamo_image"]
+NETS["torch_script_residual"] = NETS["torch_dynamo_residual"]
+
+
+@pytest.mark.parametrize("name", sorted(NETS))
+def test_nets_of_other_libraries_predict_as_in_onnx_runtime(name: str) -> None:
+    """Recorded graphs (tests/data/onnx/record.py): both exporters of PyTorch, and
+    skl2onnx with what scales the inputs and makes labels."""
+    path = RECORDED / f"{name}.onnx"
+    net = lm.from_onnx(path)
+    assert ", ".join(map(repr, net.layers)) == NETS[name]
+    x = RNG.normal(size=(40, net.features)).astype(np.float32)
+    x = 3 * x + 5 if name[:3] == "skl" else x
+    shape = (40, 2, 2, 2) if "image" in name else x.shape
+    session = onnxruntime.InferenceSession(path)
+    given = {session.get_inputs()[0].name: x.reshape(shape)}
+    found: Any = session.run(None, given)[-1]
+    if isinstance(found, list):  # a dict for each row
+        found = np.array([[*each.values()] for each in found])
+    if "binary" in name:
+        found = found[:, 1:]
+    np.testing.assert_allclose(net.predict(x), found, **CLOSE)
+
+
+@pytest.mark.parametrize("exporter", ["script", "dynamo"])
+def test_activations_of_pytorch_are_known_however_they_are_spelled(
+    exporter: str,
+) -> None:
+    net = lm.from_onnx(RECORDED / f"torch_{exporter}_activations.onnx")
+    parts: Any = net.layers
+    found = [(each.activation.name, each.activation.parameters) for each in parts]
+    assert found == [
+        *[(name, {}) for name in ("sigmoid", "log_sigmoid", "tanh", "relu", "relu6")],
+        ("leaky_relu", {"negative_slope": 0.2}),
+        *[("elu", {"alpha": 0.7}), ("selu", {}), ("celu", {"alpha": 0.6})],
+        *[("softplus", {"beta": 1.0}), ("softplus", {"beta": 2.0}), ("softsign", {})],
+        *[(name, {}) for name in ("silu", "gelu", "gelu_tanh", "mish")],
+        *[(name, {}) for name in ("hard_sigmoid", "hard_swish", "hard_tanh")],
+        *[("tanh_shrink", {}), ("soft_shrink", {"threshold": 0.3})],
+        *[
+            ("hard_shrink", {"threshold": 0.3}),
+            ("leaky_relu", {"negative_slope": 0.25}),
+        ],
+    ]
+
+
+def model_of(
+    *nodes: tuple[Any, ...],
+    weights: dict[str, np.ndarray],
+    width: Any = 3,
+    opset: int = 17,
+    outputs: tuple[str, ...] = ("y",),
+    kind: int = 1,
+) -> Any:
+    """A graph from "x" (n, width): nodes are (op, inputs, output, attributes)."""
+    helper = onnx.helper
+    made = []
+    for i, (op, inputs, output, *attributes) in enumerate(nodes):
+        options = attributes[0] if attributes else {}
+        domain = "ai.onnx.ml" if op in ("Scaler", "ZipMap") else ""
+        made.append(
+            helper.make_node(
+                op, inputs.split(), [output], f"{op}{i}", domain=domain, **options
+            )
+        )
+    x = helper.make_tensor_value_info("x", kind, ["n", width])
+    graph = helper.make_graph(
+        made,
+        "test",
+        [x],
+        [helper.make_tensor_value_info(name, kind, ["n", "m"]) for name in outputs],
+        [onnx.numpy_helper.from_array(array, name) for name, array in weights.items()],
+    )
+    opsets = [helper.make_opsetid("", opset), helper.make_opsetid("ai.onnx.ml", 3)]
+    return helper.make_model(graph, opset_imports=opsets, ir_version=8)
+
+
+def read(model: Any, path: Path) -> lm.Sequential:
+    path = path / "net.onnx"
+    path.write_bytes(model.SerializeToString())
+    return lm.from_onnx(path)
+
+
+def assert_read(model: Any, path: Path, *wanted: str) -> lm.Sequential:
+    """These layers, which predict what the reference evaluator does."""
+    net = read(model, path)
+    assert [*map(repr, net.layers)] == [*wanted]
+    x = RNG.normal(size=(30, net.features))
+    x = x.astype(TYPES[model.graph.input[0].type.tensor_type.elem_type])
+    evaluator: Any = onnx.reference.ReferenceEvaluator(model)
+    (found,) = evaluator.run(None, {"x": x})
+    np.testing.assert_allclose(net.predict(x), found, **CLOSE)
+    return net
+
+
+def numbers(*shape: int, dtype: Any = np.float32) -> Any:
+    return RNG.normal(size=shape).astype(dtype)
+
+
+@pytest.mark.parametrize("bias", [None, (), (1,), (4,), (1, 4)])
+@pytest.mark.parametrize("turned", [0, 1])
+def test_gemm_with_every_flag(bias: Any, turned: int, tmp_path: Path) -> None:
+    weights = {"w": numbers(4, 3) if turned else numbers(3, 4)}
+    inputs = "x w"
+    if bias is not None:
+        weights["b"], inputs = np.asarray(numbers(*bias)), "x w b"
+    options = {"alpha": 0.5, "beta": 3.0, "transB": turned, "transA": 0}
+    model = model_of(("Gemm", inputs, "y", options), weights=weights)
+    net = assert_read(model, tmp_path, "Dense(4, 'identity')")
+    layer: Any = net.layers[0]
+    assert layer.use_bias == (bias is not None)
+
+
+KERAS: dict[str, tuple[list[tuple[Any, ...]], list[str]]] = {
+    "no bias": ([("Relu", "z", "y")], ["Dense(3, 'relu')"]),
+    "bias": ([("Add", "z row", "y")], ["Dense(3, 'identity')"]),
+    "bias first": ([("Add", "vector z", "y")], ["Dense(3, 'identity')"]),
+    "BatchNorm folded": (
+        [("Mul", "z vector", "a"), ("Add", "a row", "b"), ("Tanh", "b", "y")],
+        ["Dense(3, 'tanh')"],
+    ),
+    "BatchNorm after an activation": (
+        [("Relu", "z", "a"), ("Mul", "a vector", "b"), ("Add", "b row", "y")],
+        ["Dense(3, 'relu')", "BatchNorm()"],
+    ),
+    "hard_tanh": (
+        [("Min", "z one", "a"), ("Max", "a less", "y")],
+        ["Dense(3, 'hard_tanh')"],
+    ),
+    "hard_sigmoid": (
+        [("Add", "z three", "a"), ("Clip", "a zero six", "b"), ("Mul", "b sixth", "y")],
+        ["Dense(3, 'hard_sigmoid')"],
+    ),
+    "leaky_relu": (
+        [("LeakyRelu", "z", "y", {"alpha": 0.3})],
+        ["Dense(3, 'leaky_relu')"],
+    ),
+    "softplus of twice": (
+        [("Mul", "z three", "a"), ("Softplus", "a", "b"), ("Div", "b three", "y")],
+        ["Dense(3, 'softplus')"],
+    ),
+    "two functions": (
+        [
+            ("Sigmoid", "z", "a"),
+            ("Mul", "z a", "b"),
+            ("Neg", "b", "c"),
+            ("Sub", "one c", "d"),
+            ("Softsign", "d", "y"),
+        ],
+        ["Dense(3, 'silu')", "BatchNorm()", "Activation('softsign')"],
+    ),
+    "PRelu by feature": ([("PRelu", "z vector", "y")], ["Dense(3, 'identity')"]),
+    "shapes": (
+        [
+            ("Identity", "z", "a"),
+            ("Dropout", "a", "b"),
+            ("Cast", "b", "c", {"to": 1}),
+            ("Flatten", "c", "d"),
+            ("Reshape", "d shape", "y"),
+        ],
+        ["Dense(3, 'identity')"],
+    ),
+    "a constant of constants": (
+        [
+            ("Neg", "vector", "a"),
+            ("Unsqueeze", "a zero_axis", "b"),
+            ("Sub", "z b", "y"),
+        ],
+        ["Dense(3, 'identity')"],
+    ),
+}
+KERAS["PRelu by feature"][1].append("PReLU()")
+
+
+@pytest.mark.parametrize("name", KERAS)
+def test_nodes_as_keras_has_them(name: str, tmp_path: Path) -> None:
+    after, layers = KERAS[name]
+    weights = {
+        "w": numbers(3, 3),
+        "row": numbers(1, 3),
+        "vector": numbers(3),
+        "shape": np.array([-1, 3]),
+        "zero_axis": np.array([0]),
+    }
+    scalars = {"one": 1, "less": -1, "three": 3, "zero": 0, "six": 6, "sixth": 1 / 6}
+    weights |= {name: np.array(value, "f") for name, value in scalars.items()}
+    model = model_of(("MatMul", "x w", "z"), *after, weights=weights)
+    assert_read(model, tmp_path, *layers)
+
+
+def test_what_is_done_with_inputs_is_standardize(tmp_path: Path) -> None:
+    weights = {"w": numbers(3, 2), "m": 100 * numbers(3), "s": 1 + numbers(3) ** 2}
+    weights["c"] = np.float32(1 / 255)
+    dense = "MatMul", "b w", "y"
+    layers = "Standardize()", "Dense(2, 'identity')"
+    for nodes in (
+        [("Sub", "x m", "a"), ("Div", "a s", "b")],
+        [("Sub", "x m", "a"), ("Mul", "a s", "b")],
+        [("Mul", "x s", "a"), ("Add", "a m", "b")],
+        [("Mul", "x c", "b")],
+    ):
+        assert_read(model_of(*nodes, dense, weights=weights), tmp_path, *layers)
+    options = {"offset": weights["m"].tolist(), "scale": weights["s"].tolist()}
+    scaler = "Scaler", "x", "b", options
+    net = assert_read(model_of(scaler, dense, weights=weights), tmp_path, *layers)
+    first: Any = net.layers[0]
+    np.testing.assert_array_equal(first.mean, weights["m"])
+    assert first.learnt
+
+
+def test_residual_blocks_of_which_one_begins_with_an_activation(tmp_path: Path) -> None:
+    nodes = [("Gemm", "x w b", "h"), ("Relu", "h", "r"), ("Gemm", "r w b", "g")]
+    nodes += [("Gemm", "g w b", "f"), ("Add", "f h", "z"), ("Tanh", "z", "y")]
+    model = model_of(*nodes, weights={"w": numbers(3, 3), "b": numbers(3)})
+    dense = "Dense(3, 'identity')"
+    wanted = [dense, "Residual()", "Activation('relu')", dense, dense, "Add()"]
+    assert_read(model, tmp_path, *wanted, "Activation('tanh')")
+
+
+def test_weights_in_half_and_in_double_precision(tmp_path: Path) -> None:
+    dense = ("Gemm", "x w b", "z"), ("Relu", "z", "y")
+    weights = {"w": numbers(3, 2, dtype=np.float64), "b": numbers(2, dtype=np.float64)}
+    net = assert_read(
+        model_of(*dense, weights=weights, kind=11), tmp_path, "Dense(2, 'relu')"
+    )
+    assert net.dtype == np.float64
+    half = {name: array.astype(np.float16) for name, array in weights.items()}
+    net = read(model_of(*dense, weights=half, kind=10), tmp_path)
+    assert net.dtype == np.float32
+    np.testing.assert_array_equal(net.layers[0].parameters["kernel"], half["w"])
+
+
+def test_initializers_that_are_inputs_and_widths_without_a_number(
+    tmp_path: Path,
+) -> None:
+    model = model_of(("Gemm", "x w", "y"), weights={"w": numbers(3, 2)}, width="unk__8")
+    info = onnx.helper.make_tensor_value_info("w", 1, [3, 2])
+    model.graph.input.append(info)
+    model.ir_version = 3
+    assert_read(model, tmp_path, "Dense(2, 'identity')")
+
+
+def test_weights_in_a_file_beside(tmp_path: Path) -> None:
+    model = model_of(("Gemm", "x w", "y"), weights={"w": numbers(3, 2)})
+    wanted = read(model, tmp_path)
+    onnx.save_model(
+        onnx.ModelProto.FromString(model.SerializeToString()),
+        tmp_path / "net.onnx",
+        save_as_external_data=True,
+        location="net.onnx.data",
+        size_threshold=0,
+    )
+    assert len((tmp_path / "net.onnx.data").read_bytes()) == 24
+    net = lm.from_onnx(tmp_path / "net.onnx")
+    np.testing.assert_array_equal(net.parameters, wanted.parameters)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", lm.activations.names)
+def test_what_was_written_is_read_with_the_same_bits(
+    name: str, dtype: str, tmp_path: Path
+) -> None:
+    if (name, dtype) == ("gelu", "float64"):
+        return
+    x, found = RNG.normal(size=(50, 5)), lm.activations.get(name)
+    for activation in (found, *(found.using(**{k: 0.7}) for k in found.parameters)):
+        net = dense(activation, dtype, use_bias=activation is found)
+        net.to_onnx(tmp_path / "net.onnx")
+        again = lm.from_onnx(tmp_path / "net.onnx")
+        read_as: Any = again.layers[0]
+        if (name, activation) != ("celu", found):  # which is elu
+            assert read_as.activation.name == name
+            assert read_as.activation.parameters == activation.parameters
+        np.testing.assert_array_equal(again.predict(x), net.predict(x))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", ["Standardize", "Scale", *HIDDEN])
+def test_layers_that_were_written_are_read_with_the_same_bits(
+    name: str, dtype: str, tmp_path: Path
+) -> None:
+    net = trained(FIRST.get(name, []), HIDDEN.get(name, []), dtype)
+    net.to_onnx(tmp_path / "net.onnx", labels=["a", "b"])
+    again = lm.from_onnx(tmp_path / "net.onnx")
+    np.testing.assert_array_equal(again.predict(TABLE), net.predict(TABLE))
+    if name != "Activation":  # which is the one of the layer before
+        assert repr(again.layers) == repr(net.layers)
+    again.fit(TABLE, net.predict(TABLE), verbose=0)
+
+
+def test_a_mean_in_float64_is_read_as_such(tmp_path: Path) -> None:
+    x = 1.7e9 + RNG.uniform(0, 60, size=(300, 2))
+    net = lm.Sequential([lm.Standardize(), lm.Dense(1, "sigmoid")], seed=0)
+    net.fit(x, x[:, 0] > 1.7e9 + 30, verbose=0)
+    net.to_onnx(tmp_path / "net.onnx", labels=[0, 1])
+    again = lm.from_onnx(tmp_path / "net.onnx")
+    np.testing.assert_array_equal(again.predict(x), net.predict(x))
+
+
+W = {"w": numbers(3, 3), "b": numbers(3), "i": np.array([0, 2]), "k": numbers(2, 3, 1)}
+W["two"] = np.float32(2)
+REFUSED: list[tuple[str, list[tuple[Any, ...]], str]] = [
+    (
+        "convolution",
+        [("Unsqueeze", "x i", "a"), ("Conv", "a k", "y")],
+        "'Conv1' (Conv): it is no",
+    ),
+    ("columns", [("Gather", "x i", "y", {"axis": 1})], "'Gather0' (Gather): it is no"),
+    ("products", [("MatMul", "x x", "y")], "does not multiply rows by a constant"),
+    ("columns as rows", [("Gemm", "x w", "y", {"transA": 1})], "does not multiply"),
+    ("3-d kernel", [("MatMul", "x k", "y")], "does not multiply rows"),
+    ("widths", [("Gemm", "x w", "a"), ("Gemm", "a v", "y")], "3 features meet 2 rows"),
+    ("function", [("Gemm", "x w", "a"), ("Exp", "a", "y")], "'Exp1' (Exp): it ends a"),
+    ("clip", [("Gemm", "x w", "a"), ("Clip", "a b0 two", "y")], "(Clip): it ends a"),
+    ("columns' softmax", [("Softmax", "x", "y", {"axis": 0})], "its axis is 0"),
+    ("bias of rows", [("Gemm", "x w column", "y")], "shape (3, 1) meets 3 features"),
+    (
+        "two branches",
+        [("Gemm", "x w", "a"), ("Gemm", "x w b", "c"), ("Add", "a c", "y")],
+        "'Add2' (Add): it adds two values of which neither",
+    ),
+    (
+        "gates",
+        [("Gemm", "x w", "a"), ("Sigmoid", "a", "c"), ("Mul", "x c", "y")],
+        "'Mul2' (Mul): it takes more than one value",
+    ),
+    (
+        "training",
+        [("BatchNormalization", "x b b b b", "y m v", {"training_mode": 1})],
+        "",
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("nodes", "message"), [each[1:] for each in REFUSED], ids=[e[0] for e in REFUSED]
+)
+def test_what_is_no_dense_net_is_said(
+    nodes: list[tuple[Any, ...]], message: str, tmp_path: Path
+) -> None:
+    weights = W | {"v": numbers(2, 2), "b0": np.float32(0), "column": numbers(3, 1)}
+    with pytest.raises(ValueError, match=r"net\.onnx must hold a dense net") as raised:
+        read(model_of(*nodes, weights=weights), tmp_path)
+    assert message in str(raised.value)
+    assert "\n" not in message
+
+
+def test_several_inputs_or_outputs_are_refused(tmp_path: Path) -> None:
+    """As of Keras' Normalization, whose mean is written as an input."""
+    nodes = ("Sub", "x mean", "a"), ("Gemm", "a w", "h"), ("Tanh", "h", "y")
+    model = model_of(*nodes, weights=W, outputs=("y", "h"))
+    mean = onnx.helper.make_tensor_value_info("mean", 1, [3])
+    model.graph.input.append(mean)
+    with pytest.raises(ValueError, match=r"one input, got \['x', 'mean'\]"):
+        read(model, tmp_path)
+    del model.graph.input[1]
+    model.graph.initializer.append(onnx.numpy_helper.from_array(numbers(3), "mean"))
+    with pytest.raises(ValueError, match=r"one output, got those of \['y', 'h'\]"):
+        read(model, tmp_path)
+
+
+def test_an_operator_of_another_domain_is_named(tmp_path: Path) -> None:
+    model = model_of(("Gemm", "x w", "y"), weights=W)
+    model.graph.node[0].domain = "com.microsoft"
+    model.opset_import.append(onnx.helper.make_opsetid("com.microsoft", 1))
+    with pytest.raises(ValueError, match=r"com\.microsoft\.Gemm"):
+        read(model, tmp_path)
+
+
+def test_damaged_files_raise_value_errors(tmp_path: Path) -> None:
+    """Cut off, with bytes that were changed, and with parts of other graphs."""
+    path = tmp_path / "net.onnx"
+    rng = np.random.default_rng(5)
+    refused = 0
+    for source in sorted(RECORDED.glob("*_mlp.onnx")):
+        content = source.read_bytes()
+        for i in range(150):
+            damaged = bytearray(content)
+            for _ in range(rng.integers(1, 4)):
+                damaged[rng.integers(len(damaged))] = rng.integers(256)
+            path.write_bytes(
+                damaged[: rng.integers(len(content))] if i % 5 else damaged
+            )
+            try:
+                lm.from_onnx(path)
+            except ValueError as error:
+                refused += str(error).startswith(f"{path} must hold a dense net: ")
+    assert refused > 250
+
+
+def test_hostile_graphs_raise_value_errors(tmp_path: Path) -> None:
+    nodes = ("Gemm", "x w b", "h"), ("Relu", "h", "y")
+    weights = {"w": numbers(3, 3), "b": numbers(3)}
+
+    def changed(change: Any) -> Any:
+        model = model_of(*nodes, weights=weights)
+        change(model.graph)
+        return model
+
+    def extents(graph: Any) -> None:
+        graph.initializer[0].dims[0] = 2**40
+
+    def negative(graph: Any) -> None:
+        graph.initializer[0].dims[:] = [-3, -3]
+
+    def integers(graph: Any) -> None:
+        graph.initializer[1].CopyFrom(
+            onnx.numpy_helper.from_array(np.arange(3), name="b")
+        )
+
+    def cycle(graph: Any) -> None:
+        graph.node[0].input[0] = "y"
+
+    def wide(graph: Any) -> None:
+        del graph.node[0]
+        graph.node[0].input[0] = "x"
+        graph.input[0].type.tensor_type.shape.dim[1].dim_value = 2**50
+
+    def nobody(graph: Any) -> None:
+        graph.node[1].input[0] = "nobody"
+
+    def deep(graph: Any) -> None:
+        del graph.node[:]
+        for i in range(3000):
+            name = "y" if i == 2999 else f"h{i}"
+            node = onnx.helper.make_node(
+                "Identity", [f"h{i - 1}" if i else "x"], [name]
+            )
+            graph.node.append(node)
+
+    for change in extents, negative, integers, cycle, wide, nobody, deep:
+        with pytest.raises(ValueError, match="must hold a dense net: "):
+            read(changed(change), tmp_path)
+    (tmp_path / "net.onnx").write_bytes(b"")
+    with pytest.raises(ValueError, match="must hold a dense net: "):
+        lm.from_onnx(tmp_path / "net.onnx")
+    with pytest.raises(OSError, match="folder"):
+        lm.from_onnx(tmp_path)
+    with pytest.raises(FileNotFoundError):
+        lm.from_onnx(tmp_path / "missing.onnx")
+
+
+def test_weights_from_elsewhere_are_not_read(tmp_path: Path) -> None:
+    """Outside of the folder, through a link, or beyond the end of a file."""
+    (tmp_path / "secret").write_bytes(bytes(36))
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "short").write_bytes(bytes(30))
+    (folder / "link").symlink_to(tmp_path / "secret")
+    for location, message in {
+        "../secret": "in a file beside it",
+        str(tmp_path / "secret"): "in a file beside it",
+        "link": "in a file beside it",
+        "": "in a file beside it",
+        "missing": "in a file beside it",
+        "short": "within 'short'",
+    }.items():
+        model = model_of(("Gemm", "x w", "y"), weights={"w": numbers(3, 3)})
+        tensor = model.graph.initializer[0]
+        onnx.external_data_helper.set_external_data(tensor, location, 0, 36)
+        tensor.ClearField("raw_data")
+        with pytest.raises(ValueError, match=message):
+            read(model, folder)
+
+
+def test_deep_nets_are_read(tmp_path: Path) -> None:
+    net = lm.Sequential([lm.Dense(3, "tanh") for _ in range(400)], seed=0)
+    net.build(3)
+    net.to_onnx(tmp_path / "net.onnx")
+    assert repr(lm.from_onnx(tmp_path / "net.onnx").layers) == repr(net.layers)

@@ -41,7 +41,7 @@ from lamina.functional import (
 )
 from lamina.history import History
 from lamina.layers import *
-from lamina.model import Sequential, load
+from lamina.model import Sequential, from_onnx, load
 from lamina.optimizers import SGD, Adagrad, Adam, AdamW, Lion, RMSprop
 
 with contextlib.suppress(ImportError):  # threadpoolctl is not installed
@@ -75,6 +75,7 @@ __all__ = [
     "dropout",
     "dropout_backward",
     "dropout_mask",
+    "from_onnx",
     "get_num_threads",
     "initializers",
     "load",

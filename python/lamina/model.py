@@ -14,12 +14,13 @@ from lamina._checks import Array
 from lamina.callbacks import Callback
 from lamina.callbacks.progress import say
 from lamina.exchange import arrays, files, to_onnx
+from lamina.exchange import from_onnx as onnx_reader
 from lamina.history import History
 from lamina.layers.dense import fold
 from lamina.layers.dropout import convert_dropout
 from lamina.network import Network, Precision
 
-__all__ = ["Sequential", "load"]
+__all__ = ["Sequential", "from_onnx", "load"]
 
 
 class Sequential(Network):
@@ -727,3 +728,47 @@ def load(
     True
     """
     return files.load(path, Sequential, custom)
+
+
+def from_onnx(path: str | os.PathLike[str]) -> Sequential:
+    """Read a dense net from an ONNX file, as PyTorch, Keras, scikit-learn (skl2onnx)
+    and `Sequential.to_onnx` write them.
+
+    Layers are those of Lamina: `Dense`, activations by what their nodes compute,
+    `Standardize` (what is done with the inputs), `BatchNorm`, `LayerNorm`, `PReLU`,
+    `Scale`, `Mixed` and `Residual`; ``from_onnx(path).fold()`` has fewer. What turns
+    outputs into labels is left out. The net is float64 if its kernels are, else
+    float32; its seed is 0. It has been compared with ONNX's own evaluator.
+
+    Parameters
+    ----------
+    path : str or path
+        Weights may be in a file of a plain name beside it.
+
+    Returns
+    -------
+    Sequential
+
+    Raises
+    ------
+    OSError
+        The file cannot be read.
+    ValueError
+        It was damaged, or holds what is no dense net; the message names the node.
+    ImportError
+        onnx is not installed: ``pip install lamina[onnx]``.
+
+    Examples
+    --------
+    >>> import os, tempfile
+    >>> import lamina as lm
+    >>> net = lm.Sequential([lm.Dense(3, "relu"), lm.Dense(1)], seed=0)
+    >>> net.build(features=2)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = os.path.join(folder, "net.onnx")
+    ...     model = net.to_onnx(path)
+    ...     again = lm.from_onnx(path)
+    >>> bool((again.parameters == net.parameters).all())
+    True
+    """
+    return onnx_reader.read(path, Sequential)
