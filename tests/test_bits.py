@@ -164,6 +164,7 @@ def loss_options() -> Arrays:
                 (binary, ones),
                 (losses.mean_absolute_error, z.T.reshape(z.shape)),
                 (losses.huber, z.T.reshape(z.shape)),
+                (losses.pinball.using(quantile=0.9), z.T.reshape(z.shape)),
                 (losses.poisson, np.abs(z)),
             ]:
                 for weights in (None, numbers(rows, dtype=dtype)):
@@ -357,7 +358,7 @@ DIGESTS = {
     "dropout": "0bad6d6258a25d61",
     "noise": "cf137ecd23e8dd17",
     "losses": "dc010ef78ea66ef4",
-    "loss options": "792fd5e7237f5889",
+    "loss options": "e76f46c536a82d52",
     "optimizers": "0dc29fe9a36567b5",
     "more optimizers": "5d4b182e14605cb2",
     "norms": "eeebb0aec9be327f",

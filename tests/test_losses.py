@@ -44,6 +44,8 @@ KINDS: list[tuple[Any, dict[str, float], str]] = [
     (losses.mean_absolute_error, {}, "numbers"),
     (losses.huber, {}, "numbers"),
     (losses.huber, {"delta": 3.5}, "numbers"),
+    (losses.pinball, {}, "numbers"),
+    (losses.pinball, {"quantile": 0.9}, "numbers"),
     (losses.poisson, {}, "counts"),
 ]
 IDS = [f"{loss.using(**options)!r} {kind}" for loss, options, kind in KINDS]

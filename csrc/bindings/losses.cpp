@@ -106,7 +106,10 @@ double per_weight(py::handle core) {
 
 template <class T>
 void require_option(const LossChoice& choice) {
-  held<T>(choice.kind == LossKind::huber ? "delta" : "pos_weight", choice.parameter);
+  const char* name = choice.kind == LossKind::huber     ? "delta"
+                     : choice.kind == LossKind::pinball ? "quantile"
+                                                        : "pos_weight";
+  held<T>(name, choice.parameter);
 }
 template void require_option<float>(const LossChoice&);
 template void require_option<double>(const LossChoice&);

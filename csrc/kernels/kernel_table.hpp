@@ -80,6 +80,7 @@ struct SparseRows {
   X(squared_error, 0.5)       \
   X(absolute_error, 0.5)      \
   X(huber, 0.5)               \
+  X(pinball, 0.5)             \
   X(poisson, 1)
 
 enum class LossKind {
@@ -91,7 +92,8 @@ enum class LossKind {
 struct LossChoice {
   LossKind kind;
   double label_smoothing = 0;  // of the cross-entropies, in [0, 1]
-  double parameter = 0;        // sigmoid: weight of the positive; huber: delta
+  // Sigmoid: weight of the positive; huber: delta; pinball: the quantile.
+  double parameter = 0;
 };
 
 // What a loss is computed of: (rows x cols) outputs and targets. Softmax takes labels

@@ -380,6 +380,24 @@ template <class T>
       [=](Vec<T> o, Vec<T> t) { return clamp(o - t, -delta, delta); });
 }
 
+// With d = t - o: loss = max(q d, (q - 1) d); gradient = -q scale below t, (1 - q) scale
+// above it, 0 at it.
+template <class T>
+[[gnu::flatten]] std::size_t pinball(const LossChoice& choice, const LossRows<T>& a,
+                                     T scale, T* losses, T* gradient) {
+  const T below = static_cast<T>(choice.parameter), above = 1 - below;
+  return row_losses<false>(
+      a, scale, losses, gradient,
+      [=](Vec<T> o, Vec<T> t) {
+        const auto d = o - t;
+        return d * select(d > 0.0, Vec<T>(above), Vec<T>(-below));
+      },
+      [=](Vec<T> o, Vec<T> t) {
+        const auto d = o - t;
+        return select(d > 0.0, Vec<T>(above), select(d < 0.0, Vec<T>(-below), d));
+      });
+}
+
 // Of logarithms of rates: loss = exp(o) - t o; gradient = (exp(o) - t) scale. Where t
 // is 0 an infinite o counts nothing in the product, and +infinity in no case: exp has
 // it.

@@ -719,6 +719,18 @@ def huber(
     return _mean(losses, np.clip(error, -delta, delta), weights)
 
 
+def pinball(
+    outputs: ArrayLike,
+    targets: ArrayLike,
+    quantile: float = 0.5,
+    weights: ArrayLike | None = None,
+) -> tuple[float, Array]:
+    """Mean over elements of max(q (t - y), (q - 1) (t - y))."""
+    error = _error(outputs, targets)
+    slopes = np.where(error > 0, 1.0 - quantile, -quantile) * (error != 0)
+    return _mean(error * slopes, slopes, weights)
+
+
 def poisson(
     log_rates: ArrayLike, targets: ArrayLike, weights: ArrayLike | None = None
 ) -> tuple[float, Array]:

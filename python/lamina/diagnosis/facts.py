@@ -134,6 +134,7 @@ class Facts:
             "mean_squared_error",
             "mean_absolute_error",
             "huber",
+            "pinball",
         )
 
     @functools.cached_property
