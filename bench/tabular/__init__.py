@@ -1,0 +1,1 @@
+"""Tables of mixed columns: `lamina.tabular` beside trees and other nets."""
