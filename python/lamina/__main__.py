@@ -59,6 +59,27 @@ def _parser() -> argparse.ArgumentParser:
     word.add_argument("--picture", help="where to draw it")
     word.set_defaults(run=_compare)
 
+    word = words.add_parser("fit", help="make nets of a table, for answers")
+    word.add_argument("table", help="a CSV file with a line of names")
+    word.add_argument("--target", required=True, help="the column to foretell")
+    word.add_argument("--save", required=True, help="a file for the nets")
+    presets = ["fast", "default", "best"]
+    word.add_argument("--preset", default="default", choices=presets)
+    word.add_argument(
+        "--kind",
+        choices=["classes", "numbers"],
+        help="what the target is; by default classes where it is text, or at most "
+        "twenty different whole numbers",
+    )
+    word.add_argument("--time-limit", type=float, metavar="SECONDS")
+    word.set_defaults(run=_fit)
+
+    word = words.add_parser("predict", help="answers of nets that fit made")
+    word.add_argument("net", help="a file of fit")
+    word.add_argument("table", help="a CSV file with the same columns")
+    word.add_argument("--save", help="a CSV file for them; else they are printed")
+    word.set_defaults(run=_predict)
+
     word = words.add_parser("diagnose", help="why a net does not learn")
     word.add_argument("net", help="a file of Sequential.save")
     word.add_argument("data", help="a CSV file with a line of names")
@@ -156,6 +177,25 @@ def _diagnose(options: argparse.Namespace) -> int:
     data = columns.read(options.data, options.target)
     report = net.diagnose(data.x, data.y)
     print(report.to_json() if options.json else report)
+    return 0
+
+
+def _fit(options: argparse.Namespace) -> int:
+    import_module("lamina.tabular.command").fit(
+        options.table,
+        options.target,
+        options.save,
+        options.preset,
+        options.kind,
+        options.time_limit,
+    )
+    return 0
+
+
+def _predict(options: argparse.Namespace) -> int:
+    import_module("lamina.tabular.command").predict(
+        options.net, options.table, options.save
+    )
     return 0
 
 

@@ -339,6 +339,12 @@ class Assembly:
         self._state = np.zeros_like(self._state)
         self._updates = 0
 
+    def _forget_optimizer(self) -> None:
+        """As before the first training: a net that is for answers from now on."""
+        self._require_own("forget_optimizer")
+        self.optimizer, self._state = None, np.empty((0, 0), self.dtype)
+        self._updates = 0
+
     def _snapshot(self) -> Snapshot:
         return Snapshot(
             self.parameters.copy(),

@@ -13,7 +13,7 @@ from lamina.callbacks.base import Callback, Scores
 from lamina.history import History
 from lamina.network import Network
 
-__all__ = ["ProgressBar", "say"]
+__all__ = ["ProgressBar", "bar", "say"]
 
 
 class ProgressBar(Callback):
@@ -33,7 +33,7 @@ class ProgressBar(Callback):
     def on_epoch_begin(self, net: Network, epoch: int, rows: int | None) -> None:
         self._started = time.perf_counter()
         with contextlib.suppress(Exception):
-            self._bar = _bar(f"epoch {epoch}/{self._last}", rows)
+            self._bar = bar(f"epoch {epoch}/{self._last}", rows)
 
     def on_progress(self, net: Network, rows: int, scores: Scores) -> None:
         if self._bar is not None:
@@ -87,7 +87,7 @@ def _shown(value: float) -> str:
     return f"{value:.4g}"
 
 
-def _bar(title: str, rows: int | None) -> Any:
+def bar(title: str, total: int | None, unit: str = " rows") -> Any:
     """A bar that vanishes: in a terminal, where tqdm is installed; else None."""
     if not sys.stderr.isatty():
         return None
@@ -95,4 +95,4 @@ def _bar(title: str, rows: int | None) -> Any:
         tqdm = importlib.import_module("tqdm").tqdm
     except ImportError:
         return None
-    return tqdm(total=rows, desc=title, unit=" rows", leave=False)
+    return tqdm(total=total, desc=title, unit=unit, leave=False)

@@ -1,0 +1,687 @@
+"""`TableClassifier` and `TableRegressor`: tables and nets by scikit-learn's rules."""
+
+from __future__ import annotations
+
+import functools
+import os
+import time
+from collections.abc import Sequence
+from numbers import Integral, Real
+from typing import Any, Self
+
+import narwhals.stable.v2 as nw
+import numpy as np
+from sklearn.base import (
+    BaseEstimator,
+    ClassifierMixin,
+    RegressorMixin,
+    _fit_context,
+    is_regressor,
+)
+from sklearn.inspection import permutation_importance
+from sklearn.metrics import d2_pinball_score
+from sklearn.utils import (
+    Bunch,
+    _safe_indexing,
+    check_array,
+    check_random_state,
+    column_or_1d,
+)
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.class_weight import compute_sample_weight
+from sklearn.utils.multiclass import check_classification_targets, type_of_target
+from sklearn.utils.validation import (
+    _check_n_features,
+    _check_sample_weight,
+    check_is_fitted,
+)
+
+from lamina import losses
+from lamina._checks import Array
+from lamina.initializers import SPLIT, permutation, stream
+from lamina.model import Sequential
+from lamina.tabular import files, scores
+from lamina.tabular.columns import Columns, Frame
+from lamina.tabular.recipe import PRESETS, Part, Progress, Recipe, Task, train
+
+__all__ = ["TableClassifier", "TableRegressor", "load"]
+
+_FEW = 50  # rows of which none are held out
+_OF_TARGETS = "mean", "scale", "low", "high"
+
+
+class BaseTable(BaseEstimator):
+    """What both have in common: columns, members, files."""
+
+    _parameter_constraints: dict[str, Any] = {
+        "preset": [StrOptions(set(PRESETS))],
+        "time_limit": [Interval(Real, 0, None, closed="neither"), None],
+        "random_state": ["random_state"],
+        "verbose": ["verbose"],
+    }
+    _groups: list[list[Sequential]]  # nets of one loss, and such groups
+
+    # Training -------------------------------------------------------------------------
+
+    def _read(self, X: Any) -> Frame:
+        """What `fit` gets, as columns."""
+        frame = Frame(X if _is_frame(X) else _array(X))
+        if not frame.rows or not frame.columns:
+            what = "feature" if frame.rows else "sample"
+            raise ValueError(
+                f"Found array with 0 {what}(s) (shape=({frame.rows}, "
+                f"{len(frame.columns)})) while a minimum of 1 is required."
+            )
+        self.n_features_in_ = len(frame.columns)
+        self.__dict__.pop("feature_names_in_", None)
+        if frame.names is not None:
+            self.feature_names_in_ = np.array(frame.names, object)
+        return frame
+
+    def _learn(
+        self, frame: Frame, y: Array, weights: Array | None, tasks: Sequence[Task]
+    ) -> tuple[Part, Array] | None:
+        """Columns and nets; the rows held out with what nets answered there, if any."""
+        started = time.perf_counter()
+        counts = np.arange(frame.rows) if weights is None else np.flatnonzero(weights)
+        if len(counts) < 2:
+            raise ValueError(
+                f"X must have two rows at least, of weights above 0; got n_samples = "
+                f"{len(counts)}, 1 sample at most"
+            )
+        total = len(counts) if weights is None else float(weights.sum())
+        if weights is not None:  # rows of weight 0 are as if they were not there
+            frame, y = frame.take(counts), y[counts]
+            weights = weights[counts] / weights[counts].mean()
+        self._columns = columns = Columns(frame, weights)
+        self.columns_ = columns.columns
+        part = Part(columns.rows(frame), y, weights)
+        recipe = PRESETS[self.preset]
+        seed = self._seed()
+        folds = self._folds(part, total, recipe, seed)
+        self._groups, self.history_ = [], []
+        held, answers = [], []
+        count = len(tasks) * recipe.members
+        for number, task in enumerate(tasks):
+            nets = list[Sequential]()
+            for member in range(recipe.members):
+                left = None
+                if self.time_limit is not None:
+                    left = self.time_limit - (time.perf_counter() - started)
+                    left /= count - number * recipe.members - member
+                    if nets and left <= 0:
+                        break
+                rest = np.flatnonzero(folds == member)
+                net, history = train(
+                    recipe,
+                    task,
+                    part.take(np.flatnonzero(folds != member)),
+                    part.take(rest) if len(rest) else None,
+                    columns.kinds,
+                    seed=(seed + member) % 2**64,
+                    seconds=left,
+                    callbacks=[Progress(len(self.history_) + 1, count)]
+                    if self.verbose
+                    else [],
+                )
+                nets.append(net)
+                self.history_.append(history)
+                held.append(rest)
+                answers.append(net.predict(part.x[rest]))
+            self._groups.append(nets)
+        rows = np.concatenate([np.empty(0, np.int64), *held])
+        self._held = np.unique(counts[rows])
+        return (part.take(rows), np.concatenate(answers)) if len(rows) else None
+
+    def _seed(self) -> int:
+        state = self.random_state
+        if isinstance(state, Integral):
+            return int(state) % 2**64
+        return int.from_bytes(check_random_state(state).bytes(8), "little")
+
+    def _folds(self, part: Part, total: float, recipe: Recipe, seed: int) -> Array:
+        """Which member holds a row out; -1: none of them."""
+        n = len(part)
+        if total < _FEW:
+            return np.full(n, -1)
+        order = permutation(n, seed, stream(SPLIT))
+        folds = np.empty(n, np.int64)
+        if part.y.ndim == 1:  # of labels, each to all parts alike
+            order = order[np.argsort(part.y[order], kind="stable")]
+        folds[order] = np.arange(n) % recipe.folds
+        if part.y.ndim == 1:
+            folds[np.bincount(part.y)[part.y] == 1] = -1
+        return folds
+
+    # State ----------------------------------------------------------------------------
+
+    @property
+    def nets_(self) -> list[Sequential]:
+        """The nets whose answers are averaged; those of quantiles one after another."""
+        check_is_fitted(self)
+        return [net for nets in self._groups for net in nets]
+
+    @property
+    def net_(self) -> Sequential:
+        """The first of `nets_`: it takes what `encode` gives."""
+        nets = self.nets_
+        if not nets:
+            raise AttributeError("there is no net: all rows were of one class")
+        return nets[0]
+
+    def encode(self, X: Any) -> Array:
+        """The rows of numbers that the nets get.
+
+        Parameters
+        ----------
+        X : table of shape (n_samples, n_features)
+
+        Returns
+        -------
+        (n_samples, columns) float32 array
+        """
+        check_is_fitted(self)
+        names = self._columns.names
+        if not _is_frame(X):
+            X, names = _array(X), None
+        if names is None:
+            _check_n_features(self, X, reset=False)
+        return self._columns.rows(Frame(X, names))
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write all that prediction needs to a safetensors file.
+
+        `lamina.tabular.load` makes the estimator again; nothing of the file is run.
+
+        Raises
+        ------
+        OSError
+            The file cannot be written.
+        ImportError
+            safetensors is not installed: ``pip install lamina[files]``.
+        """
+        check_is_fitted(self)
+        files.save(self, path)
+
+    def explain(self, X: Any, y: Any = None, *, n_repeats: int = 5) -> Bunch:
+        """How much worse answers become where a column is shuffled.
+
+        Parameters
+        ----------
+        X : table
+            Without `y` the one that `fit` got, of which the rows held out are taken.
+        y : array-like, optional
+        n_repeats : int
+
+        Returns
+        -------
+        Bunch
+            As of `sklearn.inspection.permutation_importance`, with the `names` of the
+            columns, the most important first in `ranked`.
+        """
+        check_is_fitted(self)
+        if y is None:
+            if not len(self._held):
+                raise ValueError("y must be given where fit held no rows out")
+            X, y = _take(X, self._held), self._answers[self._held]
+        found = permutation_importance(
+            self, X, y, n_repeats=n_repeats, random_state=self._seed() % 2**32
+        )
+        found.names = [column.name for column in self.columns_]
+        order = np.argsort(-found.importances_mean, kind="stable")
+        found.ranked = [found.names[i] for i in order]
+        return found
+
+    def _outputs(self, X: Any) -> list[Array]:
+        """Of each group the mean of its members."""
+        x = self.encode(X)
+        return [
+            functools.reduce(np.add, (net.predict(x) for net in nets)) / len(nets)
+            for nets in self._groups
+        ]
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        tags.input_tags.categorical = tags.input_tags.string = True
+        return tags
+
+
+class TableClassifier(ClassifierMixin, BaseTable):
+    """The classes of a table's rows, by nets that need no tuning.
+
+    Columns may be numbers, truth values, categories, text of few values, dates, with
+    gaps in any of them; `columns_` tells what each was taken for. The nets are
+    RealMLP's (Holzmüller et al. 2024) in Lamina's layers; `docs/tabular.md` has what
+    differs and how good they are beside boosted trees.
+
+    Parameters
+    ----------
+    preset : {"default", "fast", "best"}
+        How much time good answers may take.
+    class_weight : dict or "balanced", optional
+        Factors of the rows of each class.
+    time_limit : float, optional
+        Seconds that `fit` may take, about; what fits into them depends on the machine,
+        and so then do the bits of the result.
+    random_state : int, RandomState or None
+        The same number gives the same nets, bit for bit, on any machine.
+    verbose : bool
+        Show a bar for each net, where tqdm is installed.
+
+    Attributes
+    ----------
+    classes_ : array
+    columns_ : list of Column
+        Name, kind, values and gaps of each column.
+    history_ : list of History
+        Of each net, by epoch; "val_score" is what the best epoch was taken by.
+    scores_ : dict
+        Of the rows held out, which chose epochs and temperature: "accuracy",
+        "log_loss", "roc_auc" of two classes, "calibration_error", which is the expected
+        one (Guo et al. 2017). Empty where there were less than 50 rows: all were learnt
+        from.
+    temperature_ : float
+        By what logits are divided, so that the probabilities of rows held out fit best.
+    n_features_in_, feature_names_in_
+        As in scikit-learn.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_wine
+    >>> from lamina.tabular import TableClassifier
+    >>> X, y = load_wine(return_X_y=True, as_frame=True)
+    >>> clf = TableClassifier("fast").fit(X[::2], y[::2])
+    >>> clf.score(X[1::2], y[1::2]) > 0.9
+    True
+    """
+
+    _parameter_constraints: dict[str, Any] = {
+        **BaseTable._parameter_constraints,
+        "class_weight": [StrOptions({"balanced"}), dict, list, None],
+    }
+
+    def __init__(
+        self,
+        preset: str = "default",
+        *,
+        class_weight: Any = None,
+        time_limit: float | None = None,
+        random_state: Any = 0,
+        verbose: bool = False,
+    ) -> None:
+        self.preset = preset
+        self.class_weight = class_weight
+        self.time_limit = time_limit
+        self.random_state = random_state
+        self.verbose = verbose
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+        """Learn from rows and their classes.
+
+        Parameters
+        ----------
+        X : table of pandas, polars or pyarrow, or array-like (n_samples, n_features)
+        y : (n_samples,) labels of any kind, or (n_samples, n_outputs) of 0 and 1
+        sample_weight : (n_samples,) array-like, optional
+
+        Returns
+        -------
+        self
+        """
+        frame = self._read(X)
+        y = _target(self, y, frame.rows)
+        check_classification_targets(y)
+        kind = type_of_target(y)
+        if kind == "multiclass-multioutput":
+            raise ValueError(
+                "y of several outputs must hold 0 and 1; for several classes in each: "
+                "sklearn.multioutput.MultiOutputClassifier(TableClassifier())"
+            )
+        weights = _weights(frame, sample_weight)
+        if self.class_weight is not None:
+            factors = compute_sample_weight(self.class_weight, y)
+            weights = factors if weights is None else weights * factors
+        self._answers, self.temperature_, self.scores_ = y, 1.0, {}
+        self._several = kind.startswith("multilabel")
+        if self._several:
+            self.classes_ = np.arange(y.shape[1])
+            task = _task(y.shape[1], "sigmoid", losses.binary_crossentropy)
+            held = self._learn(frame, y.astype(np.float32), weights, [task])
+        else:
+            self.classes_, codes = np.unique(
+                column_or_1d(y, warn=True), return_inverse=True
+            )
+            count = len(self.classes_)
+            task = _task(count, "softmax", losses.categorical_crossentropy)
+            held = self._learn(frame, codes, weights, [task] if count > 1 else [])
+        if held is not None:
+            self._calibrate(*held)
+        return self
+
+    def _calibrate(self, rows: Part, p: Array) -> None:
+        """Divide the logits of all nets by the temperature."""
+        found = scores.temperature(p, rows.y, rows.weights)
+        for net in self.nets_:
+            for array in net.layers[-1].parameters.values():
+                array /= found
+        p = scores.tempered(p, rows.y, found)
+        self.temperature_ = found
+        self.scores_ = scores.of_classes(p, rows.y, rows.weights)
+
+    def predict_proba(self, X: Any) -> Array:
+        """The probabilities of the classes, calibrated on the rows held out.
+
+        Parameters
+        ----------
+        X : table of shape (n_samples, n_features)
+            Columns go by their names where `fit` got names: their order does not
+            matter, and further ones are passed over.
+
+        Returns
+        -------
+        (n_samples, n_classes) array
+            Of several outputs, the probability of 1 of each.
+        """
+        found = self._outputs(X)
+        return found[0] if found else np.ones((_rows_of(X), 1))
+
+    def predict(self, X: Any) -> Array:
+        """The most probable class of each row, or 0 and 1 of each output.
+
+        Parameters
+        ----------
+        X : table of shape (n_samples, n_features)
+
+        Returns
+        -------
+        (n_samples,) or (n_samples, n_outputs) array
+        """
+        p = self.predict_proba(X)
+        if self._several:
+            return (p > 0.5).astype(np.int64)
+        found: Array = self.classes_[p.argmax(axis=1)]
+        return found
+
+    def _state(self) -> dict[str, Any]:
+        if self.classes_.dtype.kind not in "biufU" and not all(
+            isinstance(label, str) for label in self.classes_
+        ):
+            raise TypeError(
+                f"classes to save must be numbers or text, got {self.classes_!r:.200}"
+            )
+        return {
+            "classes": self.classes_.tolist(),
+            "dtype": self.classes_.dtype.str,
+            "several": self._several,
+            "temperature": self.temperature_,
+            "scores": self.scores_,
+        }
+
+    def _set_state(self, state: dict[str, Any]) -> None:
+        dtype = np.dtype(state["dtype"])
+        if dtype.kind not in "biufUO":
+            raise ValueError(f"classes must be numbers or text, got {dtype}")
+        self.classes_ = np.array(state["classes"], dtype)
+        self._several = bool(state["several"])
+        self.temperature_ = state["temperature"]
+        self.scores_ = dict(state["scores"])
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_label = True
+        return tags
+
+
+class TableRegressor(RegressorMixin, BaseTable):
+    """Numbers foretold from a table's rows, by nets that need no tuning.
+
+    Columns, nets and `preset`, `time_limit`, `random_state`, `verbose`, `columns_`,
+    `history_` are as in `TableClassifier`; `scores_` has "rmse" and "r2".
+
+    Parameters
+    ----------
+    loss : {"squared_error", "quantile"}
+    quantiles : float or sequence of float
+        For "quantile": which ones, between 0 and 1. Nets of its own learn each.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_diabetes
+    >>> from lamina.tabular import TableRegressor
+    >>> X, y = load_diabetes(return_X_y=True, as_frame=True)
+    >>> est = TableRegressor("fast", loss="quantile", quantiles=[0.1, 0.9])
+    >>> low, high = est.fit(X[::2], y[::2]).predict(X[1::2]).T
+    >>> bool((low <= high).all())
+    True
+    """
+
+    _parameter_constraints: dict[str, Any] = {
+        **BaseTable._parameter_constraints,
+        "loss": [StrOptions({"squared_error", "quantile"})],
+        "quantiles": ["array-like", Interval(Real, 0, 1, closed="neither")],
+    }
+
+    def __init__(
+        self,
+        preset: str = "default",
+        *,
+        loss: str = "squared_error",
+        quantiles: Any = (0.1, 0.5, 0.9),
+        time_limit: float | None = None,
+        random_state: Any = 0,
+        verbose: bool = False,
+    ) -> None:
+        self.preset = preset
+        self.loss = loss
+        self.quantiles = quantiles
+        self.time_limit = time_limit
+        self.random_state = random_state
+        self.verbose = verbose
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+        """Learn from rows and their numbers.
+
+        Parameters
+        ----------
+        X : table of pandas, polars or pyarrow, or array-like (n_samples, n_features)
+        y : (n_samples,) or (n_samples, n_outputs) array-like of numbers
+        sample_weight : (n_samples,) array-like, optional
+
+        Returns
+        -------
+        self
+        """
+        frame = self._read(X)
+        y = _target(self, y, frame.rows).astype(np.float64)
+        weights = _weights(frame, sample_weight)
+        self._answers, self._several = y, y.ndim == 2
+        table = y.reshape(len(y), -1)
+        counts = slice(None) if weights is None else weights > 0
+        some, share = table[counts], None if weights is None else weights[counts]
+        if not len(some):
+            raise ValueError("sample_weight must not be all 0, got zeros alone")
+        self._mean = np.average(some, axis=0, weights=share)
+        spread = np.average(np.square(some - self._mean), axis=0, weights=share)
+        self._scale = np.where(spread > 0, np.sqrt(spread), 1.0)
+        self._low, self._high = some.min(axis=0), some.max(axis=0)
+        if self.loss == "quantile":
+            if y.ndim == 2:
+                raise ValueError(
+                    f"y must have one output for loss='quantile', got {y.shape[1]}"
+                )
+            tasks = [
+                Task(
+                    1,
+                    None,
+                    losses.pinball.using(quantile=q),
+                    functools.partial(scores.pinball, q),
+                )
+                for q in self._chosen()
+            ]
+        else:
+            tasks = [
+                Task(table.shape[1], None, losses.mean_squared_error, scores.squares)
+            ]
+        scaled = ((table - self._mean) / self._scale).astype(np.float32)
+        held = self._learn(frame, scaled, weights, tasks)
+        self.scores_ = {}
+        if held is not None and self.loss != "quantile":
+            rows, found = held
+            factors = self._scale**2
+            self.scores_ = scores.of_numbers(found, rows.y, rows.weights, factors)
+        return self
+
+    def _state(self) -> dict[str, Any]:
+        return {
+            "loss": self.loss,
+            "quantiles": self._chosen(),
+            "several": self._several,
+            "scores": self.scores_,
+            **{name: getattr(self, f"_{name}").tolist() for name in _OF_TARGETS},
+        }
+
+    def _set_state(self, state: dict[str, Any]) -> None:
+        self.loss, self.quantiles = str(state["loss"]), state["quantiles"]
+        self._several, self.scores_ = bool(state["several"]), dict(state["scores"])
+        for name in _OF_TARGETS:
+            setattr(self, f"_{name}", np.array(state[name], np.float64))
+
+    def _chosen(self) -> list[float]:
+        chosen = np.atleast_1d(np.asarray(self.quantiles, np.float64)).ravel().tolist()
+        if not chosen or not all(0 < q < 1 for q in chosen):
+            raise ValueError(
+                f"quantiles must lie between 0 and 1, got {self.quantiles!r}"
+            )
+        return [float(q) for q in chosen]
+
+    def predict(self, X: Any) -> Array:
+        """Numbers, within the range of those learnt from.
+
+        Parameters
+        ----------
+        X : table of shape (n_samples, n_features)
+
+        Returns
+        -------
+        (n_samples,) or (n_samples, n_outputs) array
+            Of several quantiles a column each; none lies below a smaller quantile's.
+        """
+        found = np.concatenate(self._outputs(X), axis=1) * self._scale + self._mean
+        found = np.clip(found, self._low, self._high)
+        if self.loss == "quantile":
+            places = np.argsort(
+                np.argsort(self._chosen(), kind="stable"), kind="stable"
+            )
+            found = np.sort(found, axis=1)[:, places]
+        return found if self._several or found.shape[1] > 1 else found.ravel()
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """R^2, or the mean of the D^2 pinball scores of the quantiles.
+
+        Both are 1 for perfect answers and 0 for those that know no columns.
+        """
+        if self.loss != "quantile":
+            return float(super().score(X, y, sample_weight))
+        found = self.predict(X).reshape(len(y), -1)
+        return float(
+            np.mean(
+                [
+                    d2_pinball_score(y, column, sample_weight=sample_weight, alpha=q)
+                    for q, column in zip(self._chosen(), found.T, strict=True)
+                ]
+            )
+        )
+
+
+def _task(outputs: int, activation: str, loss: losses.Loss) -> Task:
+    return Task(outputs, activation, loss, scores.refined)
+
+
+def _is_frame(X: Any) -> bool:
+    return bool(nw.dependencies.is_into_dataframe(X))
+
+
+def _array(X: Any) -> Array:
+    """By scikit-learn's checks; gaps are allowed."""
+    found: Array = check_array(X, dtype=None, ensure_all_finite=False, input_name="X")
+    return found
+
+
+def _rows_of(X: Any) -> int:
+    return len(X) if hasattr(X, "__len__") else X.shape[0]
+
+
+def _take(X: Any, rows: Array) -> Any:
+    return _safe_indexing(X, rows)
+
+
+def _target(est: Any, y: Any, rows: int) -> Array:
+    """As an array without gaps, of as many rows as the table."""
+    if y is None:
+        raise ValueError(
+            f"{type(est).__name__} requires y to be passed, but the target y is None"
+        )
+    if hasattr(y, "to_numpy"):
+        y = y.to_numpy()
+    found = np.asarray(y)
+    if found.dtype.kind == "O":
+        gaps = np.array([v is None or v != v for v in found.ravel()], bool)
+        if gaps.any():
+            raise ValueError(
+                f"Input y contains NaN: it must have no gaps, got one in row "
+                f"{int(gaps.argmax()) // (found.size // len(found))}"
+            )
+    found = check_array(
+        y,
+        ensure_2d=False,
+        dtype="numeric" if is_regressor(est) else None,
+        input_name="y",
+        estimator=est,
+    )
+    if found.ndim == 2 and found.shape[1] == 1:
+        found = column_or_1d(found, warn=True)
+    if len(found) != rows:
+        raise ValueError(
+            f"Found input variables with inconsistent numbers of samples: X has {rows}"
+            f", y {len(found)}"
+        )
+    return found
+
+
+def _weights(frame: Frame, sample_weight: Any) -> Array | None:
+    if sample_weight is None:
+        return None
+    shaped = np.empty((frame.rows, 1))
+    found: Array = _check_sample_weight(
+        sample_weight, shaped, dtype=np.float64, ensure_non_negative=True
+    )
+    return found
+
+
+def load(path: str | os.PathLike[str]) -> Any:
+    """Read an estimator that its `save` wrote.
+
+    It gives the same answers, bit for bit; nothing in the file is run. What only `fit`
+    knows (`history_`, the rows held out) is not in it.
+
+    Parameters
+    ----------
+    path : str or path
+
+    Returns
+    -------
+    TableClassifier or TableRegressor
+
+    Raises
+    ------
+    OSError
+        The file cannot be read.
+    ValueError
+        It holds no estimator, or was damaged.
+    ImportError
+        safetensors is not installed: ``pip install lamina[files]``.
+    """
+    return files.load(path, [TableClassifier, TableRegressor])

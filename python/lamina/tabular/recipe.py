@@ -1,0 +1,258 @@
+"""The net of a table, and how it learns: RealMLP's recipe in Lamina's layers.
+
+Holzmüller, Grinsztajn and Steinwart, "Better by default", NeurIPS 2024. Where this
+differs, `docs/tabular.md` has the figure that says why.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import math
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+
+from lamina import initializers, losses, optimizers, schedules
+from lamina._checks import Array
+from lamina.callbacks import Callback
+from lamina.callbacks.progress import bar
+from lamina.history import History
+from lamina.layers import Dense, Embedding, Layer, PiecewiseLinear, Scale
+from lamina.model import Sequential
+from lamina.network import Network
+from lamina.tabular.columns import Kinds
+
+__all__ = ["PRESETS", "Part", "Progress", "Recipe", "Task", "net_of", "train"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """What is chosen for a table.
+
+    Attributes
+    ----------
+    width, depth : int
+        Of the hidden layers.
+    steps : int
+        Updates of a net, whatever the rows: what counts is their number.
+    most_epochs : int
+        Where so many epochs have fewer steps than that, they are enough.
+    members : int
+        Nets whose answers are averaged. Each holds out another part of the rows.
+    folds : int
+        The number of such parts, at least as many.
+    embedding : int
+        The length of the vectors of categories.
+    bins, dims : int
+        Of the piecewise linear functions of numbers; without bins there are none.
+    bin_rate, rate : float
+        Factors of the learning rate: of those functions, and of all.
+    """
+
+    width: int
+    steps: int
+    members: int
+    most_epochs: int = 256
+    depth: int = 3
+    folds: int = 5
+    embedding: int = 8
+    bins: int = 16
+    dims: int = 8
+    bin_rate: float = 0.25
+    rate: float = 1.0
+    scale: bool = True
+
+
+PRESETS = {
+    "fast": Recipe(width=64, steps=2000, members=1),
+    "default": Recipe(width=64, steps=4000, members=5),
+    "best": Recipe(width=128, steps=8000, members=5),
+}
+_RATES = {True: 0.04, False: 0.07}  # of classes, of numbers
+_STEPS_TIMED = 20
+_BATCHES = (1_000, 64), (8_000, 128), (30_000, 256), (100_000, 512)
+
+
+def _batch(rows: int) -> int:
+    """As pytabkit has it."""
+    return next((size for most, size in _BATCHES if rows <= most), 1024)
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """What rows mean to a net: its last layer, its loss, and the score of rows held
+    out, which is the better the smaller."""
+
+    outputs: int
+    activation: str | None
+    loss: losses.Loss
+    score: Callable[[Array, Array, Array | None], float]  # outputs, targets, weights
+
+    @property
+    def classifies(self) -> bool:
+        return self.activation is not None
+
+
+@dataclasses.dataclass(frozen=True)
+class Part:
+    """Some rows of a table, as nets take them."""
+
+    x: Array
+    y: Array
+    weights: Array | None
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def take(self, rows: Array) -> Part:
+        weights = None if self.weights is None else self.weights[rows]
+        return Part(self.x[rows], self.y[rows], weights)
+
+
+def net_of(
+    recipe: Recipe, task: Task, kinds: Kinds, seed: int, dtype: str = "float32"
+) -> Sequential:
+    width = kinds.features + len(kinds.sizes) * (recipe.embedding - 1)
+    layers = list[Layer]()
+    if kinds.sizes:
+        codes = range(kinds.features - len(kinds.sizes), kinds.features)
+        layers.append(Embedding(codes, kinds.sizes, recipe.embedding))
+    if kinds.amounts and recipe.bins:
+        numbers = range(kinds.amounts)
+        layers.append(
+            PiecewiseLinear(
+                recipe.bins, recipe.dims, columns=numbers, rate=recipe.bin_rate
+            )
+        )
+        width += kinds.amounts * (recipe.dims - 1)
+    if recipe.scale:
+        layers.append(Scale(rate=6.0))
+    hidden = initializers.lecun_normal, initializers.normal.using(std=1.0)
+    for _ in range(recipe.depth):
+        activation = "selu" if task.classifies else "mish"
+        layers.append(_dense(recipe.width, width, activation, *hidden))
+        width = recipe.width
+    zeros = initializers.zeros
+    layers.append(_dense(task.outputs, width, task.activation, zeros, zeros))
+    return Sequential(layers, seed=seed, dtype=dtype)
+
+
+def _dense(
+    units: int, width: int, activation: str | None, kernel: Any, bias: Any
+) -> Dense:
+    """With the rates of the neural-tangent parametrization: under Adam a kernel of
+    variance 1 / width that learns at 1 / sqrt(width) of the rate is one of variance 1
+    whose products are divided by sqrt(width)."""
+    return Dense(
+        units,
+        activation,
+        kernel_initializer=kernel,
+        bias_initializer=bias,
+        rate=1 / math.sqrt(width),
+        bias_rate=0.1,
+    )
+
+
+def train(
+    recipe: Recipe,
+    task: Task,
+    part: Part,
+    held_out: Part | None,
+    kinds: Kinds,
+    *,
+    seed: int,
+    seconds: float | None = None,
+    callbacks: Iterable[Callback] = (),
+) -> tuple[Sequential, History]:
+    """A net, trained; with at most so many seconds, about.
+
+    Without rows held out, all rows are one batch, in float64: a row of weight 2 is then
+    a row that comes twice.
+    """
+    if held_out is None:
+        recipe = dataclasses.replace(recipe, bins=0)  # quantiles know no weights
+    dtype = "float64" if held_out is None else "float32"
+    net = net_of(recipe, task, kinds, seed, dtype)
+    batch = min(_batch(len(part)), len(part)) if held_out is not None else len(part)
+    each = -(-len(part) // batch)
+    steps = float(recipe.steps)
+    if seconds is not None:
+        steps = min(steps, _affordable(net, part, batch, task.loss, seconds))
+    epochs = max(1, min(round(steps / each), recipe.most_epochs))
+    highest = _RATES[task.classifies] * recipe.rate
+    told = [*callbacks, *([] if held_out is None else [_Best(task, held_out)])]
+    history = net.fit(
+        part.x,
+        part.y,
+        sample_weight=part.weights,
+        epochs=epochs,
+        batch_size=batch,
+        optimizer=optimizers.Adam(
+            schedules.CosLog(highest, epochs * each), beta_2=0.95
+        ),
+        loss=task.loss,
+        callbacks=told,
+        verbose=0,
+    )
+    net._forget_optimizer()  # it is for answers from now on
+    return net, history
+
+
+def _affordable(
+    net: Sequential, part: Part, batch: int, loss: losses.Loss, seconds: float
+) -> float:
+    """How many steps fit into that time, by some of a copy."""
+    steps = min(_STEPS_TIMED, len(part) // batch)
+    tried, rows = copy.deepcopy(net), part.take(np.arange(steps * batch))
+    started = time.perf_counter()
+    tried.fit(
+        rows.x,
+        rows.y,
+        sample_weight=rows.weights,
+        batch_size=batch,
+        loss=loss,
+        verbose=0,
+    )
+    # A fifth of the time is for what is around the steps.
+    return 0.8 * seconds * steps / (time.perf_counter() - started)
+
+
+class _Best(Callback):
+    """Takes back the last of the best epochs by the score of rows held out."""
+
+    def __init__(self, task: Task, held_out: Part) -> None:
+        self.task, self.rows = task, held_out
+        self.least, self.parameters = math.inf, None
+
+    def on_epoch_end(self, net: Network, epoch: int, scores: dict[str, float]) -> None:
+        rows = self.rows
+        score = self.task.score(net.predict(rows.x), rows.y, rows.weights)
+        scores["val_score"] = score
+        if score <= self.least:
+            self.least, self.parameters = score, net.parameters.copy()
+
+    def on_train_end(self, net: Network, history: History) -> None:
+        if self.parameters is not None:
+            net.parameters = self.parameters
+
+
+class Progress(Callback):
+    """A bar of the epochs of a net, one of so many."""
+
+    def __init__(self, number: int, count: int) -> None:
+        self.title = f"net {number}/{count}"
+
+    def on_train_begin(self, net: Network, epochs: range) -> None:
+        self.bar = bar(self.title, len(epochs), " epochs")
+
+    def on_epoch_end(self, net: Network, epoch: int, scores: dict[str, float]) -> None:
+        if self.bar is not None:
+            self.bar.update()
+            self.bar.set_postfix(loss=f"{scores['loss']:.4g}")
+
+    def on_train_end(self, net: Network, history: History) -> None:
+        if self.bar is not None:
+            self.bar.close()
