@@ -1,6 +1,6 @@
 """A table of mixed columns: `lamina.tabular` beside scikit-learn's own estimators.
 
-Trains on scikit-learn's breast cancer with some of its numbers made categories, and some
+Trains on scikit-learn's breast cancer with some numbers made categories, and some
 gaps, as tables have them. Prints a row of accuracy, AUC, log-loss and seconds for each,
 as the board of `bench/tabular` has them, what counted most, and each column's kind.
 """

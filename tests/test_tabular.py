@@ -169,8 +169,8 @@ def test_rows_of_numbers_are_those_of_the_paper() -> None:
     u = (np.array([1.0, 2, 3, 4, 100]) - 3) / 2
     np.testing.assert_allclose(rows[:5, 0], u / np.sqrt(1 + (u / 3) ** 2), rtol=1e-6)
     assert rows[5, 0] == 0
-    assert rows[2, 2] == pytest.approx(2 / np.sqrt(1 + (2 / 3) ** 2))
-    assert len(set(rows[:5, 1])) == 1 and rows[5, 1] > rows[0, 1]
+    assert rows[2, 1] == pytest.approx(2 / np.sqrt(1 + (2 / 3) ** 2))
+    assert len(set(rows[:5, 2])) == 1 and rows[5, 2] > rows[0, 2]
 
 
 def test_dates_of_today_keep_their_seconds() -> None:

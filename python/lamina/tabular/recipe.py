@@ -10,7 +10,7 @@ import copy
 import dataclasses
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -72,6 +72,7 @@ PRESETS = {
     "best": Recipe(width=128, steps=8000, members=5),
 }
 _RATES = {True: 0.04, False: 0.07}  # of classes, of numbers
+_CYCLES = 4  # of the rate, each twice as long as the one before
 _STEPS_TIMED = 20
 _BATCHES = (1_000, 64), (8_000, 128), (30_000, 256), (100_000, 512)
 
@@ -83,13 +84,13 @@ def _batch(rows: int) -> int:
 
 @dataclasses.dataclass(frozen=True)
 class Task:
-    """What rows mean to a net: its last layer, its loss, and the score of rows held
-    out, which is the better the smaller."""
+    """What rows mean to a net: its last layer, its loss, and the losses of rows held
+    out by which epochs are judged."""
 
     outputs: int
     activation: str | None
     loss: losses.Loss
-    score: Callable[[Array, Array, Array | None], float]  # outputs, targets, weights
+    score: Callable[[Array, Array, Array | None], Array]  # outputs, targets, weights
 
     @property
     def classifies(self) -> bool:
@@ -182,8 +183,15 @@ def train(
     if seconds is not None:
         steps = min(steps, _affordable(net, part, batch, task.loss, seconds))
     epochs = max(1, min(round(steps / each), recipe.most_epochs))
+    # Each valley of the rate lies at the end of an epoch.
+    cycles = min(_CYCLES, int(math.log2(epochs + 1)))
+    first = max(1, round(epochs / (2**cycles - 1)))
+    valleys = [first * (2**cycle - 1) for cycle in range(1, cycles + 1)]
+    epochs = valleys[-1]
     highest = _RATES[task.classifies] * recipe.rate
-    told = [*callbacks, *([] if held_out is None else [_Best(task, held_out)])]
+    told = list(callbacks)
+    if held_out is not None:
+        told.append(_Best(task, held_out, valleys))
     history = net.fit(
         part.x,
         part.y,
@@ -191,7 +199,7 @@ def train(
         epochs=epochs,
         batch_size=batch,
         optimizer=optimizers.Adam(
-            schedules.CosLog(highest, epochs * each), beta_2=0.95
+            schedules.CosLog(highest, epochs * each, cycles), beta_2=0.95
         ),
         loss=task.loss,
         callbacks=told,
@@ -221,18 +229,31 @@ def _affordable(
 
 
 class _Best(Callback):
-    """Takes back the last of the best epochs by the score of rows held out."""
+    """Takes back the last of the best valleys of the rate by rows held out.
 
-    def __init__(self, task: Task, held_out: Part) -> None:
-        self.task, self.rows = task, held_out
-        self.least, self.parameters = math.inf, None
+    Between them a net is in motion, and worse than it will be. Training ends in a
+    valley that is worse than the best one by more than the standard error of the
+    difference: later ones are then no better.
+    """
 
-    def on_epoch_end(self, net: Network, epoch: int, scores: dict[str, float]) -> None:
+    def __init__(self, task: Task, held_out: Part, valleys: Sequence[int]) -> None:
+        self.task, self.rows, self.valleys = task, held_out, valleys
+        self.losses: Array | None = None
+        self.parameters: Array | None = None
+
+    def on_epoch_end(self, net: Network, epoch: int, scores: dict[str, float]) -> bool:
+        if epoch not in self.valleys:
+            return False
         rows = self.rows
-        score = self.task.score(net.predict(rows.x), rows.y, rows.weights)
-        scores["val_score"] = score
-        if score <= self.least:
-            self.least, self.parameters = score, net.parameters.copy()
+        losses = self.task.score(net.predict(rows.x), rows.y, rows.weights)
+        scores["val_loss"] = float(np.average(losses, weights=rows.weights))
+        if self.losses is not None:
+            worse = losses - self.losses
+            mean = np.average(worse, weights=rows.weights)
+            if mean > 0:
+                return bool(mean > np.std(worse) / math.sqrt(len(worse)))
+        self.losses, self.parameters = losses, net.parameters.copy()
+        return False
 
     def on_train_end(self, net: Network, history: History) -> None:
         if self.parameters is not None:

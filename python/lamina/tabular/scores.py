@@ -21,18 +21,20 @@ _SMALLEST = 1e-30  # of a probability
 _BINS = 15
 
 
-def squares(outputs: Array, y: Array, weights: Array | None) -> float:
-    """The mean squared error."""
-    return _mean(np.square(outputs - y).mean(axis=1), weights)
+def squares(outputs: Array, y: Array, weights: Array | None) -> Array:
+    """The squared error of each row."""
+    found: Array = np.square(outputs - y).mean(axis=1)
+    return found
 
 
-def pinball(quantile: float, outputs: Array, y: Array, weights: Array | None) -> float:
+def pinball(quantile: float, outputs: Array, y: Array, weights: Array | None) -> Array:
     d = y - outputs
-    return _mean(np.maximum(quantile * d, (quantile - 1) * d).mean(axis=1), weights)
+    found: Array = np.maximum(quantile * d, (quantile - 1) * d).mean(axis=1)
+    return found
 
 
-def refined(p: Array, y: Array, weights: Array | None) -> float:
-    """The log-loss that the best temperature leaves.
+def refined(p: Array, y: Array, weights: Array | None) -> Array:
+    """The log-loss of each row that the best temperature leaves.
 
     How well classes are told apart, apart from how sure the net is of it, which is
     mended afterwards (Berta, Holzmüller, Jordan & Bach 2025, "Rethinking early
@@ -40,7 +42,7 @@ def refined(p: Array, y: Array, weights: Array | None) -> float:
     """
     factor = 1 / temperature(p, y, weights)
     z = factor * _logarithms(p, y)
-    return _cross_entropy(z, y, weights)
+    return _cross_entropy(z, y)
 
 
 def temperature(p: Array, y: Array, weights: Array | None) -> float:
@@ -83,7 +85,7 @@ def of_classes(p: Array, y: Array, weights: Array | None) -> dict[str, float]:
     hits = (p > 0.5) == (y > 0.5) if y.ndim == 2 else p.argmax(axis=1) == y
     found = {
         "accuracy": _mean(hits.reshape(len(y), -1).mean(axis=1), weights),
-        "log_loss": _cross_entropy(_logarithms(p, y), y, weights),
+        "log_loss": _mean(_cross_entropy(_logarithms(p, y), y), weights),
         "calibration_error": _calibration_error(p, y, weights),
     }
     if y.ndim == 1 and p.shape[1] == 2 and np.ptp(y):
@@ -130,10 +132,11 @@ def _softmax(z: Array) -> Array:
     return z
 
 
-def _cross_entropy(z: Array, y: Array, weights: Array | None) -> float:
+def _cross_entropy(z: Array, y: Array) -> Array:
     q = np.maximum(_softmax(z), _SMALLEST)
     of_labels = np.take_along_axis(q, y.astype(np.int64)[..., np.newaxis], -1)
-    return _mean(-np.log(of_labels).reshape(len(y), -1).mean(axis=1), weights)
+    found: Array = -np.log(of_labels).reshape(len(y), -1).mean(axis=1)
+    return found
 
 
 def _mean(values: Array, weights: Array | None) -> float:
