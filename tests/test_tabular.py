@@ -90,9 +90,7 @@ def test_columns_go_by_name(fitted: Any) -> None:
     np.testing.assert_array_equal(est.predict_proba(turned), expected)
     with pytest.raises(ValueError, match="none named 'town', 'wait'"):
         est.predict(x.drop(columns=["wait", "town"]))
-    with pytest.raises(
-        ValueError, match=r"'price' of X must hold numbers.*text"
-    ):
+    with pytest.raises(ValueError, match=r"'price' of X must hold numbers.*text"):
         est.predict(x.assign(price="cheap"))
     # Text of numbers, integers for floats, booleans as numbers are the same columns.
     other = x.assign(member=x.member.astype(float), colour=x.colour.astype(str))
@@ -465,6 +463,8 @@ def test_a_bad_csv_is_one_sentence(
     assert re.search(message, told.err)
 
 
-@parametrize_with_checks([TableClassifier("fast"), TableRegressor("fast")])
+@parametrize_with_checks(  # type: ignore[untyped-decorator]
+    [TableClassifier("fast"), TableRegressor("fast")]
+)
 def test_scikit_learns_own_checks(estimator: Any, check: Any) -> None:
     check(estimator)

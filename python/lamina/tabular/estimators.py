@@ -38,6 +38,7 @@ from sklearn.utils.validation import (
 
 from lamina import losses
 from lamina._checks import Array
+from lamina.history import History
 from lamina.initializers import SPLIT, permutation, stream
 from lamina.model import Sequential
 from lamina.tabular import files, scores
@@ -60,6 +61,8 @@ class BaseTable(BaseEstimator):
         "verbose": ["verbose"],
     }
     _groups: list[list[Sequential]]  # nets of one loss, and such groups
+    history_: list[History]
+    scores_: dict[str, float]
 
     # Training -------------------------------------------------------------------------
 
@@ -275,7 +278,8 @@ class TableClassifier(ClassifierMixin, BaseTable):
     columns_ : list of Column
         Name, kind, values and gaps of each column.
     history_ : list of History
-        Of each net, by epoch; "val_score" is what the best epoch was taken by.
+        Of each net, by epoch; "val_loss", where the rate is in a valley, is what
+        the best of them was taken by.
     scores_ : dict
         Of the rows held out, which chose epochs and temperature: "accuracy",
         "log_loss", "roc_auc" of two classes, "calibration_error", which is the expected
@@ -569,8 +573,8 @@ class TableRegressor(RegressorMixin, BaseTable):
         (n_samples,) or (n_samples, n_outputs) array
             Of several quantiles a column each; none lies below a smaller quantile's.
         """
-        found = np.concatenate(self._outputs(X), axis=1) * self._scale + self._mean
-        found = np.clip(found, self._low, self._high)
+        found: Array = np.concatenate(self._outputs(X), axis=1)
+        found = np.clip(found * self._scale + self._mean, self._low, self._high)
         if self.loss == "quantile":
             places = np.argsort(
                 np.argsort(self._chosen(), kind="stable"), kind="stable"
@@ -634,21 +638,21 @@ def _target(est: Any, y: Any, rows: int) -> Array:
                 f"Input y contains NaN: it must have no gaps, got one in row "
                 f"{int(gaps.argmax()) // (found.size // len(found))}"
             )
-    found = check_array(
+    checked: Array = check_array(
         y,
         ensure_2d=False,
         dtype="numeric" if is_regressor(est) else None,
         input_name="y",
         estimator=est,
     )
-    if found.ndim == 2 and found.shape[1] == 1:
-        found = column_or_1d(found, warn=True)
-    if len(found) != rows:
+    if checked.ndim == 2 and checked.shape[1] == 1:
+        checked = column_or_1d(checked, warn=True)
+    if len(checked) != rows:
         raise ValueError(
             f"Found input variables with inconsistent numbers of samples: X has {rows}"
-            f", y {len(found)}"
+            f", y {len(checked)}"
         )
-    return found
+    return checked
 
 
 def _weights(frame: Frame, sample_weight: Any) -> Array | None:
