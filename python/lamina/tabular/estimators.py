@@ -47,7 +47,8 @@ from lamina.tabular.recipe import PRESETS, Part, Progress, Recipe, Task, train
 
 __all__ = ["TableClassifier", "TableRegressor", "load"]
 
-_FEW = 50  # rows of which none are held out
+_FEW = 50  # rows that are one batch, in which a weight of 2 is a row that comes twice
+_FEWEST = 10  # different rows of which some are held out
 _OF_TARGETS = "mean", "scale", "low", "high"
 
 
@@ -101,7 +102,8 @@ class BaseTable(BaseEstimator):
         part = Part(columns.rows(frame), y, weights)
         recipe = PRESETS[self.preset]
         seed = self._seed()
-        folds = self._folds(part, total, recipe, seed)
+        few = total < _FEW
+        folds = self._folds(part, few, recipe, seed)
         self._groups, self.history_ = [], []
         held, answers = [], []
         count = len(tasks) * recipe.members
@@ -121,6 +123,7 @@ class BaseTable(BaseEstimator):
                     part.take(np.flatnonzero(folds != member)),
                     part.take(rest) if len(rest) else None,
                     columns.kinds,
+                    few=few,
                     seed=(seed + member) % 2**64,
                     seconds=left,
                     callbacks=[Progress(len(self.history_) + 1, count)]
@@ -142,19 +145,28 @@ class BaseTable(BaseEstimator):
             return int(state) % 2**64
         return int.from_bytes(check_random_state(state).bytes(8), "little")
 
-    def _folds(self, part: Part, total: float, recipe: Recipe, seed: int) -> Array:
+    def _folds(self, part: Part, few: bool, recipe: Recipe, seed: int) -> Array:
         """Which member holds a row out; -1: none of them."""
-        n = len(part)
-        if total < _FEW:
-            return np.full(n, -1)
-        order = permutation(n, seed, stream(SPLIT))
-        folds = np.empty(n, np.int64)
-        if part.y.ndim == 1:  # of labels, each to all parts alike
-            order = order[np.argsort(part.y[order], kind="stable")]
-        folds[order] = np.arange(n) % recipe.folds
-        if part.y.ndim == 1:
-            folds[np.bincount(part.y)[part.y] == 1] = -1
-        return folds
+        units = np.arange(
+            len(part)
+        )  # what is held out together: of few rows, equal ones
+        y = part.y
+        if few:
+            rows = np.column_stack([part.x, y])
+            found, firsts, units = np.unique(
+                rows, axis=0, return_index=True, return_inverse=True
+            )
+            if len(found) < _FEWEST:
+                return np.full(len(part), -1)
+            y = y[firsts]
+        order = permutation(len(y), seed, stream(SPLIT))
+        folds = np.empty(len(y), np.int64)
+        if y.ndim == 1:  # of labels, each to all parts alike
+            order = order[np.argsort(y[order], kind="stable")]
+        folds[order] = np.arange(len(y)) % recipe.folds
+        if y.ndim == 1:
+            folds[np.bincount(y)[y] == 1] = -1
+        return folds[units]
 
     # State ----------------------------------------------------------------------------
 
@@ -283,8 +295,8 @@ class TableClassifier(ClassifierMixin, BaseTable):
     scores_ : dict
         Of the rows held out, which chose epochs and temperature: "accuracy",
         "log_loss", "roc_auc" of two classes, "calibration_error", which is the expected
-        one (Guo et al. 2017). Empty where there were less than 50 rows: all were learnt
-        from.
+        one (Guo et al. 2017). Empty where there were less than ten different rows: all
+        were learnt from.
     temperature_ : float
         By what logits are divided, so that the probabilities of rows held out fit best.
     n_features_in_, feature_names_in_

@@ -6,8 +6,8 @@ differs, `docs/tabular.md` has the figure that says why.
 
 from __future__ import annotations
 
-import copy
 import dataclasses
+import functools
 import math
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -20,7 +20,7 @@ from lamina._checks import Array
 from lamina.callbacks import Callback
 from lamina.callbacks.progress import bar
 from lamina.history import History
-from lamina.layers import Dense, Embedding, Layer, PiecewiseLinear, Scale
+from lamina.layers import Dense, Dropout, Embedding, Layer, PiecewiseLinear, Scale
 from lamina.model import Sequential
 from lamina.network import Network
 from lamina.tabular.columns import Kinds
@@ -48,8 +48,10 @@ class Recipe:
         The length of the vectors of categories.
     bins, dims : int
         Of the piecewise linear functions of numbers; without bins there are none.
-    bin_rate, rate : float
-        Factors of the learning rate: of those functions, and of all.
+    bin_rate : float
+        Factor of the learning rate of those functions.
+    dropout : float
+        Of hidden units, for the first half of the steps; then it falls to 0.
     """
 
     width: int
@@ -62,18 +64,18 @@ class Recipe:
     bins: int = 16
     dims: int = 8
     bin_rate: float = 0.25
-    rate: float = 1.0
-    scale: bool = True
+    dropout: float = 0.0
 
 
 PRESETS = {
     "fast": Recipe(width=64, steps=2000, members=1),
     "default": Recipe(width=64, steps=4000, members=5),
-    "best": Recipe(width=128, steps=8000, members=5),
+    "best": Recipe(width=128, steps=8000, members=5, dropout=0.1),
 }
 _RATES = {True: 0.04, False: 0.07}  # of classes, of numbers
 _CYCLES = 4  # of the rate, each twice as long as the one before
 _STEPS_TIMED = 20
+_EPOCHS_UNSEEN = 31  # where no rows are held out
 _BATCHES = (1_000, 64), (8_000, 128), (30_000, 256), (100_000, 512)
 
 
@@ -109,12 +111,14 @@ class Part:
         return len(self.x)
 
     def take(self, rows: Array) -> Part:
-        weights = None if self.weights is None else self.weights[rows]
+        weights = None
+        if self.weights is not None and len(rows):
+            weights = self.weights[rows] / self.weights[rows].mean()
         return Part(self.x[rows], self.y[rows], weights)
 
 
 def net_of(
-    recipe: Recipe, task: Task, kinds: Kinds, seed: int, dtype: str = "float32"
+    recipe: Recipe, task: Task, kinds: Kinds, steps: int, seed: int, dtype: str
 ) -> Sequential:
     width = kinds.features + len(kinds.sizes) * (recipe.embedding - 1)
     layers = list[Layer]()
@@ -129,13 +133,14 @@ def net_of(
             )
         )
         width += kinds.amounts * (recipe.dims - 1)
-    if recipe.scale:
-        layers.append(Scale(rate=6.0))
+    layers.append(Scale(rate=6.0))
     hidden = initializers.lecun_normal, initializers.normal.using(std=1.0)
     for _ in range(recipe.depth):
         activation = "selu" if task.classifies else "mish"
         layers.append(_dense(recipe.width, width, activation, *hidden))
         width = recipe.width
+        if recipe.dropout:
+            layers.append(Dropout(schedules.FlatCosine(recipe.dropout, steps)))
     zeros = initializers.zeros
     layers.append(_dense(task.outputs, width, task.activation, zeros, zeros))
     return Sequential(layers, seed=seed, dtype=dtype)
@@ -164,34 +169,39 @@ def train(
     held_out: Part | None,
     kinds: Kinds,
     *,
+    few: bool,
     seed: int,
     seconds: float | None = None,
     callbacks: Iterable[Callback] = (),
 ) -> tuple[Sequential, History]:
     """A net, trained; with at most so many seconds, about.
 
-    Without rows held out, all rows are one batch, in float64: a row of weight 2 is then
+    A few rows are one batch, in float64, trained to the end: a row of weight 2 is then
     a row that comes twice.
     """
-    if held_out is None:
-        recipe = dataclasses.replace(recipe, bins=0)  # quantiles know no weights
-    dtype = "float64" if held_out is None else "float32"
-    net = net_of(recipe, task, kinds, seed, dtype)
-    batch = min(_batch(len(part)), len(part)) if held_out is not None else len(part)
+    if few:
+        # Neither quantiles nor what is dropped know weights.
+        recipe = dataclasses.replace(recipe, bins=0, dropout=0.0)
+    if held_out is None:  # nothing would tell when it is enough
+        recipe = dataclasses.replace(recipe, most_epochs=_EPOCHS_UNSEEN)
+    batch = len(part) if few else min(_batch(len(part)), len(part))
     each = -(-len(part) // batch)
+    dtype = "float64" if few else "float32"
+    make = functools.partial(net_of, recipe, task, kinds, seed=seed, dtype=dtype)
     steps = float(recipe.steps)
     if seconds is not None:
-        steps = min(steps, _affordable(net, part, batch, task.loss, seconds))
+        steps = min(steps, _affordable(make(recipe.steps), part, batch, task, seconds))
     epochs = max(1, min(round(steps / each), recipe.most_epochs))
     # Each valley of the rate lies at the end of an epoch.
     cycles = min(_CYCLES, int(math.log2(epochs + 1)))
     first = max(1, round(epochs / (2**cycles - 1)))
     valleys = [first * (2**cycle - 1) for cycle in range(1, cycles + 1)]
     epochs = valleys[-1]
-    highest = _RATES[task.classifies] * recipe.rate
+    net = make(epochs * each)
+    highest = _RATES[task.classifies]
     told = list(callbacks)
     if held_out is not None:
-        told.append(_Best(task, held_out, valleys))
+        told.append(_Best(task, held_out, valleys, ends=not few))
     history = net.fit(
         part.x,
         part.y,
@@ -210,18 +220,18 @@ def train(
 
 
 def _affordable(
-    net: Sequential, part: Part, batch: int, loss: losses.Loss, seconds: float
+    net: Sequential, part: Part, batch: int, task: Task, seconds: float
 ) -> float:
-    """How many steps fit into that time, by some of a copy."""
+    """How many steps fit into that time, by some of a net like it."""
     steps = min(_STEPS_TIMED, len(part) // batch)
-    tried, rows = copy.deepcopy(net), part.take(np.arange(steps * batch))
+    rows = part.take(np.arange(steps * batch))
     started = time.perf_counter()
-    tried.fit(
+    net.fit(
         rows.x,
         rows.y,
         sample_weight=rows.weights,
         batch_size=batch,
-        loss=loss,
+        loss=task.loss,
         verbose=0,
     )
     # A fifth of the time is for what is around the steps.
@@ -236,8 +246,10 @@ class _Best(Callback):
     difference: later ones are then no better.
     """
 
-    def __init__(self, task: Task, held_out: Part, valleys: Sequence[int]) -> None:
-        self.task, self.rows, self.valleys = task, held_out, valleys
+    def __init__(
+        self, task: Task, held_out: Part, valleys: Sequence[int], ends: bool
+    ) -> None:
+        self.task, self.rows, self.valleys, self.ends = task, held_out, valleys, ends
         self.losses: Array | None = None
         self.parameters: Array | None = None
 
@@ -251,7 +263,8 @@ class _Best(Callback):
             worse = losses - self.losses
             mean = np.average(worse, weights=rows.weights)
             if mean > 0:
-                return bool(mean > np.std(worse) / math.sqrt(len(worse)))
+                spread = np.std(worse) / math.sqrt(len(worse))
+                return self.ends and bool(mean > spread)
         self.losses, self.parameters = losses, net.parameters.copy()
         return False
 
