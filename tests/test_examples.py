@@ -39,6 +39,11 @@ def test_diabetes_is_foretold_as_by_ridge_regression() -> None:
     assert net > ridge - 0.02
 
 
+def test_a_table_is_told_as_well_as_by_trees() -> None:
+    own, trees = main("table")(preset="fast")
+    assert own > trees - 0.01 > 0.97
+
+
 def test_characters_of_unseen_fonts_are_read() -> None:
     accuracies = main("characters")(copies=5)
     assert set(accuracies) == {"STIX", "Computer Modern"}

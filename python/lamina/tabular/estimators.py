@@ -116,11 +116,12 @@ class BaseTable(BaseEstimator):
                     left /= count - number * recipe.members - member
                     if nets and left <= 0:
                         break
-                rest = np.flatnonzero(folds == member)
+                own = folds == member % recipe.folds
+                rest = np.flatnonzero(own)
                 net, history = train(
                     recipe,
                     task,
-                    part.take(np.flatnonzero(folds != member)),
+                    part.take(np.flatnonzero(~own)),
                     part.take(rest) if len(rest) else None,
                     columns.kinds,
                     few=few,

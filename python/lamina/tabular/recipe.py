@@ -47,7 +47,8 @@ class Recipe:
     embedding : int
         The length of the vectors of categories.
     bins, dims : int
-        Of the piecewise linear functions of numbers; without bins there are none.
+        Of the piecewise linear functions of numbers, of which many columns get fewer;
+        without bins there are none.
     bin_rate : float
         Factor of the learning rate of those functions.
     dropout : float
@@ -74,6 +75,7 @@ PRESETS = {
 }
 _RATES = {True: 0.04, False: 0.07}  # of classes, of numbers
 _CYCLES = 4  # of the rate, each twice as long as the one before
+_MOST_INPUTS = 1024  # functions of numbers
 _STEPS_TIMED = 20
 _EPOCHS_UNSEEN = 31  # where no rows are held out
 _BATCHES = (1_000, 64), (8_000, 128), (30_000, 256), (100_000, 512)
@@ -125,14 +127,14 @@ def net_of(
     if kinds.sizes:
         codes = range(kinds.features - len(kinds.sizes), kinds.features)
         layers.append(Embedding(codes, kinds.sizes, recipe.embedding))
-    if kinds.amounts and recipe.bins:
-        numbers = range(kinds.amounts)
+    dims = min(recipe.dims, _MOST_INPUTS // max(1, kinds.amounts))
+    if kinds.amounts and recipe.bins and dims:
         layers.append(
             PiecewiseLinear(
-                recipe.bins, recipe.dims, columns=numbers, rate=recipe.bin_rate
+                recipe.bins, dims, columns=range(kinds.amounts), rate=recipe.bin_rate
             )
         )
-        width += kinds.amounts * (recipe.dims - 1)
+        width += kinds.amounts * (dims - 1)
     layers.append(Scale(rate=6.0))
     hidden = initializers.lecun_normal, initializers.normal.using(std=1.0)
     for _ in range(recipe.depth):
