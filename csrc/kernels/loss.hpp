@@ -380,8 +380,8 @@ template <class T>
       [=](Vec<T> o, Vec<T> t) { return clamp(o - t, -delta, delta); });
 }
 
-// With d = t - o: loss = max(q d, (q - 1) d); gradient = -q scale below t, (1 - q) scale
-// above it, 0 at it.
+// With d = t - o: loss = max(q d, (q - 1) d); gradient = -q scale below t, (1 - q)
+// scale above it, 0 at it.
 template <class T>
 [[gnu::flatten]] std::size_t pinball(const LossChoice& choice, const LossRows<T>& a,
                                      T scale, T* losses, T* gradient) {

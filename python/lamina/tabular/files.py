@@ -50,7 +50,7 @@ def save(est: Any, path: str | os.PathLike[str]) -> None:
         for name, array in nets._tensors(net).items()
     }
     metadata = {_ENTRY: json.dumps(described, separators=(",", ":"))}
-    nets._replace(os.fsdecode(path), package.save(tensors, metadata))
+    nets.replace(os.fsdecode(path), package.save(tensors, metadata))
 
 
 def load(path: str | os.PathLike[str], kinds: Sequence[type]) -> Any:
