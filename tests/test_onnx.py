@@ -2,6 +2,7 @@
 ONNX Runtime."""
 
 import copy
+import json
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,13 @@ import numpy as np
 import onnx.checker
 import onnx.reference
 import onnxruntime
+import pandas as pd
 import pytest
+from sklearn.exceptions import NotFittedError
 
 import lamina as lm
 from lamina import layers
+from lamina.sklearn import MLPClassifier, MLPRegressor
 
 RNG = np.random.default_rng(0)
 TYPES = {1: np.float32, 11: np.float64}  # ONNX's numbers
@@ -211,6 +215,58 @@ def test_without_onnx_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr("importlib.import_module", missing)
     with pytest.raises(ImportError, match=r"pip install lamina\[onnx\]"):
         net.to_onnx()
+
+
+# Estimators ---------------------------------------------------------------------------
+
+COLUMNS = 5 + 3 * RNG.normal(size=(150, 4))
+TARGETS: dict[str, Any] = {
+    "strings": np.array(["no", "yes", "maybe"])[RNG.integers(0, 3, 150)],
+    "two strings": np.where(COLUMNS[:, 0] > 5, "yes", "no").astype(object),
+    "integers": RNG.integers(0, 3, 150) * 10 - 7,
+    "two integers": (COLUMNS[:, 1] > 5) * 1,
+    "bools": COLUMNS[:, 1] > 5,
+    "floats": np.where(COLUMNS[:, 0] > 5, 1.0, -2.0),
+    "one class": np.full(150, "only"),
+    "multilabel": (COLUMNS[:, :3] > 5) * 1,
+}
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("kind", TARGETS)
+def test_classifiers_say_the_same_of_raw_columns(kind: str, dtype: str) -> None:
+    x, y = COLUMNS.astype(dtype), TARGETS[kind]
+    if kind == "integers":
+        x = pd.DataFrame(x, columns=["a", "b", "c", "d"])
+    net = MLPClassifier(8, max_iter=20, standardize=True, random_state=0).fit(x, y)
+    model = net.to_onnx()
+    for labels, p in run(model, np.asarray(x)):
+        wanted = net.predict(x)
+        assert np.asarray(labels).tolist() == wanted.tolist()
+        assert labels.shape == wanted.shape
+        assert p.dtype == dtype
+        np.testing.assert_allclose(p, net.predict_proba(x), **CLOSE)
+    names = {each.key: json.loads(each.value) for each in model.metadata_props}
+    assert names == ({"feature_names": list("abcd")} if kind == "integers" else {})
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("outputs", [1, 2])
+def test_regressors_predict_the_same_of_raw_columns(outputs: int, dtype: str) -> None:
+    x, y = COLUMNS.astype(dtype), 500 + 50 * COLUMNS[:, :outputs]
+    options: Any = {"max_iter": 20, "standardize": True, "random_state": 0}
+    scaled = MLPRegressor(scale_target=True, **options)
+    for net in scaled, MLPRegressor("poisson", activation="gelu_tanh", **options):
+        net.fit(x, y[:, 0] if outputs == 1 else y)
+        for (found,) in run(net.to_onnx(), x):
+            wanted = net.predict(x)
+            assert found.shape == wanted.shape and found.dtype == dtype
+            # Of float32: outputs of some hundreds, and what exp makes of a rounding.
+            np.testing.assert_allclose(found, wanted, rtol=3e-6)
+    with pytest.raises(NotFittedError):
+        MLPRegressor().to_onnx()
 
 
 # Reading ------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from lamina._core import ActivationFunction, __version__
 from lamina.exchange.files import replace
 from lamina.network import Network
 
-__all__ = ["OLDEST", "Graph", "package", "write"]
+__all__ = ["OLDEST", "Graph", "begin", "package", "write"]
 
 OLDEST = 14  # the first opset with HardSwish
 
@@ -188,9 +188,8 @@ def write(
     labels: Sequence[Any] | None,
 ) -> Any:
     """What `Sequential.to_onnx` does."""
-    graph = Graph(net.dtype if dtype is None else _checks.float_dtype(dtype), opset)
+    graph, p = begin(net, opset, dtype)
     width = net.layers[-1].outputs(net.layers[-1].features)
-    p = graph.net(net, graph.input("x", input_dtype(net, graph.dtype), net.features))
     graph.output("predictions", p, graph.dtype, [width])
     if labels is not None:
         given = np.asarray(labels)
@@ -204,9 +203,12 @@ def write(
     return graph.save(path)
 
 
-def input_dtype(net: Network, dtype: np.dtype[Any]) -> np.dtype[Any]:
-    """float64 where columns are centred before they are rounded."""
-    return dtype if _exact_mean(net) is None else np.dtype(np.float64)
+def begin(net: Network, opset: int, dtype: DTypeLike | None) -> tuple[Graph, str]:
+    """A graph of the net, by default in its dtype, and the net's outputs."""
+    graph = Graph(net.dtype if dtype is None else _checks.float_dtype(dtype), opset)
+    # Columns that are centred before they are rounded.
+    given = graph.dtype if _exact_mean(net) is None else np.float64
+    return graph, graph.net(net, graph.input("x", given, net.features))
 
 
 def _exact_mean(net: Network) -> Array | None:

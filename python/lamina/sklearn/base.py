@@ -426,6 +426,11 @@ class BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
 
+    def _names(self) -> dict[str, Any]:
+        """Of the columns, for a graph's metadata."""
+        names = getattr(self, "feature_names_in_", None)
+        return {} if names is None else {"feature_names": [*names]}
+
     # Prediction -----------------------------------------------------------------------
 
     def _validated(self, X: Any) -> Any:

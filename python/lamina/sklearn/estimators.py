@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any, Self
 
 import numpy as np
@@ -19,6 +20,7 @@ from sklearn.utils.multiclass import (
 
 from lamina import _checks, activations, data, losses
 from lamina._checks import Array
+from lamina.exchange.to_onnx import begin
 from lamina.losses import PerWeight
 from lamina.sklearn.base import LOSSES, BaseMLP
 from lamina.sklearn.nets import Held, goal_of
@@ -285,6 +287,50 @@ n_iter_, n_layers_, n_outputs_, out_activation_
         X = self._validated(X)
         logits = self._through(self._network().net.layers, X, logits=True)
         return logits.ravel() if self.n_outputs_ == 1 else logits
+
+    def to_onnx(
+        self,
+        path: str | os.PathLike[str] | None = None,
+        *,
+        opset: int = 15,
+        dtype: Any = None,
+    ) -> Any:
+        """The classifier as an ONNX graph (see `lamina.Sequential.to_onnx`).
+
+        Its input is "x" (n, features), the columns as `predict` takes them; its outputs
+        are "labels", what `predict` returns, of integers, floats or strings, and
+        "probabilities", what `predict_proba` returns.
+
+        Parameters
+        ----------
+        path : str or path, optional
+            Of a file to write.
+        opset : int
+        dtype : {"float32", "float64"}, optional
+            By default that of the coefficients.
+
+        Returns
+        -------
+        onnx.ModelProto
+
+        Raises
+        ------
+        ImportError
+            onnx is not installed: ``pip install lamina[onnx]``.
+        """
+        graph, p = begin(self.net_, opset, dtype)
+        count = self.n_outputs_
+        if self._label_binarizer.y_type_.startswith("multilabel"):
+            labels = graph.add("Cast", graph.add("Greater", p, graph.number(0.5)), to=7)
+            graph.output("labels", labels, np.int64, [count])
+        else:
+            classes = _plain(np.resize(self.classes_, max(2, len(self.classes_))))
+            labels = graph.choose(p, count, classes)
+            graph.output("labels", labels, classes.dtype, [])
+        if count == 1:
+            p = graph.add("Concat", graph.add("Sub", graph.number(1), p), p, axis=1)
+        graph.output("probabilities", p, graph.dtype, [max(2, count)])
+        return graph.save(path, **self._names())
 
     def _by_class(self, outputs: Array) -> Array:
         if self.n_outputs_ > 1:
@@ -559,6 +605,44 @@ n_outputs_, out_activation_, validation_loss_curve_, history_, net_
         scale = np.asarray(self._target_scale, mean.dtype)
         return self._unscaled(mean), _column(deviation * scale)
 
+    def to_onnx(
+        self,
+        path: str | os.PathLike[str] | None = None,
+        *,
+        opset: int = 15,
+        dtype: Any = None,
+    ) -> Any:
+        """The regressor as an ONNX graph (see `lamina.Sequential.to_onnx`).
+
+        Its input is "x" (n, features), the columns as `predict` takes them; its output
+        is "predictions", what `predict` returns.
+
+        Parameters
+        ----------
+        path, opset, dtype
+            As in `MLPClassifier.to_onnx`.
+
+        Returns
+        -------
+        onnx.ModelProto
+
+        Raises
+        ------
+        ImportError
+            onnx is not installed: ``pip install lamina[onnx]``.
+        """
+        graph, y = begin(self.net_, opset, dtype)
+        if self.out_activation_ == "exp":
+            y = graph.add("Exp", y)
+        if self.scale_target:
+            y = graph.add("Mul", y, graph.weights("scale", self._target_scale))
+            y = graph.add("Add", y, graph.weights("mean", self._target_mean))
+        if self.n_outputs_ == 1:
+            y = graph.add("Squeeze", y, graph.axes(1))
+        shape = [] if self.n_outputs_ == 1 else [self.n_outputs_]
+        graph.output("predictions", y, graph.dtype, shape)
+        return graph.save(path, **self._names())
+
     def _unscaled(self, outputs: Array) -> Array:
         if self.out_activation_ == "exp":
             with np.errstate(over="ignore"):
@@ -613,6 +697,13 @@ n_outputs_, out_activation_, validation_loss_curve_, history_, net_
             return float("nan")
         y = rows.y.take(slice(None), "y")
         return float(r2_score(y, outputs, sample_weight=rows.weights))
+
+
+def _plain(classes: Array) -> Array:
+    """Of a type that ONNX has."""
+    if classes.dtype.kind in "biu":
+        return classes.astype(np.int64)
+    return classes if classes.dtype.kind == "f" else classes.astype(str)
 
 
 def _column(outputs: Array) -> Array:
