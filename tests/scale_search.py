@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import distributed
+import dask.distributed as distributed
 import joblib
 import numpy as np
 import pytest

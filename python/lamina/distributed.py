@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import hashlib
 import importlib
 import itertools
 import json
@@ -23,6 +22,7 @@ import sys
 import tempfile
 import time
 import traceback
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -420,18 +420,21 @@ Node = tuple[int, int]  # shards from the first to before the second
 class _Plan:
     """Who adds what of a batch of so many shards, and where."""
 
-    def __init__(self, shards: int, rank: int, slices: list[slice], net: Array) -> None:
+    def __init__(
+        self, shards: int, rank: int, slices: list[slice], gradient: Array
+    ) -> None:
         size = len(slices)
         bounds = [shards * r // size for r in range(size + 1)]
         self.owners = np.repeat(np.arange(size), np.diff(bounds))
         self.root = 0, shards
         covers = [_cover(self.root, pair) for pair in itertools.pairwise(bounds)]
         self.own = covers[rank]
-        self.sums = np.empty((len(self.own), net.size), net.dtype)
-        mine = slices[rank]
-        none = net[:0]
+        dtype, mine, none = gradient.dtype, slices[rank], gradient[:0]
+        self.sums = gradient.reshape(1, -1)
+        if len(self.own) != 1:
+            self.sums = np.empty((len(self.own), gradient.size), dtype)
         # By rank and in order: what it has added for the slice that this one adds up.
-        held = [np.empty((len(c), mine.stop - mine.start), net.dtype) for c in covers]
+        held = [np.empty((len(c), mine.stop - mine.start), dtype) for c in covers]
         held[rank] = self.sums[:, mine]
         self.parts: dict[Node, Array] = {
             node: held[r][k] for r in range(size) for k, node in enumerate(covers[r])
@@ -443,8 +446,8 @@ class _Plan:
             )
             for k in range(max(map(len, covers)))
         ]
-        # Sums of subtrees, one for each depth.
-        self.spare = np.empty((shards.bit_length(), net.size), net.dtype)
+        # Sums of left subtrees, one for each depth.
+        self.spare = np.empty((shards.bit_length(), gradient.size), dtype)
 
     def total(self, node: Node) -> Array:
         """The sum of that part of the tree, over this rank's slice; in place."""
@@ -502,6 +505,7 @@ class _Group:
         rows = np.unique(np.linspace(0, len(source) - 1, _SAMPLE).astype(np.int64))
         x, y, weights = source.take(rows)
         seen = [x.toarray() if hasattr(x, "toarray") else x, y, weights]
+        self._before = self._state()
         record = {
             "version": _core.__version__,
             "fused multiply-add": _core.get_target() != "sse2",
@@ -514,9 +518,8 @@ class _Group:
             "loss": _text(goal),
             "optimizer": _text(net.optimizer),
             "data": _digest(seen),
-            "net": self._state(),
+            "net": self._before,
         }
-        self._before = str(record["net"])
         self._compare({name: str(value)[:200] for name, value in record.items()})
 
     def _compare(self, record: dict[str, str]) -> None:
@@ -552,7 +555,7 @@ class _Group:
         """After an epoch: raise the same RuntimeError on every rank if one has another
         net."""
         self._before = self._state()
-        every = self._gather(np.frombuffer(bytes.fromhex(self._before), np.uint8))
+        every = self._gather(np.array([self._before]))
         for rank, digest in enumerate(every):
             if (digest != every[0]).any():
                 self.agreed = True
@@ -585,7 +588,7 @@ class _Group:
             kept = (getattr(layer, name) for name in layer.kept)
             yield from (each for each in kept if isinstance(each, np.ndarray))
 
-    def _state(self) -> str:
+    def _state(self) -> int:
         net = self.net
         return _digest([*self._arrays(), str((net.epoch, net.steps, net._updates))])
 
@@ -648,7 +651,7 @@ class _Group:
     def _plan(self, shards: int) -> _Plan:
         if shards not in self._plans:
             self._plans[shards] = _Plan(
-                shards, self.rank, self._slices, self.net.parameters
+                shards, self.rank, self._slices, self.net.gradient
             )
         return self._plans[shards]
 
@@ -662,6 +665,7 @@ class _Group:
     ) -> None:
         """Fill `net.gradient` on every rank, and `sums` of the own shards."""
         net, exchange = self.net, self.communicator.exchange
+        gradient = net.gradient
         n = len(x) if rows is None else len(rows)
         plan = self._plan(min(self.shards, n))
 
@@ -672,30 +676,26 @@ class _Group:
             own += [(stop - start) / n, start, accumulate]
             sums[shard] = net._fill(self.goal, *own)
 
-        def add(node: Node, out: Array, depth: int = 0) -> None:
-            left, right = _halves(node)
+        def add(node: Node, depth: int = 0) -> None:
+            """Leave the sum of that part of the tree in the gradient."""
             if node[1] - node[0] <= 2:
-                leaves(node)
-                out[...] = net.gradient
+                for shard in range(*node):
+                    fill(shard, shard > node[0])
                 return
-            add(left, out, depth + 1)
-            if right[1] - right[0] <= 2:
-                leaves(right)
-                out += net.gradient
-            else:
-                add(right, plan.spare[depth], depth + 1)
-                out += plan.spare[depth]
-
-        def leaves(node: Node) -> None:
-            for shard in range(*node):
-                fill(shard, shard > node[0])
+            left, right = _halves(node)
+            spare = plan.spare[depth]
+            add(left, depth + 1)
+            spare[...] = gradient
+            add(right, depth + 1)
+            np.add(spare, gradient, out=gradient)
 
         for node, out in zip(plan.own, plan.sums, strict=True):
-            add(node, out)
+            add(node)
+            if len(plan.own) > 1:
+                out[...] = gradient
         for send, receive in plan.rounds:
             exchange(send, receive)
         own = self._slices[self.rank]
-        gradient = net.gradient
         gradient[own] = plan.total(plan.root)
         exchange([gradient[own]] * self.size, [gradient[s] for s in self._slices])
 
@@ -723,11 +723,13 @@ def _text(value: object) -> str:
     return re.sub(r" at 0x[0-9a-f]+", "", repr(value))
 
 
-def _digest(parts: Iterable[Any]) -> str:
-    digest = hashlib.blake2b(digest_size=8)
+def _digest(parts: Iterable[Any]) -> int:
+    """A checksum: it is to find accidents, and a state may be large."""
+    found = 0
     for part in parts:
         if isinstance(part, np.ndarray):
-            digest.update(np.ascontiguousarray(part).view(np.uint8).data)
+            part = np.ascontiguousarray(part).reshape(-1).view(np.uint8).data
         else:
-            digest.update(str(part).encode())
-    return digest.hexdigest()
+            part = str(part).encode()
+        found = zlib.crc32(part, found)
+    return found
