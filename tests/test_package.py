@@ -140,7 +140,7 @@ def test_examples_in_docstrings_of_activations() -> None:
         assert runner.run(test).failed == 0
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/guide.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/guide.md", "docs/deploy.md"])
 def test_code_in_the_pages_runs(page: str, tmp_path: Path) -> None:
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.S)
     assert blocks
@@ -302,8 +302,10 @@ def test_calls_that_a_declaration_refuses(call: Any, message: str) -> None:
 def test_cimport_of_the_kernels(tmp_path: Path) -> None:
     """A user's Cython extension calls the kernels without the GIL, on raw pointers."""
     source = tmp_path / "mine.pyx"
+    page = (ROOT / "docs" / "deploy.md").read_text()
+    (served,) = re.findall(r"```cython\n(.*?)```", page, re.S)
     source.write_text(
-        "# cython: language_level=3\n"
+        f"{served}\n"
         "from lamina.kernels cimport elu_f32, sigmoid_f64, softmax_f32\n"
         "from lamina.kernels cimport tanh_backward_f64, dense_f32, dense_backward_f32\n"
         "from lamina.kernels cimport dropout_f32, dropout_mask, dropout_backward_f32\n"
@@ -359,6 +361,12 @@ def test_cimport_of_the_kernels(tmp_path: Path) -> None:
     gradients = lm.dense_backward(y, x, w, saved, "gelu")
     for got, expected in zip(results, (y, saved, *gradients), strict=True):
         np.testing.assert_array_equal(got, expected)
+
+    net = lm.Sequential([lm.Dense(128, "relu"), lm.Dense(10, "softmax")], seed=0)
+    net.build(64)
+    x, y = rng.normal(size=(9, 64)).astype(np.float32), np.empty((9, 10), np.float32)
+    mine.Served(net.get_weights()).rows(x, y)
+    np.testing.assert_array_equal(y, net.predict(x))
 
     x, y, dx = rng.normal(size=(3, 37)).astype(np.float32)
     mask = np.empty(5, np.uint8)
