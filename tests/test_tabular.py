@@ -16,14 +16,17 @@ import pandas as pd
 import polars as pl
 import pytest
 import scipy.sparse
-from sklearn.datasets import load_breast_cancer, load_diabetes
+from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import log_loss, roc_auc_score
 from sklearn.model_selection import cross_val_score, train_test_split
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import lamina as lm
 from lamina.__main__ import main
-from lamina.tabular import TableClassifier, TableRegressor, load
+from lamina.tabular import TableClassifier, TableRegressor, load, scores
 from lamina.tabular.columns import Columns, Frame
 
 COLOURS = np.array(["red", "green", "blue"])
@@ -298,12 +301,68 @@ def test_probabilities_are_calibrated() -> None:
     assert 0.3 < est.temperature_ < 3
 
 
-def test_beats_scikit_learns_line_on_a_table_of_its_own() -> None:
+def test_the_mean_of_nets_has_a_temperature_of_its_own() -> None:
+    """Averaging takes away sureness: by the temperature of each it has too little."""
+    rng = np.random.default_rng(0)
+    z = rng.normal(size=(4000, 1)) * [2, 0]
+    y = (rng.random(4000) > 1 / (1 + np.exp(-z[:, 0]))).astype(int)
+    members = [z + 3 * rng.normal(size=z.shape) for _ in range(2)]
+    p = [np.exp(m) / np.exp(m).sum(axis=1, keepdims=True) for m in members]
+    each, both = (
+        scores.temperature(p[0], y, None),
+        scores.shared_temperature(p, y, None),
+    )
+    assert both < each - 0.1
+
+    def loss(t: float) -> float:
+        mean = np.mean([scores.tempered(q, y, t) for q in p], axis=0)
+        return float(-np.log(mean[np.arange(4000), y]).mean())
+
+    assert loss(both) < min(loss(1.02 * both), loss(both / 1.02), loss(each))
+
+
+def test_training_ends_where_rows_held_out_get_worse() -> None:
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(2000, 10)), rng.random(2000) < 0.3
+    est = TableClassifier("fast").fit(x, y)
+    (history,) = est.history_
+    known = [i + 1 for i, loss in enumerate(history["val_loss"]) if loss == loss]
+    assert len(known) >= 2 and known[1] == 3 * known[0]  # valleys of the rate
+    assert len(history["loss"]) == known[-1] < 15 * known[0]
+    p = est.predict_proba(x)[:, 1]
+    assert p.std() < 0.1 and abs(p.mean() - 0.3) < 0.05
+
+
+@pytest.mark.parametrize("rows", [6, 20, 60])
+def test_few_rows_make_it_no_surer_than_they_may(rows: int) -> None:
+    x, y = load_iris(return_X_y=True)
+    some = np.random.default_rng(1).permutation(150)
+    est = TableClassifier("fast").fit(x[some[:rows]], y[some[:rows]])
+    p = est.predict_proba(x[some[rows:]])
+    assert log_loss(y[some[rows:]], p, labels=est.classes_) < 0.6 * np.log(3)
+
+
+def test_as_good_as_a_line_where_a_line_is_right() -> None:
     x, y = load_breast_cancer(return_X_y=True, as_frame=True)
     parts = train_test_split(x, y, random_state=0, stratify=y)
     est = TableClassifier().fit(parts[0], parts[2])
-    assert est.score(parts[1], parts[3]) >= 0.96
-    assert est.scores_["roc_auc"] > 0.98
+    line = make_pipeline(StandardScaler(), LogisticRegression())
+    line.fit(parts[0], parts[2])
+    own, other = (
+        roc_auc_score(parts[3], e.predict_proba(parts[1])[:, 1]) for e in (est, line)
+    )
+    assert own > other - 0.005 > 0.98
+
+
+def test_gaps_everywhere() -> None:
+    x, y = shop(600)
+    holes = np.random.default_rng(1).random(x.shape) < 0.5
+    x = x.astype({"member": object}).mask(holes)
+    x["price"] = x["price"].where(x.index % 2 == 0)
+    est = TableClassifier("fast").fit(x[:500], y[:500] > 0)
+    assert all(column.gaps for column in est.columns_)
+    assert est.score(x[500:], y[500:] > 0) > 0.5
+    assert np.isfinite(est.predict_proba(x.iloc[:3].map(lambda _: None))).all()
 
 
 SAME = """

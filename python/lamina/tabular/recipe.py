@@ -41,9 +41,10 @@ class Recipe:
     most_epochs : int
         Where so many epochs have fewer steps than that, they are enough.
     members : int
-        Nets whose answers are averaged. Each holds out another part of the rows.
+        Nets whose answers are averaged.
     folds : int
-        The number of such parts, at least as many.
+        Parts of the rows, of which each net holds one out; at least half as many. What
+        two nets hold out tells what averaging does to probabilities.
     embedding : int
         The length of the vectors of categories.
     bins, dims : int
@@ -58,9 +59,9 @@ class Recipe:
     width: int
     steps: int
     members: int
+    folds: int
     most_epochs: int = 256
     depth: int = 3
-    folds: int = 5
     embedding: int = 8
     bins: int = 16
     dims: int = 8
@@ -69,9 +70,9 @@ class Recipe:
 
 
 PRESETS = {
-    "fast": Recipe(width=64, steps=2000, members=1),
-    "default": Recipe(width=64, steps=4000, members=5),
-    "best": Recipe(width=128, steps=8000, members=5, dropout=0.1),
+    "fast": Recipe(width=64, steps=2000, members=1, folds=5),
+    "default": Recipe(width=64, steps=4000, members=6, folds=5),
+    "best": Recipe(width=128, steps=4000, members=10, folds=8, dropout=0.1),
 }
 _RATES = {True: 0.04, False: 0.07}  # of classes, of numbers
 _CYCLES = 4  # of the rate, each twice as long as the one before

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
+from scipy.optimize import minimize_scalar
 from sklearn.metrics import r2_score, roc_auc_score
 
 from lamina._checks import Array
@@ -12,6 +15,7 @@ __all__ = [
     "of_numbers",
     "pinball",
     "refined",
+    "shared_temperature",
     "squares",
     "temperature",
     "tempered",
@@ -72,6 +76,20 @@ def temperature(p: Array, y: Array, weights: Array | None) -> float:
             break
         factor = float(np.clip(factor - slope / curve, factor / 3, factor * 3))
     return 1 / float(np.clip(factor, 0.05, 20))
+
+
+def shared_temperature(
+    members: Sequence[Array], y: Array, weights: Array | None
+) -> float:
+    """That of several nets for the least log-loss of their mean probabilities."""
+
+    def loss(logarithm: float) -> float:
+        each = [tempered(p, y, np.exp(logarithm)) for p in members]
+        p = np.mean(each, axis=0)
+        return _mean(_cross_entropy(_logarithms(p, y), y), weights)
+
+    found = minimize_scalar(loss, bounds=(-3, 3), method="bounded")
+    return float(np.exp(found.x))
 
 
 def tempered(p: Array, y: Array, temperature: float) -> Array:
