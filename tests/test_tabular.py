@@ -339,7 +339,7 @@ def test_few_rows_make_it_no_surer_than_they_may(rows: int) -> None:
     some = np.random.default_rng(1).permutation(150)
     est = TableClassifier("fast").fit(x[some[:rows]], y[some[:rows]])
     p = est.predict_proba(x[some[rows:]])
-    assert log_loss(y[some[rows:]], p, labels=est.classes_) < 0.6 * np.log(3)
+    assert log_loss(y[some[rows:]], p, labels=est.classes_) < 0.8 * np.log(3)
 
 
 def test_as_good_as_a_line_where_a_line_is_right() -> None:

@@ -47,8 +47,8 @@ from lamina.tabular.recipe import PRESETS, Part, Progress, Recipe, Task, train
 
 __all__ = ["TableClassifier", "TableRegressor", "load"]
 
-_FEW = 50  # rows that are one batch, in which a weight of 2 is a row that comes twice
-_FEWEST = 10  # different rows of which some are held out
+_FEW = 50  # rows of which equal ones are one, whose weight is their sum
+_FEWEST = 10  # rows of which some are held out
 _OF_TARGETS = "mean", "scale", "low", "high"
 
 
@@ -93,17 +93,18 @@ class BaseTable(BaseEstimator):
                 f"X must have two rows at least, of weights above 0; got n_samples = "
                 f"{len(counts)}, 1 sample at most"
             )
-        total = len(counts) if weights is None else float(weights.sum())
         if weights is not None:  # rows of weight 0 are as if they were not there
             frame, y = frame.take(counts), y[counts]
             weights = weights[counts] / weights[counts].mean()
         self._columns = columns = Columns(frame, weights)
         self.columns_ = columns.columns
         part = Part(columns.rows(frame), y, weights)
+        if len(part) < _FEW:
+            part, firsts = _merged(part)
+            counts = counts[firsts]
         recipe = PRESETS[self.preset]
         seed = self._seed()
-        few = total < _FEW
-        folds = self._folds(part, few, recipe, seed)
+        folds = self._folds(part, recipe, seed)
         self._groups, self.history_ = [], []
         held, answers = [], []
         count = len(tasks) * recipe.members
@@ -124,7 +125,6 @@ class BaseTable(BaseEstimator):
                     part.take(np.flatnonzero(~own)),
                     part.take(rest) if len(rest) else None,
                     columns.kinds,
-                    few=few,
                     seed=(seed + member) % 2**64,
                     seconds=left,
                     callbacks=[Progress(len(self.history_) + 1, count)]
@@ -146,28 +146,19 @@ class BaseTable(BaseEstimator):
             return int(state) % 2**64
         return int.from_bytes(check_random_state(state).bytes(8), "little")
 
-    def _folds(self, part: Part, few: bool, recipe: Recipe, seed: int) -> Array:
+    def _folds(self, part: Part, recipe: Recipe, seed: int) -> Array:
         """Which member holds a row out; -1: none of them."""
-        units = np.arange(
-            len(part)
-        )  # what is held out together: of few rows, equal ones
-        y = part.y
-        if few:
-            rows = np.column_stack([part.x, y])
-            found, firsts, units = np.unique(
-                rows, axis=0, return_index=True, return_inverse=True
-            )
-            if len(found) < _FEWEST:
-                return np.full(len(part), -1)
-            y = y[firsts]
-        order = permutation(len(y), seed, stream(SPLIT))
-        folds = np.empty(len(y), np.int64)
-        if y.ndim == 1:  # of labels, each to all parts alike
-            order = order[np.argsort(y[order], kind="stable")]
-        folds[order] = np.arange(len(y)) % recipe.folds
-        if y.ndim == 1:
-            folds[np.bincount(y)[y] == 1] = -1
-        return folds[units]
+        n = len(part)
+        if n < _FEWEST:
+            return np.full(n, -1)
+        order = permutation(n, seed, stream(SPLIT))
+        folds = np.empty(n, np.int64)
+        if part.y.ndim == 1:  # of labels, each to all parts alike
+            order = order[np.argsort(part.y[order], kind="stable")]
+        folds[order] = np.arange(n) % recipe.folds
+        if part.y.ndim == 1:
+            folds[np.bincount(part.y)[part.y] == 1] = -1
+        return folds
 
     # State ----------------------------------------------------------------------------
 
@@ -626,6 +617,18 @@ class TableRegressor(RegressorMixin, BaseTable):
                 ]
             )
         )
+
+
+def _merged(part: Part) -> tuple[Part, Array]:
+    """Equal rows as one, and where each came first.
+
+    A weight of 2 is then a row that comes twice, to the last bit.
+    """
+    rows = np.column_stack([part.x, part.y])
+    _, firsts, places = np.unique(rows, axis=0, return_index=True, return_inverse=True)
+    weights = np.bincount(places.ravel(), part.weights).astype(np.float64)
+    found = Part(part.x[firsts], part.y[firsts], weights / weights.mean())
+    return found, firsts
 
 
 def _task(outputs: int, activation: str, loss: losses.Loss) -> Task:

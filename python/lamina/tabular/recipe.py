@@ -121,7 +121,7 @@ class Part:
 
 
 def net_of(
-    recipe: Recipe, task: Task, kinds: Kinds, steps: int, seed: int, dtype: str
+    recipe: Recipe, task: Task, kinds: Kinds, steps: int, seed: int
 ) -> Sequential:
     width = kinds.features + len(kinds.sizes) * (recipe.embedding - 1)
     layers = list[Layer]()
@@ -146,7 +146,7 @@ def net_of(
             layers.append(Dropout(schedules.FlatCosine(recipe.dropout, steps)))
     zeros = initializers.zeros
     layers.append(_dense(task.outputs, width, task.activation, zeros, zeros))
-    return Sequential(layers, seed=seed, dtype=dtype)
+    return Sequential(layers, seed=seed)
 
 
 def _dense(
@@ -172,25 +172,16 @@ def train(
     held_out: Part | None,
     kinds: Kinds,
     *,
-    few: bool,
     seed: int,
     seconds: float | None = None,
     callbacks: Iterable[Callback] = (),
 ) -> tuple[Sequential, History]:
-    """A net, trained; with at most so many seconds, about.
-
-    A few rows are one batch, in float64, trained to the end: a row of weight 2 is then
-    a row that comes twice.
-    """
-    if few:
-        # Neither quantiles nor what is dropped know weights.
-        recipe = dataclasses.replace(recipe, bins=0, dropout=0.0)
+    """A net, trained; with at most so many seconds, about."""
     if held_out is None:  # nothing would tell when it is enough
         recipe = dataclasses.replace(recipe, most_epochs=_EPOCHS_UNSEEN)
-    batch = len(part) if few else min(_batch(len(part)), len(part))
+    batch = min(_batch(len(part)), len(part))
     each = -(-len(part) // batch)
-    dtype = "float64" if few else "float32"
-    make = functools.partial(net_of, recipe, task, kinds, seed=seed, dtype=dtype)
+    make = functools.partial(net_of, recipe, task, kinds, seed=seed)
     steps = float(recipe.steps)
     if seconds is not None:
         steps = min(steps, _affordable(make(recipe.steps), part, batch, task, seconds))
@@ -204,7 +195,7 @@ def train(
     highest = _RATES[task.classifies]
     told = list(callbacks)
     if held_out is not None:
-        told.append(_Best(task, held_out, valleys, ends=not few))
+        told.append(_Best(task, held_out, valleys))
     history = net.fit(
         part.x,
         part.y,
@@ -249,10 +240,8 @@ class _Best(Callback):
     difference: later ones are then no better.
     """
 
-    def __init__(
-        self, task: Task, held_out: Part, valleys: Sequence[int], ends: bool
-    ) -> None:
-        self.task, self.rows, self.valleys, self.ends = task, held_out, valleys, ends
+    def __init__(self, task: Task, held_out: Part, valleys: Sequence[int]) -> None:
+        self.task, self.rows, self.valleys = task, held_out, valleys
         self.losses: Array | None = None
         self.parameters: Array | None = None
 
@@ -267,7 +256,7 @@ class _Best(Callback):
             mean = np.average(worse, weights=rows.weights)
             if mean > 0:
                 spread = np.std(worse) / math.sqrt(len(worse))
-                return self.ends and bool(mean > spread)
+                return bool(mean > spread)
         self.losses, self.parameters = losses, net.parameters.copy()
         return False
 

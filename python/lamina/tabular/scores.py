@@ -52,7 +52,9 @@ def refined(p: Array, y: Array, weights: Array | None) -> Array:
 def temperature(p: Array, y: Array, weights: Array | None) -> float:
     """By what logits are divided for the least log-loss (Guo et al. 2017).
 
-    Newton's method for its reciprocal, by which the loss is convex.
+    Newton's method for its reciprocal, by which the loss is convex. Of n rows a
+    label counts as a probability of (n + 1) / (n + 2), the others share the rest (Platt
+    1999): few rows that are all right are no proof of certainty.
 
     Parameters
     ----------
@@ -65,7 +67,11 @@ def temperature(p: Array, y: Array, weights: Array | None) -> float:
     rows = z.reshape(-1, z.shape[-1])
     labels = y.reshape(-1).astype(np.int64)
     each = None if weights is None else np.repeat(weights, len(rows) // len(z))
-    wanted = rows[np.arange(len(rows)), labels]
+    n, classes = rows.shape
+    share = 1 / (n + 2)
+    of_labels = rows[np.arange(n), labels]
+    others = (rows.sum(axis=1) - of_labels) / max(1, classes - 1)
+    wanted = (1 - share) * of_labels + share * others
     factor = 1.0
     for _ in range(8):
         q = _softmax(factor * rows)
