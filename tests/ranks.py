@@ -169,7 +169,9 @@ def together(
 
 
 @contextlib.contextmanager
-def processes(size: int, *arguments: str) -> Iterator[list[subprocess.Popen[str]]]:
+def processes(
+    size: int, *arguments: str, targets: Sequence[str] = ()
+) -> Iterator[list[subprocess.Popen[str]]]:
     """The scenario of that name in `tests/ranks.py`, on as many processes."""
     ends, started = mesh(size), []
     for rank in range(size):
@@ -177,6 +179,8 @@ def processes(size: int, *arguments: str) -> Iterator[list[subprocess.Popen[str]
         command = [sys.executable, "-W", "ignore", __file__, *arguments]
         command += ["sockets", str(rank), json.dumps(numbers)]
         environment = os.environ | {"LAMINA_NUM_THREADS": "1"}
+        if targets:
+            environment["LAMINA_TARGET"] = targets[rank]
         started.append(
             subprocess.Popen(
                 command,

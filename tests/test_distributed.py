@@ -34,7 +34,7 @@ def net(dtype: str = "float32") -> lm.Sequential:
         lm.Standardize(),
         lm.GaussianNoise(0.05),
         lm.Dense(24, "relu", l2=1e-3, l1=1e-4),
-        lm.Dropout(0.3),
+        lm.Dropout(lm.schedules.Cosine(0.3, 60)),
         lm.Residual([lm.Dense(24, "tanh"), lm.LayerNorm()]),
         lm.Dense(3, "softmax"),
     ]
@@ -114,6 +114,7 @@ def embedded() -> lm.Sequential:
     [
         (float64, {}),
         (embedded, {"optimizer": SignMomentum()}),
+        (net, {"optimizer": lm.AdamW(0.01, weight_decay=lm.schedules.Cosine(0.1, 40))}),
         (net, {"optimizer": "lion", "shuffle": False}),
         (net, {"callbacks": [lm.callbacks.ReduceOnPlateau("loss", patience=1)]}),
         (
@@ -256,32 +257,40 @@ def test_a_net_that_has_learnt_something_else_is_refused() -> None:
     refused(on_rank_2(net=trained), "rank 2 must have the net of rank 0")
 
 
-@pytest.mark.parametrize(
-    ("name", "others", "message"),
-    [
-        ("get_target", "avx2", "rank 1 must have the fused multiply-add of rank 0"),
-        ("__version__", "0.2", "rank 1 must have the version of rank 0, 0.2, got sse2"),
-    ],
-)
-def test_another_build_is_refused(
-    name: str, others: str, message: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    class Here(str):
-        def __call__(self) -> str:
-            return str(self)
-
+def test_another_version_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Version(str):
         def __str__(self) -> str:
-            here = threading.current_thread().name
-            return "sse2" if here == "rank 1" else others
+            return "0.2" if threading.current_thread().name == "rank 1" else "0.1"
 
-        def __eq__(self, other: object) -> bool:
-            return str(self) == other
-
-        __hash__ = str.__hash__
-
-    core = types.SimpleNamespace(**vars(_core) | {name: Here()})
+    core = types.SimpleNamespace(**vars(_core) | {"__version__": Version()})
     monkeypatch.setattr(distributed, "_core", core)
-    refused(lambda rank, given: None, message)
+    refused(
+        lambda rank, given: None, "rank 1 must have the version of rank 0, 0.1, got"
+    )
+
+
+TARGETS = lm.show_config()["targets_available"]
+
+
+def test_ranks_of_different_processors_train_the_same_net(tmp_path: Path) -> None:
+    fused = [name for name in TARGETS if name != "sse2"]
+    whole = ranks.net()
+    path = str(tmp_path / "net")
+    together(1, lambda own: ranks.train(whole, own, "", path, ranks.EPOCHS))
+    with ranks.processes(2, "", path, targets=[fused[0], fused[-1]]) as started:
+        for process in started:
+            said, told = process.communicate(timeout=100)
+            assert said == f"None {bits(whole).hex()}\n", told
+
+
+@pytest.mark.skipif("sse2" not in TARGETS, reason="no processor without fma here")
+def test_a_rank_without_fused_multiply_add_is_refused(tmp_path: Path) -> None:
+    """Its sums are others."""
+    targets = [next(name for name in TARGETS if name != "sse2"), "sse2"]
+    with ranks.processes(2, "", str(tmp_path / "net"), targets=targets) as started:
+        for process in started:
+            _, told = process.communicate(timeout=100)
+            assert "rank 1 must have the fused multiply-add of rank 0, True" in told
 
 
 def test_a_layer_that_needs_the_whole_batch_is_refused() -> None:

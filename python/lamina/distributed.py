@@ -39,7 +39,7 @@ from lamina.network import Network, Sums
 
 __all__ = ["Communicator", "RankError", "fit", "load", "mpi", "torch"]
 
-_RECORD = 4096  # bytes of what ranks tell each other before the first step
+_RECORD = 1 << 14  # bytes of what ranks tell each other before the first step
 _SAMPLE = 1024  # rows that are compared
 _PAUSE = 1e-4  # seconds of looking for an answer before others may have the processor
 
@@ -514,13 +514,13 @@ class _Group:
             "seed": net.seed,
             "shards": self.shards,
             **self.told,
-            "layers": _digest([_text(net.layers)]),
+            "layers": _text(net.layers),
             "loss": _text(goal),
             "optimizer": _text(net.optimizer),
             "data": _digest(seen),
             "net": self._before,
         }
-        self._compare({name: str(value)[:200] for name, value in record.items()})
+        self._compare({name: _short(str(value)) for name, value in record.items()})
 
     def _compare(self, record: dict[str, str]) -> None:
         """Raise the same ValueError on every rank if one differs."""
@@ -721,6 +721,11 @@ def _cause(rank: int, error: BaseException) -> str:
 def _text(value: object) -> str:
     """How it is written, without where it lies."""
     return re.sub(r" at 0x[0-9a-f]+", "", repr(value))
+
+
+def _short(text: str) -> str:
+    """All of it, or its beginning and a number that tells it from others."""
+    return text if len(text) <= 200 else f"{text[:200]}... ({_digest([text]):08x})"
 
 
 def _digest(parts: Iterable[Any]) -> int:
