@@ -131,6 +131,7 @@ ROOMS = {
         "scores",
         "recipe",
         "files",
+        "graphs",
         "estimators",
         "command",
         "__init__",

@@ -17,18 +17,22 @@ from sklearn.exceptions import NotFittedError
 import lamina as lm
 from lamina import layers
 from lamina.sklearn import MLPClassifier, MLPRegressor
+from lamina.tabular import TableClassifier, TableRegressor
 
 RNG = np.random.default_rng(0)
 TYPES = {1: np.float32, 11: np.float64}  # ONNX's numbers
-# Roundings of three layers in float32, of outputs up to 10; what the promise is.
-CLOSE: Any = {"rtol": 1e-6, "atol": 1e-6}
+CLOSE: Any = {"rtol": 1e-6, "atol": 1e-6}  # roundings in float32, of outputs about 1
 
 
 def run(model: Any, x: np.ndarray) -> list[list[Any]]:
+    (given,) = model.graph.input
+    rows = x.astype(TYPES[given.type.tensor_type.elem_type])
+    return evaluated(model, {given.name: rows})
+
+
+def evaluated(model: Any, rows: dict[str, np.ndarray]) -> list[list[Any]]:
     """The outputs by ONNX Runtime and by the reference, once the checker is content."""
     onnx.checker.check_model(model, full_check=True)
-    (given,) = model.graph.input
-    rows = {given.name: x.astype(TYPES[given.type.tensor_type.elem_type])}
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(model.SerializeToString(), options)
@@ -263,10 +267,80 @@ def test_regressors_predict_the_same_of_raw_columns(outputs: int, dtype: str) ->
         for (found,) in run(net.to_onnx(), x):
             wanted = net.predict(x)
             assert found.shape == wanted.shape and found.dtype == dtype
-            # Of float32: outputs of some hundreds, and what exp makes of a rounding.
-            np.testing.assert_allclose(found, wanted, rtol=3e-6)
+            # What exp makes of a rounding, and of the scale of all outputs.
+            np.testing.assert_allclose(found, wanted, 3e-6, 1e-6 * wanted.max())
     with pytest.raises(NotFittedError):
         MLPRegressor().to_onnx()
+
+
+def table(rows: int, seed: int) -> pd.DataFrame:
+    """Columns of every kind, with gaps, and with values that only some rows have."""
+    rng = np.random.default_rng(seed)
+    frame = pd.DataFrame(
+        {
+            "number": rng.normal(1000, 50, rows),
+            "labels": rng.integers(0, 5, rows).astype(float),  # as an output is called
+            "flag": rng.random(rows) > 0.5,
+            "two": rng.choice(["a", "b"], rows),
+            "few": rng.choice(["x", "y", "z"], rows),
+            "many": rng.choice([f"v{i}" for i in range(15 + seed)], rows),
+            "day": pd.to_datetime("1890-01-01")
+            + pd.to_timedelta(rng.integers(0, 90_000 * 24, rows), "h"),
+            "constant": 1.0,
+        }
+    )
+    for name in "labels", "few", "many", "day":
+        frame.loc[rng.random(rows) < 0.2, name] = None
+    if seed:
+        frame.loc[:3, "two"] = "unknown"
+    return frame
+
+
+def fed(model: Any, frame: pd.DataFrame) -> dict[str, np.ndarray]:
+    """The columns as the docstring has them."""
+    given = {}
+    for each in model.graph.input:
+        column = frame[each.name]
+        if each.type.tensor_type.elem_type == 8:
+            values = column.astype(object).where(column.notna(), "").to_numpy(object)
+        elif column.dtype.kind == "M":
+            values = column.to_numpy("datetime64[us]").astype(np.int64).astype(float)
+            values[column.isna()] = np.nan
+        else:
+            values = column.to_numpy(float)
+        given[each.name] = values.reshape(-1, 1)
+    return given
+
+
+@pytest.mark.parametrize("kind", ["strings", "two integers", "multilabel"])
+def test_classifiers_of_tables_say_the_same_of_raw_columns(kind: str) -> None:
+    train, new = table(150, 0), table(80, 1)
+    est = TableClassifier("fast").fit(train, TARGETS[kind])
+    model = est.to_onnx()
+    for labels, p in evaluated(model, fed(model, new)):
+        assert np.asarray(labels).tolist() == est.predict(new).tolist()
+        np.testing.assert_allclose(p, est.predict_proba(new), **CLOSE)
+    dates = [
+        *pd.date_range("1899-12-25", "1900-03-05"),
+        *pd.date_range("2000-02-25", "2001-03-05"),
+    ]
+    new = pd.concat([new] * 6)[: len(dates)].assign(day=dates)
+    for _, p in evaluated(model, fed(model, new)):
+        np.testing.assert_allclose(p, est.predict_proba(new), **CLOSE)
+
+
+def test_regressors_of_tables_predict_the_same_of_raw_columns() -> None:
+    train, new = table(150, 0), table(80, 1)
+    y = train["number"].to_numpy() / 10
+    quantiles: Any = {"loss": "quantile", "quantiles": [0.9, 0.1, 0.5]}
+    for target, options in (y, {}), (np.stack([y, -y], 1), {}), (y, quantiles):
+        est = TableRegressor("fast", **options).fit(train, target)
+        model = est.to_onnx()
+        for (found,) in evaluated(model, fed(model, new)):
+            np.testing.assert_allclose(found, est.predict(new), atol=1e-4)  # of 100
+    est = TableRegressor("fast").fit(COLUMNS, COLUMNS[:, 0])
+    for (found,) in run(est.to_onnx(), COLUMNS):  # numbers without names: a matrix
+        np.testing.assert_allclose(found, est.predict(COLUMNS), atol=1e-5)  # of 10
 
 
 # Reading ------------------------------------------------------------------------------
@@ -480,7 +554,7 @@ def test_nodes_as_keras_has_them(name: str, tmp_path: Path) -> None:
 
 
 def test_what_is_done_with_inputs_is_standardize(tmp_path: Path) -> None:
-    weights = {"w": numbers(3, 2), "m": 100 * numbers(3), "s": 1 + numbers(3) ** 2}
+    weights = {"w": numbers(3, 2), "m": numbers(3), "s": 1 + numbers(3) ** 2}
     weights["c"] = np.float32(1 / 255)
     dense = "MatMul", "b w", "y"
     layers = "Standardize()", "Dense(2, 'identity')"

@@ -17,7 +17,7 @@ from lamina._core import ActivationFunction, __version__
 from lamina.exchange.files import replace
 from lamina.network import Network
 
-__all__ = ["OLDEST", "Graph", "begin", "package", "write"]
+__all__ = ["OLDEST", "Graph", "begin", "package", "plain", "write"]
 
 OLDEST = 14  # the first opset with HardSwish
 
@@ -47,14 +47,15 @@ class Graph:
         self.double = self.dtype == np.float64
         self.scope = ""  # before the names that are made
         self._nodes: list[Any] = []
-        self._constants: dict[str, Any] = {}
+        self._constants: list[Any] = []
+        self._names: set[str] = set()
         self._scalars: dict[tuple[str, bytes], str] = {}
         self._inputs: list[Any] = []
         self._outputs: list[Any] = []
 
     def add(self, op: str, *inputs: str, domain: str = "", **attributes: Any) -> str:
         """A node of one output, whose name is returned."""
-        name = f"{self.scope}{op}_{len(self._nodes)}"
+        name = self._own(f"{self.scope}{op}_{len(self._nodes)}")
         self._nodes.append(
             self.helper.make_node(
                 op, inputs, [name], name=name, domain=domain, **attributes
@@ -62,9 +63,9 @@ class Graph:
         )
         return name
 
-    def number(self, value: float) -> str:
-        """A scalar of the graph's dtype, which all nodes share."""
-        scalar = np.array(value, self.dtype)
+    def number(self, value: float, dtype: DTypeLike | None = None) -> str:
+        """A scalar, by default of the graph's dtype, which all nodes share."""
+        scalar = np.array(value, dtype or self.dtype)
         key = scalar.dtype.str, scalar.tobytes()
         if key not in self._scalars:
             self._scalars[key] = self.array(f"number_{len(self._scalars)}", scalar)
@@ -79,24 +80,31 @@ class Graph:
         value = np.asarray(value)
         if value.dtype.kind in "OU":  # strings
             value = value.astype(object)
-        while name in self._constants:
-            name += "_"
+        name = self._own(name)
         tensor = package("onnx.numpy_helper").from_array(np.array(value), name)
-        self._constants[name] = tensor
+        self._constants.append(tensor)
         return name
 
     def input(self, name: str, dtype: DTypeLike, width: int) -> str:
         """A matrix of as many rows as are given."""
+        name = self._own(name)
         self._inputs.append(self._described(name, dtype, [width]))
         return name
 
     def output(
         self, name: str, value: str, dtype: DTypeLike, shape: Sequence[int]
     ) -> None:
-        self.scope = ""
+        self.scope, name = "", self._own(name)
         node = self.helper.make_node("Identity", [value], [name], name=name)
         self._nodes.append(node)
         self._outputs.append(self._described(name, dtype, shape))
+
+    def _own(self, name: str) -> str:
+        """The name, or with _ after it if it is taken."""
+        while name in self._names:
+            name += "_"
+        self._names.add(name)
+        return name
 
     def _described(self, name: str, dtype: DTypeLike, shape: Sequence[int]) -> Any:
         kind = self.helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
@@ -117,20 +125,26 @@ class Graph:
         chosen = self.array(f"{self.scope}columns", np.array(numbers, np.int64))
         return self.add("Gather", x, chosen, axis=1)
 
+    def sorted(self, x: str, width: int) -> str:
+        """The values of each row in ascending order."""
+        name = self.add("TopK", x, self.axes(width), axis=1, largest=0)
+        self._nodes[-1].output.append(self._own(f"{name}_places"))
+        return name
+
     def activate(self, activation: ActivationFunction, x: str) -> str:
         name, parameters = activation.name, activation.parameters.values()
         found = (_IN_DOUBLE if self.double else {}).get(name) or _ACTIVATIONS[name]
         return found(self, x, *parameters)
 
-    def net(self, net: Network, x: str) -> str:
+    def net(self, net: Network, x: str, scope: str = "") -> str:
         """All layers, as they predict."""
         if (exact := _exact_mean(net)) is not None and not self.double:
-            self.scope = "0."
-            mean = self.array("0.mean", exact)
+            self.scope = f"{scope}0."
+            mean = self.array(f"{self.scope}mean", exact)
             x = self.add("Cast", self.add("Sub", x, mean), to=1)
         blocks: list[str] = []
         for i, layer in enumerate(net.layers):
-            self.scope = f"{i}."
+            self.scope = f"{scope}{i}."
             if type(layer) is layers.Residual:
                 blocks.append(x)
             elif type(layer) is layers.Add:
@@ -162,9 +176,11 @@ class Graph:
             "lamina",
             self._inputs,
             self._outputs,
-            list(self._constants.values()),
+            self._constants,
         )
         opsets = [self.helper.make_opsetid("", self.opset)]
+        if any(node.domain for node in self._nodes):
+            opsets.append(self.helper.make_opsetid("ai.onnx.ml", 2))
         model = self.helper.make_model(
             graph,
             opset_imports=opsets,
@@ -197,7 +213,7 @@ def write(
             raise ValueError(
                 f"labels must be {max(width, 2)} integers or strings, got {labels!r}"
             )
-        given = given.astype(np.int64 if given.dtype.kind in "iu" else str)
+        given = plain(given)
         chosen = graph.choose(p, width, given)
         graph.output("labels", chosen, given.dtype, [])
     return graph.save(path)
@@ -214,6 +230,13 @@ def begin(net: Network, opset: int, dtype: DTypeLike | None) -> tuple[Graph, str
 def _exact_mean(net: Network) -> Array | None:
     first = net.layers[0]
     return first.exact_mean() if isinstance(first, layers.Standardize) else None
+
+
+def plain(classes: Array) -> Array:
+    """Labels in a type that ONNX has."""
+    if classes.dtype.kind in "biu":
+        return classes.astype(np.int64)
+    return classes if classes.dtype.kind == "f" else classes.astype(str)
 
 
 # Layers -------------------------------------------------------------------------------

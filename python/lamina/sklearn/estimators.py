@@ -20,7 +20,7 @@ from sklearn.utils.multiclass import (
 
 from lamina import _checks, activations, data, losses
 from lamina._checks import Array
-from lamina.exchange.to_onnx import begin
+from lamina.exchange.to_onnx import begin, plain
 from lamina.losses import PerWeight
 from lamina.sklearn.base import LOSSES, BaseMLP
 from lamina.sklearn.nets import Held, goal_of
@@ -324,7 +324,7 @@ n_iter_, n_layers_, n_outputs_, out_activation_
             labels = graph.add("Cast", graph.add("Greater", p, graph.number(0.5)), to=7)
             graph.output("labels", labels, np.int64, [count])
         else:
-            classes = _plain(np.resize(self.classes_, max(2, len(self.classes_))))
+            classes = plain(np.resize(self.classes_, max(2, len(self.classes_))))
             labels = graph.choose(p, count, classes)
             graph.output("labels", labels, classes.dtype, [])
         if count == 1:
@@ -697,13 +697,6 @@ n_outputs_, out_activation_, validation_loss_curve_, history_, net_
             return float("nan")
         y = rows.y.take(slice(None), "y")
         return float(r2_score(y, outputs, sample_weight=rows.weights))
-
-
-def _plain(classes: Array) -> Array:
-    """Of a type that ONNX has."""
-    if classes.dtype.kind in "biu":
-        return classes.astype(np.int64)
-    return classes if classes.dtype.kind == "f" else classes.astype(str)
 
 
 def _column(outputs: Array) -> Array:

@@ -20,15 +20,15 @@ import numpy as np
 
 from lamina._checks import Array
 
-__all__ = ["Column", "Columns", "Frame", "Kinds"]
+__all__ = ["CLIP", "DAY", "Column", "Columns", "Frame", "Kinds", "has_codes"]
 
 Kind = Literal["number", "boolean", "category", "date", "unused"]
 
 _MOST_HOT = 8  # values of a category that become a column each; above, a learnt vector
 _NUMERALS = 20  # texts that read like numbers are numbers if there are more than these
 _DATE = re.compile(r"\d{4}-\d\d-\d\d([ T]\d\d:\d\d(:\d\d(\.\d{1,6})?)?)?")
-_DAY = 86_400e6  # microseconds
-_CLIP = 3.0
+DAY = 86_400e6  # microseconds
+CLIP = 3.0
 
 
 @dataclasses.dataclass
@@ -275,7 +275,7 @@ class Columns:
     @property
     def kinds(self) -> Kinds:
         """What the columns of `rows` are."""
-        sizes = [len(c.values) + c.gaps for c in self.columns if _has_codes(c)]
+        sizes = [len(c.values) + c.gaps for c in self.columns if has_codes(c)]
         amounts = sum(
             len(c.parts) if c.kind == "date" else c.kind == "number"
             for c in self.columns
@@ -293,7 +293,7 @@ class Columns:
         made = np.zeros((frame.rows, self.kinds.features), np.float32)
         for i, column in enumerate(numbers):
             u = (column - self.centre[i]) * self.scale[i]
-            u /= np.sqrt(1 + np.square(u / _CLIP))
+            u /= np.sqrt(1 + np.square(u / CLIP))
             made[:, i] = np.nan_to_num(u, copy=False, nan=0.0)
         for i, column in enumerate(codes, len(numbers)):
             made[:, i] = column
@@ -305,7 +305,7 @@ class Columns:
         for column, kind, values in zip(
             self.columns, frame.kinds, frame.columns, strict=True
         ):
-            if column.kind == "category" and not _has_codes(column):
+            if column.kind == "category" and not has_codes(column):
                 codes = _codes(column, kind, values)
                 two = len(column.values) == 2 and not column.gaps
                 hot = range(1 if two else len(column.values) + column.gaps)
@@ -324,10 +324,11 @@ class Columns:
 
     def _codes(self, frame: Frame) -> list[Array]:
         every = zip(self.columns, frame.kinds, frame.columns, strict=True)
-        return [_codes(*each) for each in every if _has_codes(each[0])]
+        return [_codes(*each) for each in every if has_codes(each[0])]
 
 
-def _has_codes(column: Column) -> bool:
+def has_codes(column: Column) -> bool:
+    """Whether a net gets its codes, and not a flag for each value."""
     return column.kind == "category" and len(column.values) > _MOST_HOT
 
 
@@ -396,7 +397,7 @@ def _parts(microseconds: Array) -> list[Array]:
     days = when.astype("datetime64[D]")
     months = days.astype("datetime64[M]")
     parts = [
-        microseconds / _DAY,
+        microseconds / DAY,
         months.astype(np.int64) % 12,
         (days - months).astype(np.int64),
         (days.astype(np.int64) + 3) % 7,

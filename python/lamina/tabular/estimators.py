@@ -38,10 +38,11 @@ from sklearn.utils.validation import (
 
 from lamina import losses
 from lamina._checks import Array
+from lamina.exchange.to_onnx import plain
 from lamina.history import History
 from lamina.initializers import SPLIT, permutation, stream
 from lamina.model import Sequential
-from lamina.tabular import files, scores
+from lamina.tabular import files, graphs, scores
 from lamina.tabular.columns import Columns, Frame
 from lamina.tabular.recipe import PRESETS, Part, Progress, Recipe, Task, train
 
@@ -427,6 +428,48 @@ class TableClassifier(ClassifierMixin, BaseTable):
         found: Array = self.classes_[p.argmax(axis=1)]
         return found
 
+    def to_onnx(
+        self, path: str | os.PathLike[str] | None = None, *, opset: int = 15
+    ) -> Any:
+        """The classifier as an ONNX graph of the table's columns.
+
+        Every column is an input of its name, (n, 1): float64 for numbers, truth values
+        (0 and 1) and dates (microseconds since 1970), with NaN for a gap; text for
+        categories, with "" for a gap. A table of numbers without names is one input
+        "x" (n, features). Outputs are "labels", what `predict` returns, and
+        "probabilities". A name that is taken has an underscore after it.
+
+        Parameters
+        ----------
+        path : str or path, optional
+            Of a file to write.
+        opset : int
+
+        Returns
+        -------
+        onnx.ModelProto
+
+        Raises
+        ------
+        ValueError
+            All rows were of one class.
+        ImportError
+            onnx is not installed: ``pip install lamina[onnx]``.
+        """
+        check_is_fitted(self)
+        if not self._groups:
+            raise ValueError("there is no net to write: all rows were of one class")
+        graph, (p,) = graphs.begin(self, opset)
+        count = len(self.classes_)
+        if self._several:
+            labels = graph.add("Cast", graph.add("Greater", p, graph.number(0.5)), to=7)
+            graph.output("labels", labels, np.int64, [count])
+        else:
+            classes = plain(self.classes_)
+            graph.output("labels", graph.choose(p, count, classes), classes.dtype, [])
+        graph.output("probabilities", p, np.float32, [count])
+        return graph.save(path)
+
     def _state(self) -> dict[str, Any]:
         if self.classes_.dtype.kind not in "biufU" and not all(
             isinstance(label, str) for label in self.classes_
@@ -600,6 +643,50 @@ class TableRegressor(RegressorMixin, BaseTable):
             )
             found = np.sort(found, axis=1)[:, places]
         return found if self._several or found.shape[1] > 1 else found.ravel()
+
+    def to_onnx(
+        self, path: str | os.PathLike[str] | None = None, *, opset: int = 15
+    ) -> Any:
+        """The regressor as an ONNX graph of the table's columns.
+
+        Inputs are those of `TableClassifier.to_onnx`; the output is "predictions", what
+        `predict` returns.
+
+        Parameters
+        ----------
+        path, opset
+            As in `TableClassifier.to_onnx`.
+
+        Returns
+        -------
+        onnx.ModelProto
+
+        Raises
+        ------
+        ImportError
+            onnx is not installed: ``pip install lamina[onnx]``.
+        """
+        check_is_fitted(self)
+        graph, answers = graphs.begin(self, opset)
+        y = graph.add("Cast", graph.add("Concat", *answers, axis=1), to=11)
+        for op, name in (
+            ("Mul", "scale"),
+            ("Add", "mean"),
+            ("Max", "low"),
+            ("Min", "high"),
+        ):
+            y = graph.add(op, y, graph.array(name, getattr(self, f"_{name}")))
+        width = len(answers) if self.loss == "quantile" else len(self._mean)
+        if self.loss == "quantile":
+            places = np.argsort(
+                np.argsort(self._chosen(), kind="stable"), kind="stable"
+            )
+            y = graph.sorted(y, width)
+            y = graph.columns(y, places.tolist())
+        shape = [width] if self._several or width > 1 else []
+        y = y if shape else graph.add("Squeeze", y, graph.axes(1))
+        graph.output("predictions", y, np.float64, shape)
+        return graph.save(path)
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """R^2, or the mean of the D^2 pinball scores of the quantiles.
