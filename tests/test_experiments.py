@@ -11,9 +11,11 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import joblib
 import numpy as np
 import pytest
 import scipy.stats
+from joblib.parallel import ThreadingBackend
 
 import lamina as lm
 from lamina.experiments.table import t_quantile
@@ -92,6 +94,24 @@ def test_threads_processes_and_order_change_no_result() -> None:
 def test_processes_give_the_same() -> None:
     table = compare(backend="loky", threads=2)
     assert scores(table) == scores(compare())
+
+
+def test_results_are_saved_while_others_are_to_come(tmp_path: Path) -> None:
+    """Also where all of a call come at once, as on Ray: a worker may be killed."""
+
+    class AtTheEnd(ThreadingBackend):  # type: ignore[misc]
+        supports_return_generator = False
+
+    joblib.register_parallel_backend("at the end", AtTheEnd)
+    save = tmp_path / "rows.jsonl"
+
+    def measure(net: Any, x: Any, y: Any) -> dict[str, float]:
+        return {"saved": len(save.read_text().splitlines()) - 1}
+
+    options: dict[str, Any] = {"seeds": 2, "threads": 2, "backend": "at the end"}
+    table = compare(save=save, measure=measure, **options)
+    assert {row["saved"] for row in table.rows} == {0, 8}  # of 12
+    assert scores(table) == scores(compare(seeds=2))
 
 
 def test_a_penalty_does_not_count_against_its_setting() -> None:
