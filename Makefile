@@ -4,13 +4,14 @@ VENV := .venv
 PEERS := .venv-peers
 SCALE := .venv-scale
 TABULAR := .venv-tabular
+WHEELS := .venv-wheels
 BIN := $(VENV)/bin
 SOURCES := $(shell find csrc -type f) CMakeLists.txt pyproject.toml \
 	python/lamina/kernels.pyx python/lamina/kernels.pxd
 # An editable install redirects imports to the files it knew: new ones need a new install.
 MODULES := $(shell find python/lamina -name "*.py" | sort)
 
-.PHONY: demo test test-scale test-arm64 sanitize accuracy experiments bench bench-full bench-peers bench-tabular bench-check bench-counts diagnose-audit lint format generate wheel clean
+.PHONY: demo test test-scale test-arm64 test-clang wheels test-wheels sanitize accuracy experiments bench bench-full bench-peers bench-tabular bench-check bench-counts diagnose-audit lint format generate wheel clean
 
 demo: $(VENV)/installed
 	$(BIN)/python examples/digits.py
@@ -30,6 +31,22 @@ test-arm64: $(VENV)/environment
 sanitize: $(VENV)/environment
 	tools/sanitize.sh address,undefined
 	tools/sanitize.sh thread
+
+# With another compiler: all but the tests of the tree itself.
+CLANG ?= clang++-19
+test-clang: $(VENV)/environment
+	CXX=$(CLANG) tools/apart.sh build/$(CLANG) \
+		--config-settings=cmake.define.LAMINA_WERROR=ON
+	build/$(CLANG)/bin/python -m pytest --ignore tests/test_bench.py --ignore tests/test_codebase.py
+
+# Cross-compiled with zig, for every platform and each Python that is named; the tests,
+# of those that run here: tools/wheels.py, tools/test_wheels.sh.
+PYTHONS ?= python3.11 python3.12 python3.13
+wheels: $(WHEELS)/environment
+	$(WHEELS)/bin/python tools/wheels.py --pythons $(PYTHONS)
+
+test-wheels:
+	tools/test_wheels.sh $(PYTHONS)
 
 # Against NumPy and Cython, what says most: two minutes.
 bench: $(VENV)/installed
@@ -115,6 +132,12 @@ $(VENV)/environment: pyproject.toml
 $(VENV)/installed: $(VENV)/environment $(SOURCES) $(VENV)/modules
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable . \
 		$(if $(CI),--config-settings=cmake.define.LAMINA_WERROR=ON)
+	touch $@
+
+$(WHEELS)/environment: pyproject.toml
+	test -x $(WHEELS)/bin/python || $(PYTHON) -m venv $(WHEELS)
+	$(WHEELS)/bin/python -m pip install --quiet --upgrade "pip>=25.1"
+	$(WHEELS)/bin/python -m pip install --quiet --group wheels
 	touch $@
 
 $(PEERS)/environment: bench/peers/requirements.txt

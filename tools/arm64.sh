@@ -6,7 +6,7 @@
 #
 # Only Python is emulated: .venv-arm64/bin/python, a script that starts the emulator, is
 # what sys.executable names. Compilers, CMake and git are this machine's own. Arguments
-# go to pytest.
+# go to pytest. Where WHEEL names a wheel, that is installed instead.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 environment=$PWD/.venv-arm64
@@ -61,10 +61,14 @@ if ! test "$environment/made" -nt pyproject.toml; then
   touch "$environment/made"
 fi
 export PATH=$environment/bin:$PATH
-export CMAKE_ARGS="-DCMAKE_SYSTEM_NAME=Linux -DCMAKE_SYSTEM_PROCESSOR=aarch64
-  -DCMAKE_CXX_COMPILER=aarch64-linux-gnu-g++ -DLAMINA_WERROR=ON"
-python -m pip install --quiet --no-deps --no-build-isolation --editable . \
-  --config-settings=build-dir=build/arm64
+if test "${WHEEL:-}"; then
+  python -m pip install --quiet --no-deps --force-reinstall "$WHEEL"
+else
+  export CMAKE_ARGS="-DCMAKE_SYSTEM_NAME=Linux -DCMAKE_SYSTEM_PROCESSOR=aarch64
+    -DCMAKE_CXX_COMPILER=aarch64-linux-gnu-g++ -DLAMINA_WERROR=ON"
+  python -m pip install --quiet --no-deps --no-build-isolation --editable . \
+    --config-settings=build-dir=build/arm64
+fi
 # What the emulator cannot: fork a process with threads (its own assertions fail), limit
 # their number; and what it takes minutes for, so that even a fast processor has time for
 # an interrupt.

@@ -10,18 +10,9 @@ cd "$(dirname "$0")/.."
 sanitizers=$1
 shift
 name=${sanitizers%%,*}
-environment=$PWD/build/sanitize/$name
-packages=$(.venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
-
-if ! test -x "$environment/bin/python"; then
-  .venv/bin/python -m venv --without-pip "$environment"
-  # Its packages, but not what is installed there for editing.
-  echo "$packages" > "${packages/"$PWD/.venv"/"$environment"}/packages.pth"
-fi
-.venv/bin/python -m pip --python "$environment/bin/python" install --quiet --no-deps \
-  --no-build-isolation . --config-settings=build-dir="$environment/cmake" \
-  --config-settings=cmake.define.LAMINA_SANITIZE="$sanitizers" \
-  --config-settings=install.strip=false
+environment=build/sanitize/$name
+tools/apart.sh "$environment" --config-settings=install.strip=false \
+  --config-settings=cmake.define.LAMINA_SANITIZE="$sanitizers"
 
 # No test of our code, or none that a sanitizer leaves as it is.
 skipped=(

@@ -1,8 +1,7 @@
 // Functions on arrays of any kind: converted and checked by Argument and Output.
-#include <unistd.h>
-
 #include <map>
 #include <optional>
+#include <random>
 #include <string>
 #include <string_view>
 
@@ -63,12 +62,8 @@ bool truth(py::handle value) {
 }
 
 std::uint64_t random_seed() {
-  std::uint64_t seed;
-  if (getentropy(&seed, sizeof seed) != 0) {
-    PyErr_SetFromErrno(PyExc_OSError);
-    throw py::error_already_set();
-  }
-  return seed;
+  std::random_device random;
+  return std::uint64_t{random()} << 32 | random();
 }
 
 // None draws a seed.

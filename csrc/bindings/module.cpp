@@ -72,7 +72,7 @@ std::size_t many(const py::int_& count) {
 }  // namespace lamina
 
 // By this name threadpoolctl finds the module among the libraries that are loaded.
-extern "C" __attribute__((visibility("default"))) int lamina_threads() {
+extern "C" PYBIND11_EXPORT int lamina_threads() {
   return static_cast<int>(lamina::get_threads());
 }
 

@@ -2,7 +2,9 @@
 #pragma once
 
 #include <pybind11/pybind11.h>
-#include <unistd.h>
+
+#include <chrono>
+#include <thread>
 
 #define PY_ARRAY_UNIQUE_SYMBOL lamina_ARRAY_API
 #define PY_UFUNC_UNIQUE_SYMBOL lamina_UFUNC_API
@@ -24,7 +26,7 @@ template <class F>
   struct Sleep {
     bool wanted = true;
     ~Sleep() {
-      while (wanted) pause();
+      while (wanted) std::this_thread::sleep_for(std::chrono::hours(1));
     }
   } sleep;
   auto result = f();

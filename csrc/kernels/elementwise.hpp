@@ -92,11 +92,9 @@ template <class A, class T>
                                std::size_t cols, T parameter) {
   const A activation = with_parameter<A>(parameter);
   const auto finish = [=](Vec<T> v) { return activation.forward(v); };
-  if (bias && cols == 1) {  // a vector of rows at a time
-    const auto add = [b = Vec<T>(*bias)](Vec<T> v) { return v + b; };
-    if (saved) transform(saved, rows, add, z);
-    transform(z, rows, [=](Vec<T> v) { return finish(add(v)); }, z);
-    return;
+  if (bias && cols == 1) {  // added to a vector of rows at a time
+    transform(z, rows, [b = Vec<T>(*bias)](Vec<T> v) { return v + b; }, z);
+    bias = nullptr;
   }
   if (!bias) {
     if (saved) transform(saved, rows * cols, [](Vec<T> v) { return v; }, z);

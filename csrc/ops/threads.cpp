@@ -1,8 +1,5 @@
 #include "ops/threads.hpp"
 
-#include <pthread.h>
-#include <signal.h>
-
 #include <algorithm>
 #include <atomic>
 #include <chrono>
@@ -17,6 +14,10 @@
 #include <utility>
 #include <vector>
 
+#if !defined(_WIN32)
+#include <pthread.h>
+#include <signal.h>
+#endif
 #if defined(__linux__)
 #include <sched.h>
 #endif
@@ -68,7 +69,7 @@ constexpr auto first_pause = milliseconds(10), longest_pause = milliseconds(640)
 
 // The caller's processor, which helpers leave to it, is looked up so often: 0.3 us, and
 // 1 us for each helper if it has changed.
-constexpr auto between_placings = milliseconds(5);
+[[maybe_unused]] constexpr auto between_placings = milliseconds(5);
 
 // So many fit into the affinity masks of Linux, and more threads than that are a
 // mistake: each gets scratch memory.
@@ -92,8 +93,41 @@ inline void relax() {
 std::uint32_t float_mode() { return _mm_getcsr() & ~std::uint32_t{_MM_EXCEPT_MASK}; }
 void set_float_mode(std::uint32_t mode) { _mm_setcsr(mode); }
 #elif defined(__aarch64__)
-std::uint32_t float_mode() { return __builtin_aarch64_get_fpcr(); }
-void set_float_mode(std::uint32_t mode) { __builtin_aarch64_set_fpcr(mode); }
+std::uint32_t float_mode() {
+  std::uint64_t mode;
+  asm volatile("mrs %0, fpcr" : "=r"(mode));
+  return static_cast<std::uint32_t>(mode);
+}
+void set_float_mode(std::uint32_t mode) {
+  asm volatile("msr fpcr, %0" ::"r"(std::uint64_t{mode}));
+}
+#endif
+
+// What Windows does not have: signals that reach any thread, and processes that fork.
+#if defined(_WIN32)
+struct WithoutSignals {
+  WithoutSignals() {}  // not trivial: a variable of it is not unused
+};
+int at_fork(void (*)(), void (*)(), void (*)()) { return 0; }
+#else
+// Signals are for the threads of the program: those that start while it lives have none
+// but of their own faults.
+class WithoutSignals {
+ public:
+  WithoutSignals() {
+    sigset_t all;
+    sigfillset(&all);
+    for (const int fault : {SIGSEGV, SIGBUS, SIGFPE, SIGILL}) sigdelset(&all, fault);
+    pthread_sigmask(SIG_SETMASK, &all, &former_);
+  }
+  ~WithoutSignals() { pthread_sigmask(SIG_SETMASK, &former_, nullptr); }
+
+ private:
+  sigset_t former_;
+};
+int at_fork(void (*before)(), void (*in_parent)(), void (*in_child)()) {
+  return pthread_atfork(before, in_parent, in_child);
+}
 #endif
 
 // Which parts of the present call nobody has taken: front ... back - 1. In one word
@@ -200,12 +234,8 @@ class Pool {
 
   void make_helpers(std::size_t wanted, Time now) {
     if (made_ >= wanted || now < retry_) return;
-    // Signals are for the threads of the program.
-    sigset_t all, former;
-    sigfillset(&all);
-    for (const int fault : {SIGSEGV, SIGBUS, SIGFPE, SIGILL}) sigdelset(&all, fault);
-    pthread_sigmask(SIG_SETMASK, &all, &former);
     try {
+      const WithoutSignals meanwhile;
       threads_.reserve(wanted);
       for (; made_ < wanted; ++made_) {
         std::thread helper([this, id = made_] { help(id); });
@@ -215,7 +245,6 @@ class Pool {
     } catch (const std::exception&) {  // the system has no more; it may have later
       retry_ = now + std::chrono::seconds(1);
     }
-    pthread_sigmask(SIG_SETMASK, &former, nullptr);
     placed_ = Time{};
 #if defined(__linux__)
     CPU_ZERO(&allowed_);
@@ -347,7 +376,7 @@ class Pool {
   // Written by whoever has the pool.
   std::atomic<bool> taken_{false};
   std::size_t made_ = 0;
-  std::vector<pthread_t> threads_;
+  std::vector<std::thread::native_handle_type> threads_;
 #if defined(__linux__)
   cpu_set_t allowed_{};  // where they may run; nowhere: not said
 #endif
@@ -374,7 +403,7 @@ std::atomic<Pool*> the_pool{nullptr};
 
 Pool& get_pool() {
   if (Pool* pool = the_pool.load(std::memory_order_acquire)) return *pool;
-  [[maybe_unused]] static const int registered = pthread_atfork(
+  [[maybe_unused]] static const int registered = at_fork(
       [] {
         if (polling) polling->hold();
       },

@@ -1,0 +1,232 @@
+"""Builds wheels for every platform, with zig as the compiler, checks them and leaves
+them in dist/wheels: `make wheels`.
+
+    python tools/wheels.py [--pythons python3.11 ...] [--platforms manylinux-x86_64 ...]
+
+For each Python its interpreter is needed here, whose headers serve every platform but
+for the sizes that `pyconfig.h` gives on Windows. NumPy's headers are from its own wheel
+for the platform. Linux's wheels are meant for users; of macOS and Windows that they
+compile and link is all that is known: no such machine has run them.
+"""
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).parent.parent
+DIST = ROOT / "dist/wheels"
+BUILD = ROOT / "build/wheels"
+ENVIRONMENT = ROOT / ".venv-wheels"
+ZIG = Path(sysconfig.get_path("platlib")) / "ziglang/zig"
+MOST_BYTES = 2_000_000
+
+
+class Platform(NamedTuple):
+    """For whom is built: zig's target, CMake's system and processor, and the ends of
+    the wheel's tag and of the modules' names."""
+
+    target: str
+    system: str
+    processor: str
+    tag: str
+    suffix: str
+
+
+PLATFORMS = {
+    "manylinux-x86_64": Platform(
+        "x86_64-linux-gnu.2.17",
+        *("Linux", "x86_64", "manylinux_2_17_x86_64", "x86_64-linux-gnu.so"),
+    ),
+    "manylinux-aarch64": Platform(
+        "aarch64-linux-gnu.2.17",
+        *("Linux", "aarch64", "manylinux_2_17_aarch64", "aarch64-linux-gnu.so"),
+    ),
+    "musllinux-x86_64": Platform(
+        "x86_64-linux-musl",
+        *("Linux", "x86_64", "musllinux_1_2_x86_64", "x86_64-linux-musl.so"),
+    ),
+    "musllinux-aarch64": Platform(
+        "aarch64-linux-musl",
+        *("Linux", "aarch64", "musllinux_1_2_aarch64", "aarch64-linux-musl.so"),
+    ),
+    "macos-arm64": Platform(
+        "aarch64-macos.11.0", *("Darwin", "arm64", "macosx_11_0_arm64", "darwin.so")
+    ),
+    "macos-x86_64": Platform(
+        "x86_64-macos.11.0", *("Darwin", "x86_64", "macosx_11_0_x86_64", "darwin.so")
+    ),
+    "windows-x86_64": Platform(
+        "x86_64-windows-gnu", *("Windows", "AMD64", "win_amd64", "win_amd64.pyd")
+    ),
+}
+
+
+# What Python's headers ask of the platform.
+WINDOWS_PYCONFIG = """\
+#pragma once
+#define MS_WINDOWS 1
+#define MS_WIN64 1
+#define NT_THREADS 1
+#define Py_ENABLE_SHARED 1
+#define HAVE_DECLSPEC_DLL 1
+#define HAVE_WCHAR_H 1
+#define HAVE_SYS_STAT_H 1
+#define HAVE_SYS_TYPES_H 1
+#define SIZEOF__BOOL 1
+#define SIZEOF_WCHAR_T 2
+#define SIZEOF_INT 4
+#define SIZEOF_LONG 4
+#define SIZEOF_PID_T 4
+#define SIZEOF_LONG_LONG 8
+#define SIZEOF_SIZE_T 8
+#define SIZEOF_TIME_T 8
+#define SIZEOF_VOID_P 8
+"""
+
+
+def run(*command: object, **variables: str) -> str:
+    """What it prints, which is shown if it fails."""
+    done = subprocess.run(
+        [*map(str, command)],
+        cwd=ROOT,
+        env=os.environ | variables,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    if done.returncode:
+        sys.exit(f"{done.stdout}\nfailed: {' '.join(map(str, command))}")
+    return done.stdout
+
+
+def environment_of(python: str) -> Path:
+    """The interpreter of an environment with what a build needs."""
+    environment = ENVIRONMENT / Path(python).name
+    interpreter = environment / "bin/python"
+    if not interpreter.exists():
+        run(python, "-m", "venv", environment)
+        run(
+            *(interpreter, "-m", "pip", "install", "--quiet"),
+            *("build", "cython>=3.3", "cython-cmake>=0.3", "numpy>=2.0"),
+            *("pybind11>=3.1", "scikit-build-core>=1.1"),
+        )
+    return interpreter
+
+
+def numpy_headers(interpreter: Path, platform: Platform, folder: Path) -> Path:
+    """Those of the version that `interpreter` has, for the platform."""
+    version = run(interpreter, "-c", "import numpy; print(numpy.__version__)").strip()
+    tag = platform.tag.replace("macosx_11", "macosx_14")  # NumPy's oldest
+    run(
+        *(interpreter, "-m", "pip", "install", "--quiet", "--no-deps"),
+        *("--only-binary=:all:", "--platform", tag, "--target", folder / "numpy"),
+        f"numpy=={version}",
+    )
+    return folder / "numpy/numpy/_core/include"
+
+
+def windows_python(interpreter: Path, folder: Path) -> tuple[Path, Path]:
+    """Headers, and a library that names what the DLL of Python exports."""
+    about = "from sysconfig import *; print(get_path('include'), get_python_version())"
+    headers, version = run(interpreter, "-c", about).split()
+    shutil.copytree(headers, folder / "include")
+    (folder / "include/pyconfig.h").write_text(WINDOWS_PYCONFIG)
+    name = f"python{version.replace('.', '')}"
+    symbols = run("nm", "-D", "--defined-only", interpreter.resolve()).splitlines()
+    exports = [
+        f"{symbol}{'' if kind == 'T' else ' DATA'}"
+        for _, kind, symbol in map(str.split, symbols)
+        if symbol.startswith(("Py", "_Py"))
+    ]
+    definition = folder / f"{name}.def"
+    definition.write_text("\n".join([f"LIBRARY {name}.dll", "EXPORTS", *exports]))
+    library = folder / f"lib{name}.a"
+    run(
+        ZIG,
+        "dlltool",
+        *("-m", "i386:x86-64", "-D", f"{name}.dll"),
+        "-d",
+        definition,
+        "-l",
+        library,
+    )
+    return folder / "include", library
+
+
+def build(python: str, name: str) -> Path:
+    platform = PLATFORMS[name]
+    interpreter = environment_of(python)
+    # "cp313" and "cp313t", where Python is built without the lock.
+    about = "import sys, sysconfig as s; print(s.get_config_var('SOABI').split('-')[1])"
+    abi = "cp" + run(interpreter, "-c", about).strip()
+    tag = f"{abi.rstrip('t')}-{abi}-{platform.tag}"
+    prefix = abi if platform.system == "Windows" else f"cpython-{abi[2:]}"
+    # Each Python's is configured anew, what does not depend on it is compiled once.
+    folder = BUILD / name
+    (folder / "CMakeCache.txt").unlink(missing_ok=True)
+    for made in "include", "numpy", "wheel":
+        shutil.rmtree(folder / made, ignore_errors=True)
+    defines: dict[str, object] = {
+        "CMAKE_SYSTEM_NAME": platform.system,
+        "CMAKE_SYSTEM_PROCESSOR": platform.processor,
+        # The strip of this machine knows its own files alone; the linker strips all.
+        "CMAKE_MODULE_LINKER_FLAGS": "-s",
+        "LAMINA_WERROR": "ON",
+    }
+    if platform.system != "Linux":
+        defines["Python_NumPy_INCLUDE_DIR"] = numpy_headers(
+            interpreter, platform, folder
+        )
+    if platform.system == "Windows":
+        headers, library = windows_python(interpreter, folder)
+        defines |= {"Python_INCLUDE_DIR": headers, "Python_LIBRARY": library}
+        defines["CMAKE_RC_COMPILER"] = ZIG  # asked for, not used, and so is the next
+    if platform.system == "Darwin":
+        defines["CMAKE_INSTALL_NAME_TOOL"] = ZIG
+    run(
+        *(interpreter, "-m", "build", "--wheel", "--no-isolation"),
+        *("--outdir", folder / "wheel"),
+        *(f"-Cbuild-dir={folder}", f"-Cwheel.tags={tag}", "-Cinstall.strip=false"),
+        *(f"-Ccmake.define.{key}={value}" for key, value in defines.items()),
+        CXX=f"{ZIG} c++ -target {platform.target}",
+        SETUPTOOLS_EXT_SUFFIX=f".{prefix}-{platform.suffix}",
+    )
+    (wheel,) = folder.glob("wheel/*.whl")
+    return wheel
+
+
+def check(wheel: Path, platform: Platform) -> Path:
+    """The wheel in DIST, if it is what its name says."""
+    tools = Path(sys.executable).parent
+    if platform.system == "Linux":  # the symbols of the libraries that it needs
+        shown = run(tools / "auditwheel", "show", wheel)
+        if f'platform tag: "{platform.tag}"' not in " ".join(shown.split()):
+            sys.exit(f"{shown}\n{wheel.name} is not {platform.tag}")
+    if wheel.stat().st_size >= MOST_BYTES:
+        sys.exit(f"{wheel.name} has {wheel.stat().st_size} bytes")
+    run(tools / "check-wheel-contents", wheel)
+    run(tools / "twine", "check", "--strict", wheel)
+    return wheel.rename(DIST / wheel.name)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Builds wheels with zig.")
+    parser.add_argument(
+        "--pythons", nargs="+", default=["python3.11", "python3.12", "python3.13"]
+    )
+    parser.add_argument("--platforms", nargs="+", default=[*PLATFORMS])
+    arguments = parser.parse_args()
+    DIST.mkdir(parents=True, exist_ok=True)
+    for name in arguments.platforms:
+        for python in arguments.pythons:
+            made = check(build(python, name), PLATFORMS[name])
+            print(f"{made.name}  {made.stat().st_size / 1e6:.2f} MB", flush=True)
+
+
+if __name__ == "__main__":
+    main()
