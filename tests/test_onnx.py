@@ -362,6 +362,15 @@ NETS = {
     "Dense(5, 'identity'), PReLU(), Dense(6, 'identity'), Add(), "
     "Dense(2, 'log_softmax')",
 }
+KERAS_START = "Standardize(), Dense(6, 'tanh'), BatchNorm(), "
+NETS["keras_tensorflow_mlp"] = KERAS_START + (
+    "Dense(5, 'identity'), LayerNorm(), Activation('relu'), Dense(3, 'softmax')"
+)
+NETS["keras_torch_mlp"] = KERAS_START + "Dense(5, 'relu'), Dense(3, 'softmax')"
+NETS["keras_torch_residual"] = NETS["keras_tensorflow_residual"] = (
+    "Dense(6, 'relu'), Residual(), Dense(5, 'identity'), PReLU(), "
+    "Dense(6, 'identity'), Add(), Dense(2, 'identity')"
+)
 NETS["skl_binary_arrays"] = NETS["skl_binary"]
 NETS["torch_script_image"] = NETS["torch_dynamo_image"]
 NETS["torch_script_residual"] = NETS["torch_dynamo_residual"]
@@ -369,8 +378,8 @@ NETS["torch_script_residual"] = NETS["torch_dynamo_residual"]
 
 @pytest.mark.parametrize("name", sorted(NETS))
 def test_nets_of_other_libraries_predict_as_in_onnx_runtime(name: str) -> None:
-    """Recorded graphs (tests/data/onnx/record.py): both exporters of PyTorch, and
-    skl2onnx with what scales the inputs and makes labels."""
+    """Recorded graphs (tests/data/onnx): both exporters of PyTorch, both backends of
+    Keras, and skl2onnx with what scales the inputs and makes labels."""
     path = RECORDED / f"{name}.onnx"
     net = lm.from_onnx(path)
     assert ", ".join(map(repr, net.layers)) == NETS[name]
@@ -407,6 +416,19 @@ def test_activations_of_pytorch_are_known_however_they_are_spelled(
             ("leaky_relu", {"negative_slope": 0.25}),
         ],
     ]
+
+
+@pytest.mark.parametrize("backend", ["tensorflow", "torch"])
+def test_activations_of_keras_are_known_however_they_are_spelled(backend: str) -> None:
+    net = lm.from_onnx(RECORDED / f"keras_{backend}_activations.onnx")
+    parts: Any = net.layers
+    assert [each.activation.name for each in parts] == [
+        *("elu", "selu", "softplus", "softsign", "silu", "mish", "hard_sigmoid"),
+        *("hard_swish", "hard_tanh", "tanh_shrink", "soft_shrink", "hard_shrink"),
+        *("squareplus", "leaky_relu", "relu6", "log_sigmoid", "sigmoid", "tanh"),
+    ]
+    assert parts[13].activation.parameters == {"negative_slope": 0.2}  # Keras' default
+    assert parts[12].activation.parameters == {"b": 4.0}
 
 
 def model_of(
@@ -640,7 +662,7 @@ def test_what_was_written_is_read_with_the_same_bits(
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("name", ["Standardize", "Scale", *HIDDEN])
+@pytest.mark.parametrize("name", ["Standardize", "RobustScale", "Scale", *HIDDEN])
 def test_layers_that_were_written_are_read_with_the_same_bits(
     name: str, dtype: str, tmp_path: Path
 ) -> None:
@@ -648,7 +670,11 @@ def test_layers_that_were_written_are_read_with_the_same_bits(
     net.to_onnx(tmp_path / "net.onnx", labels=["a", "b"])
     again = lm.from_onnx(tmp_path / "net.onnx")
     np.testing.assert_array_equal(again.predict(TABLE), net.predict(TABLE))
-    if name != "Activation":  # which is the one of the layer before
+    if name == "RobustScale":
+        assert [*map(repr, again.layers[:2])] == [
+            *("Standardize()", "Activation('smooth_clip')")
+        ]
+    elif name != "Activation":  # which is the one of the layer before
         assert repr(again.layers) == repr(net.layers)
     again.fit(TABLE, net.predict(TABLE), verbose=0)
 

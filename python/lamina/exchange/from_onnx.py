@@ -136,7 +136,8 @@ class _Graph:
         self.makers: dict[str, Any] = {}
         for node in graph.node:
             self.makers.update((name, node) for name in node.output if name)
-            if node.op_type == "Constant" or all(i in self.arrays for i in node.input):
+            alone = node.op_type in ("Constant", "ConstantOfShape")
+            if alone or all(each in self.arrays for each in node.input):
                 self._fold(node)
         rows, *self.shape = [
             each.dim_value for each in self.input.type.tensor_type.shape.dim
@@ -163,6 +164,11 @@ class _Graph:
                     if name == "value"
                     else np.array(value, np.float32 if "float" in name else np.int64)
                 )
+        elif node.op_type == "ConstantOfShape":  # for a value's shape a number does
+            value = _attributes(node).get("value")
+            self.arrays[node.output[0]] = (
+                np.zeros(1, np.float32) if value is None else _array(value)
+            )
         elif node.op_type in _SHAPES | _ELEMENTWISE and not node.domain and node.input:
             given = [self.arrays[name] for name in node.input]
             if node.op_type in _SHAPES or (
@@ -380,34 +386,43 @@ class _Graph:
         return self._affine(node, before, steps)
 
     def _normalized(self, node: Any) -> _Place | None:
-        """A `LayerNorm` of single nodes."""
-        above = self.makers.get(node.input[0]) if node.op_type == "Div" else None
-        if above is None or above.op_type != "Sub":
+        """A `LayerNorm` of single nodes, of which the last comparison is sure."""
+        above = self.makers.get(node.input[0])
+        if node.op_type not in ("Add", "Div") or above is None or not above.input:
             return None
-        x, centred = above.input[0], "Sub(x,ReduceMean(x))"
-        squares = f"Mul({centred},{centred})", f"Pow({centred},#)"
-        spelled = self._spelled(node.output[0], x)
-        if spelled not in [
-            f"Div({centred},Sqrt(Add(ReduceMean({square}),#)))" for square in squares
-        ]:
+        x, found = above.input[0], list[Array]()
+        spelled = self._spelled(node.output[0], x, found)
+        for part, sign in _NORMAL_PARTS.items():
+            spelled = spelled.replace(part, sign)
+        if spelled not in _NORMAL_FORMS:
             return None
-        before, total = self.place(x), self.makers[self.makers[node.input[1]].input[0]]
-        arrays = {"gamma": np.ones(before.width, np.float32)}
+        before, dtype = self.place(x), found[0].dtype
+        arrays = {"gamma": np.ones(before.width, dtype)}
         arrays["beta"] = np.zeros_like(arrays["gamma"])
-        epsilon = self.arrays[total.input[1]].item()
-        part = _Part(layers.LayerNorm(_shortest(epsilon)), arrays)
-        return _Place(before.width, before, part)
+        if "G" in spelled:
+            arrays["gamma"] = _of_features(node, found[1], before.width)
+        if "#" in spelled:
+            arrays["beta"] = _of_features(node, found[-1], before.width)
+        epsilon = found[-1 if node.op_type == "Div" else 0].item()
+        part_of = _Part(layers.LayerNorm(_shortest(epsilon)), arrays)
+        return _Place(before.width, before, part_of)
 
-    def _spelled(self, name: str, x: str, depth: int = 8) -> str:
-        """What makes the value of x, # being constants."""
+    def _spelled(
+        self, name: str, x: str, found: list[Array] | None = None, depth: int = 12
+    ) -> str:
+        """What makes the value of x, # being constants, which are found in order."""
         if name == x:
             return "x"
+        if name in self.arrays:
+            if found is not None:
+                found.append(self.arrays[name])
+            return "#"
         node = self.makers.get(name)
-        if name in self.arrays or node is None or not depth:
-            return "#" if name in self.arrays else "?"
+        if node is None or not depth:
+            return "?"
         inputs = node.input[:1] if node.op_type == "ReduceMean" else node.input
-        inner = ",".join(self._spelled(each, x, depth - 1) for each in inputs)
-        return f"{node.op_type}({inner})"
+        inner = [self._spelled(each, x, found, depth - 1) for each in inputs]
+        return f"{node.op_type}({','.join(inner)})"
 
     def _residual(self, node: Any) -> _Place:
         one, two = (self.place(name) for name in node.input)
@@ -481,15 +496,17 @@ class _Graph:
         part = self._mixed(node, source) or self._known(nodes, source, name, before)
         if part is not None:
             return _Place(before.width, before, part)
-        if steps:
-            return self._affine(node, self.place(first), steps)
         for value in [source, *self._cuts(nodes, source)][::-1]:
-            if node.op_type == "Add" and value in node.input:
+            sum_of_two = node.op_type == "Add" and len(self._given(node)) == 2
+            if sum_of_two and value in node.input:
                 self.place(value)
                 return self._residual(node)
             part = self._known(self._between(name, value), value, name, before)
             if part is not None:
-                return _Place(before.width, self.place(value), part)
+                with contextlib.suppress(ValueError):
+                    return _Place(before.width, self.place(value), part)
+        if steps:
+            return self._affine(node, self.place(first), steps)
         raise _refusal(node, "it ends a function that no activation is")
 
     def _cuts(self, nodes: Sequence[Any], source: str) -> Iterator[str]:
@@ -615,12 +632,29 @@ class _Graph:
                 return _Part(layers.Activation(activation))
         at_one = int(np.flatnonzero(x == -1)[0])
         slope = -y[at_one]
-        if _agree(x, y, np.where(x > 0, x, x * slope)):
+        if (slope != 1).any() and _agree(x, y, np.where(x > 0, x, x * slope)):
             dtype = np.float64 if double else np.float32
             array = np.broadcast_to(slope, before.width).astype(dtype)
             return _Part(layers.PReLU(), {"slope": array})
         return None
 
+
+# How a LayerNorm is spelled: C is centred, V the variance, R its root, S one over it, G
+# times gamma; by us and by PyTorch, then by tf2onnx.
+_NORMAL_PARTS = {
+    "Sub(x,ReduceMean(x))": "C",
+    "ReduceMean(Mul(C,C))": "V",
+    "ReduceMean(Pow(C,#))": "V",
+    "Sqrt(Add(V,#))": "R",
+    "Reciprocal(R)": "S",
+    "Mul(S,#)": "G",
+}
+_NORMAL_FORMS = {"Div(C,R)"} | {
+    f"Add(Mul(x,{s}),{shift})"
+    for s in "SG"
+    for mean in [f"Mul(Neg(ReduceMean(x)),{s})"]
+    for shift in (mean, f"Add({mean},#)")
+}
 
 _READERS: dict[str, Callable[[_Graph, Any, _Place], _Place]] = {
     "BatchNormalization": _Graph.batch_norm,
@@ -638,9 +672,9 @@ _PROBES = np.concatenate([np.linspace(-12, 12, 97), [0.7, 3.3, 1e-3], _FAR, -_FA
 
 
 def _candidates(numbers: set[float]) -> Iterator[ActivationFunction]:
-    """All activations of a number, with these as their parameters."""
+    """All activations of a number but identity, with these as their parameters."""
     for name in activations.names:
-        if name in ("softmax", "log_softmax"):
+        if name in ("identity", "softmax", "log_softmax"):
             continue
         activation = activations.get(name)
         yield activation
@@ -663,9 +697,9 @@ def _first(steps: list[tuple[str, Array]], factor: Array, shift: Array) -> _Part
     ops, dtype = [op for op, _ in steps], steps[-1][1].dtype
     if set(ops) == {"Mul"} and not (factor == factor[0]).all():
         return _Part(layers.Scale(), {"factor": factor.astype(dtype)})
-    if not factor.all():
-        raise ValueError("factors of inputs must not be 0")
     exact = ops in (["Sub"], ["Sub", "Div"], ["Sub", "Mul"])
+    if not (exact or factor.all()):
+        raise ValueError("factors of inputs must not be 0")
     arrays = {
         "mean": steps[0][1] if exact else (-shift / factor).astype(dtype),
         "scale": steps[-1][1]
