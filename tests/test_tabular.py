@@ -494,6 +494,36 @@ def test_a_csv_becomes_a_net_and_answers(tmp_path: Path, capsys: Any) -> None:
     assert pd.read_csv(answers).columns.tolist() == ["prediction"]
 
 
+@pytest.mark.parametrize("mark", [";", "\t"])
+def test_columns_of_a_csv_may_have_other_marks_between(
+    mark: str, tmp_path: Path, capsys: Any
+) -> None:
+    path, net = tmp_path / "table.csv", str(tmp_path / "net.safetensors")
+    shop(60)[0].to_csv(path, index=False, sep=mark)
+    options = ["--target", "member", "--preset", "fast", "--save", net]
+    assert main(["fit", str(path), *options]) == 0
+    assert "60 rows, 4 columns" in capsys.readouterr().out
+
+
+def test_files_for_predict_are_refused_in_one_sentence(
+    tmp_path: Path, capsys: Any
+) -> None:
+    path, net = csv(tmp_path), str(tmp_path / "net.safetensors")
+    assert main(["fit", path, "--target", "y", "--preset", "fast", "--save", net]) == 0
+    short = tmp_path / "short.csv"
+    pd.read_csv(path).drop(columns="town").to_csv(short, index=False)
+    capsys.readouterr()
+    for options, message in [
+        ([path, path], "must hold a net of Lamina"),
+        ([str(tmp_path / "none"), path], "No such file"),
+        ([net, str(tmp_path / "none")], "No such file"),
+        ([net, str(short)], "none named 'town'"),
+    ]:
+        assert main(["predict", *options]) == 2
+        told = capsys.readouterr()
+        assert not told.out and message in told.err and told.err.count("\n") == 1
+
+
 @pytest.mark.parametrize(
     ("content", "options", "message"),
     [

@@ -89,10 +89,11 @@ def _read(path: str) -> Any:
         raise ImportError(
             "a CSV file needs pandas; use pip install lamina[tabular]"
         ) from error
-    with open(path, "rb"):  # raises what Python raises for a missing file
-        pass
+    with open(path, "rb") as file:  # raises what Python raises for a missing file
+        names = file.readline()
+    mark = max(",;\t", key=lambda mark: names.count(mark.encode()))
     try:
-        table = pandas.read_csv(path, skipinitialspace=True)
+        table = pandas.read_csv(path, sep=mark, skipinitialspace=True)
     except ValueError as error:  # those of pandas, and of the encoding
         raise ValueError(f"{path} must be a CSV file: {str(error).strip()}") from error
     table.columns = [str(name).strip() for name in table.columns]
