@@ -171,7 +171,10 @@ class BaseTable(BaseEstimator):
 
     @property
     def net_(self) -> Sequential:
-        """The first of `nets_`: it takes what `encode` gives."""
+        """The first of `nets_`: it takes what `encode` gives.
+
+        A regressor's answers in standard deviations of the target from its mean.
+        """
         nets = self.nets_
         if not nets:
             raise AttributeError("there is no net: all rows were of one class")
