@@ -123,6 +123,7 @@ class Part:
 def net_of(
     recipe: Recipe, task: Task, kinds: Kinds, steps: int, seed: int
 ) -> Sequential:
+    """A net for columns of these kinds, whose training takes so many steps."""
     width = kinds.features + len(kinds.sizes) * (recipe.embedding - 1)
     layers = list[Layer]()
     if kinds.sizes:

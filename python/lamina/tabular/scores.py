@@ -32,6 +32,7 @@ def squares(outputs: Array, y: Array, weights: Array | None) -> Array:
 
 
 def pinball(quantile: float, outputs: Array, y: Array, weights: Array | None) -> Array:
+    """The loss of that quantile for each row (Koenker & Bassett 1978)."""
     d = y - outputs
     found: Array = np.maximum(quantile * d, (quantile - 1) * d).mean(axis=1)
     return found
