@@ -134,8 +134,10 @@ class _Graph:
             )
         self.input = inputs[0]
         self.makers: dict[str, Any] = {}
-        for node in graph.node:
+        self.numbers: dict[str, int] = {}  # of the nodes that make them
+        for i, node in enumerate(graph.node):
             self.makers.update((name, node) for name in node.output if name)
+            self.numbers.update((name, i) for name in node.output)
             alone = node.op_type in ("Constant", "ConstantOfShape")
             if alone or all(each in self.arrays for each in node.input):
                 self._fold(node)
@@ -242,7 +244,7 @@ class _Graph:
         kind = self.input.type.tensor_type.elem_type
         given = x.astype(package("onnx.helper").tensor_dtype_to_np_dtype(kind))
         wanted = self._evaluate(
-            self._between(output, self.input.name, len(self.makers)),
+            self._between(output, self.input.name),
             output,
             {self.input.name: given.reshape(rows, *self.shape)},
         )
@@ -388,7 +390,9 @@ class _Graph:
     def _normalized(self, node: Any) -> _Place | None:
         """A `LayerNorm` of single nodes, of which the last comparison is sure."""
         above = self.makers.get(node.input[0])
-        if node.op_type not in ("Add", "Div") or above is None or not above.input:
+        if node.op_type not in ("Add", "Div") or above is None:
+            return None
+        if above.op_type not in ("Mul", "Sub"):
             return None
         x, found = above.input[0], list[Array]()
         spelled = self._spelled(node.output[0], x, found)
@@ -453,20 +457,16 @@ class _Graph:
                 raise _refusal(node, "it ends a function of too many nodes")
         return found
 
-    def _between(self, name: str, source: str, most: int = _FEW) -> list[Any]:
+    def _between(self, name: str, source: str) -> list[Any]:
         """The nodes that make one value of the other, in their order."""
-        wanted, waiting = set(), [name]
+        found, seen, waiting = dict[int, Any](), {source}, [name]
         while waiting:
             value = waiting.pop()
-            if value == source or value in wanted or value in self.arrays:
-                continue
-            wanted.add(value)
-            waiting += self._given(self.makers[value])
-        return [
-            node
-            for node in self.model.graph.node
-            if any(each in wanted for each in node.output)
-        ]
+            if value not in seen and value not in self.arrays:
+                seen.add(value)
+                node = found[self.numbers[value]] = self.makers[value]
+                waiting += self._given(node)
+        return [node for _, node in sorted(found.items())]
 
     def _evaluate(self, nodes: Sequence[Any], name: str, given: dict[str, Any]) -> Any:
         """That value by the reference evaluator."""
