@@ -395,10 +395,12 @@ def test_nets_of_other_libraries_predict_as_their_graphs_do(name: str) -> None:
     x = 3 * x + 5 if name[:3] == "skl" else x
     shape = (40, 2, 2, 2) if "image" in name else x.shape
     model = onnx.load(path)
+    for node in [each for each in model.graph.node if each.op_type == "ZipMap"]:
+        p = onnx.helper.make_tensor_value_info(node.input[0], 1, ["n", "m"])
+        model.graph.output[-1].CopyFrom(p)  # which the reference does not have
+        model.graph.node.remove(node)
     rows = {model.graph.input[0].name: x.reshape(shape)}
     for *_, found in evaluated(model, rows, shapes="skl" not in name):  # which errs
-        if isinstance(found, list):  # a dict for each row
-            found = np.array([[*each.values()] for each in found])
         p = found[:, 1:] if "binary" in name else found
         np.testing.assert_allclose(net.predict(x), p, **CLOSE)
 
