@@ -9,10 +9,21 @@ import numpy as np
 from scipy.stats import rankdata
 
 from tabular.learners import LEARNERS
-from tabular.tables import NAMES, REGRESSIONS
+from tabular.tables import NAMES, REGRESSIONS, SEEDS
 
 RESULTS = Path(__file__).parent / "results.jsonl"
 PICTURE = Path(__file__).parents[2] / "docs" / "tabular.svg"
+OWN = "#000000"
+OTHERS = [
+    "#0072B2",
+    "#D55E00",
+    "#009E73",
+    "#CC79A7",
+    "#E69F00",
+    "#56B4E9",
+    "#8B4513",
+    "#777777",
+]
 MANY = ["letter"]  # more than two classes
 Results = dict[tuple[str, str, int], dict[str, float]]
 
@@ -32,6 +43,12 @@ def error(table: str, row: dict[str, float]) -> float:
     return row["log_loss"] if table in MANY else 1 - row["auc"]
 
 
+def measure(table: str) -> str:
+    if table in REGRESSIONS:
+        return "RMSE"
+    return "log-loss" if table in MANY else "1 - AUC"
+
+
 def mistakes(table: str, row: dict[str, float]) -> float:
     return row["rmse"] if table in REGRESSIONS else 1 - row["accuracy"]
 
@@ -47,20 +64,34 @@ def means(results: Results, of: Callable[[str, Any], float]) -> Any:
     return found
 
 
-def ranks(errors: Any) -> Any:
-    """The mean rank over tables of who ran on all of them; NaN for others."""
+def fair(results: Results) -> tuple[Results, Any]:
+    """Only seeds that all learners have who ran twice or more on every table, and which
+    those are; of others, which get no rank, all seeds."""
+    runs = {
+        learner: [{s for s in SEEDS if (learner, t, s) in results} for t in NAMES]
+        for learner in LEARNERS
+    }
+    whole = [min(map(len, seeds)) > 1 for seeds in runs.values()]
+    ranked = [learner for learner, good in zip(LEARNERS, whole, strict=True) if good]
+    shared = set(SEEDS).intersection(*(s for learner in ranked for s in runs[learner]))
+    kept = {k: r for k, r in results.items() if k[0] not in ranked or k[2] in shared}
+    return kept, np.array(whole)
+
+
+def ranks(errors: Any, whole: Any) -> Any:
+    """The mean rank over tables; NaN for who is not ranked."""
     found = np.full(len(errors), np.nan)
-    whole = ~np.isnan(errors).any(axis=1)
     if whole.any():
         found[whole] = rankdata(errors[whole], axis=0).mean(axis=1)
     return found
 
 
 def markdown(results: Results) -> str:
+    results, whole = fair(results)
     seconds = means(results, lambda _, row: row["fit"])
     predict = means(results, lambda _, row: row["predict"])
     main = means(results, error)
-    columns = [ranks(main), ranks(means(results, mistakes))]
+    columns = [ranks(main, whole), ranks(means(results, mistakes), whole)]
     columns += [seconds.mean(axis=1), predict.mean(axis=1)]
     lines = [
         "| | rank | by accuracy | fit, s | predict, s | " + " | ".join(NAMES) + " |",
@@ -89,27 +120,29 @@ def draw(results: Results) -> None:
     matplotlib.rcParams["svg.hashsalt"] = "lamina"
     from matplotlib import pyplot as plt
 
+    results, _ = fair(results)
     errors = means(results, error)
     seconds = means(results, lambda _, row: row["fit"])
-    colours = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"
     figure, axes = plt.subplots(2, 4, figsize=(12, 6), layout="constrained")
+    own = [i for i, learner in enumerate(LEARNERS) if learner.startswith("Lamina")]
     for j, (table, axis) in enumerate(zip(NAMES, axes.flat, strict=True)):
+        axis.plot(seconds[own, j], errors[own, j], color=OWN, linewidth=1)
         for i, learner in enumerate(LEARNERS):
-            own = learner.startswith("Lamina")
+            if np.isnan(seconds[i]).all():
+                continue
             axis.plot(
                 seconds[i, j],
                 errors[i, j],
                 linestyle="none",
-                marker="*" if own else "osD^vPXh"[i % 8],
-                markersize=12 if own else 6,
-                color=colours[i] if own else ("#777777", *colours)[i % 7],
+                marker="*" if i in own else "osD^vXhd"[i - len(own)],
+                markersize=(9, 12, 15)[i] if i in own else 7,
+                color=OWN if i in own else OTHERS[i - len(own)],
                 label=learner,
             )
         axis.set_xscale("log")
-        axis.set_title(table)
-    axes[0, 0].set_ylabel("error")
-    axes[1, 0].set_ylabel("error")
-    figure.supxlabel("seconds of one core for a fit")
+        axis.set_title(f"{table}, {measure(table)}")
+    for axis in axes[1]:
+        axis.set_xlabel("seconds of a core for a fit")
     handles, labels = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=6)
     figure.savefig(PICTURE, metadata={"Date": None})
