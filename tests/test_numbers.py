@@ -172,6 +172,7 @@ CALLS: dict[str, Callable[..., Any]] = {
     "Sequential.predict": lambda **n: (
         net().predict(X, **n) if n.get("samples", 0) not in LONG else None
     ),
+    "Sequential.to_onnx": lambda **n: net().to_onnx(**n),
     "dense": lambda **n: lm.dense(X, X.T, **{"dropout": 0.5, "seed": 3, **n}),
     "dense_backward": lambda **n: lm.dense_backward(
         X @ X.T, X, X.T, X @ X.T, **{"dropout": 0.5, "seed": 3, **n}
