@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 PEERS := .venv-peers
 SCALE := .venv-scale
+FREE := .venv-free
 TABULAR := .venv-tabular
 WHEELS := .venv-wheels
 BIN := $(VENV)/bin
@@ -11,7 +12,7 @@ SOURCES := $(shell find csrc -type f) CMakeLists.txt pyproject.toml \
 # An editable install redirects imports to the files it knew: new ones need a new install.
 MODULES := $(shell find python/lamina -name "*.py" | sort)
 
-.PHONY: demo test test-scale test-arm64 test-clang wheels test-wheels sanitize accuracy experiments bench bench-full bench-peers bench-tabular bench-check bench-counts diagnose-audit lint format generate wheel clean
+.PHONY: demo test test-scale test-arm64 test-clang test-free wheels test-wheels sanitize accuracy experiments bench bench-full bench-peers bench-tabular bench-check bench-counts diagnose-audit lint format generate wheel clean
 
 demo: $(VENV)/installed
 	$(BIN)/python examples/digits.py
@@ -38,6 +39,13 @@ test-clang: $(VENV)/environment
 	CXX=$(CLANG) tools/apart.sh build/$(CLANG) \
 		--config-settings=cmake.define.LAMINA_WERROR=ON
 	build/$(CLANG)/bin/python -m pytest --ignore tests/test_bench.py --ignore tests/test_codebase.py
+
+# On a free-threaded Python, in an environment of its own; what needs a package that is
+# not to be had for it is skipped. Then tests by four threads at once.
+FREE_PYTHON ?= python3.13t
+test-free: $(FREE)/installed
+	$(FREE)/bin/python -m pytest --ignore tests/test_bench.py --ignore tests/test_codebase.py
+	$(FREE)/bin/python -m pytest --parallel-threads=4 tests/test_network.py tests/test_layers.py
 
 # Cross-compiled with zig, for every platform and each Python that is named; the tests,
 # of those that run here: tools/wheels.py, tools/test_wheels.sh.
@@ -156,6 +164,15 @@ $(SCALE)/environment: tests/scale-requirements.txt
 
 $(SCALE)/installed: $(SCALE)/environment $(SOURCES) $(MODULES)
 	$(SCALE)/bin/python -m pip install --quiet --no-deps --no-build-isolation .
+	touch $@
+
+$(FREE)/environment: tests/free-requirements.txt
+	test -x $(FREE)/bin/python || $(FREE_PYTHON) -m venv $(FREE)
+	$(FREE)/bin/python -m pip install --quiet --requirement $<
+	touch $@
+
+$(FREE)/installed: $(FREE)/environment $(SOURCES) $(MODULES)
+	$(FREE)/bin/python -m pip install --quiet --no-deps --no-build-isolation .
 	touch $@
 
 $(TABULAR)/environment: bench/tabular/requirements.txt

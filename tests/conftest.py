@@ -1,12 +1,31 @@
 """What every test file shares: the targets of this machine, by name."""
 
-from collections.abc import Iterator
+import sys
+import sysconfig
+from collections.abc import Iterator, Sequence
 
 import pytest
 
 import lamina as lm
 
 TARGETS = lm.show_config()["targets_available"]
+
+
+class Absent:
+    """On a free-threaded Python, asked for what no other finder has: tests and files of
+    them that import these packages, which have no wheels for it, are skipped."""
+
+    packages = ("numba", "onnx", "polars", "safetensors")
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None, target: object = None
+    ) -> None:
+        if name in self.packages:
+            pytest.skip(f"no {name} for this Python", allow_module_level=True)
+
+
+if sysconfig.get_config_var("Py_GIL_DISABLED"):
+    sys.meta_path.append(Absent())
 
 
 def pytest_report_header() -> str:

@@ -89,6 +89,18 @@ def test_import_changes_no_state_and_starts_nothing() -> None:
     assert done.stdout == ""
 
 
+@pytest.mark.skipif(
+    not sysconfig.get_config_var("Py_GIL_DISABLED"), reason="a Python with a GIL"
+)
+def test_a_free_threaded_python_stays_without_its_gil() -> None:
+    """A module that does not declare that it bears it brings the GIL back."""
+    done = run(
+        "import sys, lamina, lamina.kernels\nassert not sys._is_gil_enabled()",
+        PYTHONWARNINGS="error",
+    )
+    assert done.returncode == 0, done.stderr
+
+
 def test_a_sub_interpreter_is_refused_and_does_not_hang() -> None:
     """As mod_wsgi makes them; whether or not the main one has imported Lamina."""
     if sys.version_info >= (3, 13):
@@ -376,6 +388,7 @@ def test_cimport_of_the_kernels(tmp_path: Path) -> None:
 
 
 def test_a_function_of_numba_calls_the_kernels() -> None:
+    pytest.importorskip("numba", reason="not on every Python", exc_type=ImportError)
     import lamina.kernels as kernels
 
     assert doctest.testmod(kernels).attempted > 0

@@ -77,6 +77,45 @@ def keep(seed):
 together(*[lambda seed=seed: keep(seed) for seed in range(8)])
 assert all((found[seed] == alone[seed]).all() for seed in range(8))
 """,
+    # What a net keeps of the last loss is no other thread's half.
+    "one net asked by several losses": """
+import lamina as lm
+x = np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32)
+net = lm.Sequential([lm.Dense(2)], seed=0)
+net.build(3)
+losses = [lm.losses.huber.using(delta=0.1 * i) for i in range(1, 9)]
+def ask(loss):
+    return net.input_gradient(x, x[:, :2], loss=loss).tobytes()
+alone = [ask(loss) for loss in losses]
+def repeat(first):
+    for i in range(first, first + 4000):
+        assert ask(losses[i % 8]) == alone[i % 8]
+    right.append(first)
+right = []
+together(*[lambda first=first: repeat(first) for first in range(4)])
+assert len(right) == 4
+""",
+    # An attribute that is set has the net compiled again.
+    "predict while a layer is changed": """
+import lamina as lm
+x = np.ones((1, 3))
+net = lm.Sequential([lm.Dense(2), lm.Dropout(0.5)], seed=0)
+net.build(3)
+want, done = net.predict(x), []
+def change():
+    while len(done) < 3:
+        net.layers[1].rate = 0.25
+def predict():
+    try:
+        for _ in range(20000):
+            assert (net.predict(x) == want).all()
+        right.append(1)
+    finally:
+        done.append(1)
+right = []
+together(change, predict, predict, predict)
+assert len(right) == 3
+""",
     # One call has the pool, others do their work themselves: for no one another result.
     "calls that want the pool at once": """
 import lamina as lm

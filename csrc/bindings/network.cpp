@@ -1,4 +1,6 @@
 // Network as Python sees it: a net's layers, bound to its two flat buffers.
+#include <pybind11/critical_section.h>
+
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -214,11 +216,13 @@ bool add_up(const U* x, std::size_t rows, std::size_t cols) {
 }
 
 // The loss and optimizer of the last call, which are mostly those of the next: their
-// tuples are parsed again only when they are others.
+// tuples are parsed again only when they are others. Threads may evaluate one net by
+// several losses: `owner` is locked where no GIL keeps them apart.
 template <class Choice, Choice (*parse)(py::handle)>
 class Parsed {
  public:
-  const Choice& operator()(py::handle core) {
+  Choice operator()(py::handle core, py::handle owner) {
+    const py::scoped_critical_section alone(owner);
     if (!core.is(core_)) {
       choice_ = parse(core);
       core_ = py::reinterpret_borrow<py::object>(core);
@@ -295,7 +299,8 @@ class PyNetwork {
         const int dimensions = PyArray_NDIM(targets);
         const std::size_t outputs = net.outputs(), size = n * outputs;
         if (dimensions < 1 || extent(targets, 0) != n) return false;
-        const bool categorical = loss_(loss).kind == LossKind::softmax_cross_entropy;
+        const bool categorical =
+            loss_(loss, parameters_).kind == LossKind::softmax_cross_entropy;
         if (categorical && dimensions == 1)
           return whole &&
                  all_within<double>(values, n, 0, static_cast<double>(outputs) - 1);
@@ -331,7 +336,7 @@ class PyNetwork {
       using T = decltype(type);
       const Goal goal = this->template goal<T>(loss, logits);
       const Data<T> data(net, goal.loss, x, y, weights);
-      const OptimizerChoice rule = optimizer_(optimizer);
+      const OptimizerChoice rule = optimizer_(optimizer, parameters_);
       require_numbers<T>(rule);
       std::size_t count = data.examples.rows;
       const std::int64_t* rows = nullptr;
@@ -469,7 +474,7 @@ class PyNetwork {
              std::uint64_t update) {
     return visit([&](auto& net, auto type) {
       using T = decltype(type);
-      const OptimizerChoice rule = optimizer_(optimizer);
+      const OptimizerChoice rule = optimizer_(optimizer, parameters_);
       require_numbers<T>(rule);
       held<T>("learning_rate", rate);
       T* memory = in_place<T>("state", state, slots(rule) * net.size());
@@ -553,7 +558,7 @@ class PyNetwork {
   // ValueError unless T holds its numbers.
   template <class T>
   Goal goal(py::handle core, bool logits) {
-    const Goal goal{loss_(core), logits, per_weight(core)};
+    const Goal goal{loss_(core, parameters_), logits, per_weight(core)};
     require_option<T>(goal.loss);
     held<T>("factor", goal.per_weight);
     return goal;

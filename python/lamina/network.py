@@ -379,7 +379,10 @@ class Network(Assembly):
         TypeError, ValueError
             `x` or `out` cannot be used.
         """
-        net = self._compiled[0] if self._compiled else self._net("predict", None)
+        try:
+            net = self._compiled[0]
+        except IndexError:
+            net = self._net("predict", None)
         options = batch_size, samples, seed, precision
         if (
             type(x) is np.ndarray
