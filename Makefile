@@ -41,11 +41,10 @@ test-clang: $(VENV)/environment
 	build/$(CLANG)/bin/python -m pytest --ignore tests/test_bench.py --ignore tests/test_codebase.py
 
 # On a free-threaded Python, in an environment of its own; what needs a package that is
-# not to be had for it is skipped. Then tests by four threads at once.
+# not to be had for it is skipped.
 FREE_PYTHON ?= python3.13t
 test-free: $(FREE)/installed
 	$(FREE)/bin/python -m pytest --ignore tests/test_bench.py --ignore tests/test_codebase.py
-	$(FREE)/bin/python -m pytest --parallel-threads=4 tests/test_network.py tests/test_layers.py
 
 # Cross-compiled with zig, for every platform and each Python that is named; the tests,
 # of those that run here: tools/wheels.py, tools/test_wheels.sh.

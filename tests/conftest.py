@@ -15,7 +15,7 @@ class Absent:
     """On a free-threaded Python, asked for what no other finder has: tests and files of
     them that import these packages, which have no wheels for it, are skipped."""
 
-    packages = ("numba", "onnx", "polars", "safetensors")
+    packages = ("numba", "onnx", "optuna", "polars", "safetensors")
 
     def find_spec(
         self, name: str, path: Sequence[str] | None, target: object = None
