@@ -27,7 +27,9 @@ LONG = {2**31, 2**63 - 1}
 SIZES = {"shape", "count", "features", "epochs", "samples", "outputs"}
 # What nets ask of layers, optimizers and callbacks; scores may be any number.
 PROTOCOL = r"\.(core|draw|outputs|shapes|update|targets|on_\w+|improved|better|add)$"
-OTHERS = {"PackedKernel", "initializers.get", "optimizers.Optimizer.rates"}
+OTHERS = {"PackedKernel", "initializers.get"}
+OTHERS |= {"optimizers.Optimizer.rates", "optimizers.Optimizer.decays"}
+DECAY = lm.schedules.Exponential(0.1, 0.5)
 X, Y = np.ones((6, 3), np.float32), np.arange(6) % 2
 
 
@@ -155,12 +157,19 @@ CALLS: dict[str, Callable[..., Any]] = {
     "Layer.penalty": lambda **n: lm.Layer().penalty(**n),
     **{name: rule(getattr(lm, name)) for name in OPTIMIZERS},
     **{
-        f"{name}.rates": functools.partial(
-            lambda kind, **n: kind().rates(**{"first_step": 1, "count": 2, **n}),
-            getattr(lm, name),
+        f"{name}.{asked}": functools.partial(
+            lambda ask, **n: ask(**{"first_step": 1, "count": 2, **n}),
+            getattr(getattr(lm, name)(**given), asked),
         )
         for name in OPTIMIZERS
+        for asked, given in (
+            ("rates", {}),
+            ("decays", {"weight_decay": DECAY} if name in ("AdamW", "Lion") else {}),
+        )
     },
+    "Dropout.rates": lambda **n: lm.Dropout(DECAY).rates(
+        **{"first_step": 1, "count": 2, **n}
+    ),
     "Sequential": lambda **n: lm.Sequential([lm.Dense(1)], **n).build(2),
     "Sequential.backward": lambda **n: net().backward(X, np.ones((6, 2)), **n),
     "Sequential.build": lambda **n: lm.Sequential([lm.Dense(1)]).build(**n),
@@ -218,6 +227,8 @@ CALLS: dict[str, Callable[..., Any]] = {
     },
     "schedules.Step": schedule(lm.schedules.Step, rate=0.1, every=3),
     "schedules.Exponential": schedule(lm.schedules.Exponential, rate=0.1, factor=0.5),
+    "schedules.CosLog": schedule(lm.schedules.CosLog, rate=0.1, steps=9),
+    "schedules.FlatCosine": schedule(lm.schedules.FlatCosine, rate=0.1, steps=9),
     "schedules.Cosine": schedule(lm.schedules.Cosine, rate=0.1, steps=9),
     "schedules.OneCycle": schedule(lm.schedules.OneCycle, rate=0.1, steps=9),
 }

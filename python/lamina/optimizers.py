@@ -146,6 +146,8 @@ class _Rule(Optimizer):
         return numbers("learning_rate", self.learning_rate, first_step, count)
 
     def decays(self, first_step: int, count: int) -> Array | None:
+        first_step = _checks.count("first_step", first_step)
+        count = _checks.count("count", count)
         decay = self._decay()
         if not isinstance(decay, Schedule):
             return None

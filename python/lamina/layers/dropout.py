@@ -102,6 +102,8 @@ class Dropout(Layer):
 
     def rates(self, first_step: int, count: int) -> Array:
         """Of `count` steps from that one on, 0 being the first of a net."""
+        first_step = _checks.unsigned("first_step", first_step, 63)
+        count = _checks.count("count", count)
         if isinstance(self.rate, Schedule):
             return numbers("rate", self.rate, first_step + 1, count, 1)
         return np.full(count, self.rate)
