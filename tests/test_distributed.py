@@ -365,6 +365,7 @@ CAUSES = {
 def test_others_end_and_name_the_rank_and_the_last_checkpoint_resumes(
     fault: str, tmp_path: Path
 ) -> None:
+    pytest.importorskip("safetensors", reason="not on every Python")
     path = tmp_path / "net.safetensors"
     failing = 0 if fault == "disk" else ranks.FAILING
     with ranks.processes(3, fault, str(path)) as started:
@@ -389,6 +390,7 @@ def test_others_end_and_name_the_rank_and_the_last_checkpoint_resumes(
 
 
 def test_control_c_on_one_rank_ends_the_training_on_all(tmp_path: Path) -> None:
+    pytest.importorskip("safetensors", reason="not on every Python")
     with ranks.processes(3, "interrupt", str(tmp_path / "net")) as started:
         for process in started:
             said, told = process.communicate(timeout=100)

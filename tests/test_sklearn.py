@@ -77,7 +77,8 @@ def test_scikit_learns_own_tests_pass_with_the_import_replaced(tmp_path: Path) -
     )
     assert done.returncode == 0, done.stdout[-3000:]
     found = re.search(r"(\d+) passed", done.stdout)
-    assert found is not None and int(found[1]) >= 59, done.stdout[-500:]
+    # 58 in 1.8, which free-threaded Python 3.13 has; 59 in 1.9.
+    assert found is not None and int(found[1]) >= 58, done.stdout[-500:]
     assert "skipped" not in done.stdout.splitlines()[-1]
 
 
