@@ -147,6 +147,32 @@ def test_what_rank_0_decides_is_what_all_do(
         )
 
 
+@pytest.mark.parametrize("when", ["before", "on_train_begin", "on_epoch_begin"])
+def test_a_rate_that_rank_0_sets_before_the_first_step_is_that_of_all(
+    when: str,
+) -> None:
+    class Slower(lm.callbacks.Callback):
+        def on_train_begin(self, net: Any, epochs: range) -> None:
+            if when == "on_train_begin":
+                net.rate_factor = 0.25
+
+        def on_epoch_begin(self, net: Any, epoch: int, rows: int | None) -> None:
+            if when == "on_epoch_begin":
+                net.rate_factor = 1 / (epoch + 1)
+
+    def run(own: Communicator) -> lm.Sequential:
+        made = net()
+        if when == "before" and own.rank == 0:
+            made.rate_factor = 0.25
+        return train(own, made, callbacks=[Slower()])
+
+    alone, *ranks = together(1, run) + together(3, run)
+    assert alone.rate_factor < 0.5
+    assert {(bits(each), each.rate_factor) for each in ranks} == {
+        (bits(alone), alone.rate_factor)
+    }
+
+
 def test_sparse_rows_and_memory_maps_train_to_the_same_bits(tmp_path: Path) -> None:
     def make() -> lm.Sequential:
         layers = [lm.Dense(16, "relu"), lm.Dense(3, "softmax")]
@@ -298,6 +324,8 @@ def test_a_layer_that_needs_the_whole_batch_is_refused() -> None:
         made = lm.Sequential([lm.BatchNorm(), lm.Dense(3, "softmax")], seed=0)
         with pytest.raises(ValueError, match=r"layers\[0\] must not be a BatchNorm"):
             train(own, made)
+        assert made.history is None
+        assert made.optimizer is None
 
     together(1, run)
 

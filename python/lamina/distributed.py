@@ -160,8 +160,9 @@ def fit(
     ------
     TypeError, ValueError
         As `Sequential.fit`; a layer whose gradient is no sum over shards (`BatchNorm`);
-        on every rank, before the first step: one that differs from rank 0 in version,
-        dtype, rows, seed, arguments, net, or in fused multiply-add (target sse2).
+        on every rank, before the first step, but after the net is built: one that
+        differs from rank 0 in version, dtype, number of rows, 1024 of the rows, seed,
+        arguments, net, or in fused multiply-add (target sse2).
     FloatingPointError
         On every rank: a loss that is not finite, and the rank that has its rows.
     RankError
@@ -194,6 +195,12 @@ def fit(
     group = _Group(communicator, shards, told)
     leads = group.rank == 0
     try:
+        for i, layer in enumerate(net.layers):
+            if isinstance(layer, BatchNorm) and layer.trainable:
+                raise ValueError(
+                    f"layers[{i}] must not be a BatchNorm that trains, whose moments "
+                    "would be those of a shard; use LayerNorm"
+                )
         return training.fit(
             net,
             x,
@@ -493,12 +500,6 @@ class _Group:
         self.communicator.abort(_cause(self.rank, error))
 
     def begin(self, net: Network, goal: losses.Loss, source: Any) -> None:
-        for i, layer in enumerate(net.layers):
-            if isinstance(layer, BatchNorm) and layer.trainable:
-                raise ValueError(
-                    f"layers[{i}] must not be a BatchNorm that trains, whose moments "
-                    "would be those of a shard; use LayerNorm"
-                )
         self.net, self.goal = net, goal
         n, size = net.parameters.size, self.size
         self._slices = [slice(n * r // size, n * (r + 1) // size) for r in range(size)]

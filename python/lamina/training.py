@@ -402,6 +402,8 @@ class _Run:
             pieces = _of_batches(source)
         for callback in self.told:
             callback.on_epoch_begin(self.net, self.net.epoch + 1, rows)
+        if self.group is not None:
+            self.net.rate_factor = self.group.agree(self.net.rate_factor)
         sums: Sums = 0.0, 0.0, 0, 0.0
         for piece in pieces:
             batch, sums = self.pace.steps(self.goal, piece, sums, self.precision)
