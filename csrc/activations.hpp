@@ -380,14 +380,15 @@ struct SmoothClip {
   double limit = info.parameter.initial;
   auto forward(auto x) const {
     const auto z = x / limit;
-    return select(abs(z) > huge, select(x < 0.0, -limit, limit),
-                  x / sqrt(fma(z, z, 1.0)));
+    const auto clipped = select(abs(z) > huge, select(x < 0.0, -limit, limit),
+                                x / sqrt(fma(z, z, 1.0)));
+    return __builtin_isinf(limit) ? x : clipped;
   }
   // 1 / (1 + (x / limit)^2) = 1 - (y / limit)^2
   auto derivative(auto y) const {
     const auto z = y / limit;
     const auto rest = max(0.0, (1.0 - z) * (1.0 + z));
-    return rest * sqrt(rest);
+    return __builtin_isinf(limit) ? select(y == y, 1.0, y) : rest * sqrt(rest);
   }
 };
 

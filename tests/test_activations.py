@@ -218,6 +218,10 @@ def test_kinks(target: str) -> None:
     assert not np.signbit(lm.relu(np.float32(-0.0)))
     steep = lm.elu(np.array([-1.0, 0.0, 2.0], np.float32), alpha=np.inf)
     np.testing.assert_array_equal(steep[[0, 2]], [-np.inf, 2])
+    every = np.array([-np.inf, -3.0, 0.0, np.inf, np.nan], np.float32)
+    np.testing.assert_array_equal(lm.smooth_clip(every, limit=np.inf), every)
+    slopes = lm.smooth_clip.derivative(every, limit=np.inf)
+    np.testing.assert_array_equal(slopes, [1, 1, 1, 1, np.nan])
 
 
 # NaN, infinities, subnormals ----------------------------------------------------------

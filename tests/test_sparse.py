@@ -60,6 +60,7 @@ FRONTS: dict[str, Any] = {
     "none": list,
     "dropout": lambda: [lm.Dropout(0.3)],
     "classic": lambda: [lm.Dropout(0.3, "classic"), lm.Dropout(0.1)],
+    "scheduled": lambda: [lm.Dropout(lm.schedules.FlatCosine(0.3, 20))],
     "scaled": lambda: [lm.Standardize(center=False), lm.Dropout(0.2)],
     "centred": lambda: [lm.Standardize()],
     "alpha": lambda: [lm.Dropout(0.3, "alpha")],

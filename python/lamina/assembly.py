@@ -35,7 +35,8 @@ _MADE_ANEW = {"_parameters", "_gradient", "_compiled", "_ahead", "_ready", "_fit
 _MADE_ANEW |= {"_following"}
 # The first calls of a net, of several threads, make its buffers and state once.
 _first_use = threading.RLock()
-os.register_at_fork(after_in_child=_first_use._at_fork_reinit)  # type: ignore[attr-defined]
+if hasattr(os, "register_at_fork"):  # Windows does not fork
+    os.register_at_fork(after_in_child=_first_use._at_fork_reinit)  # type: ignore[attr-defined]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -252,13 +253,13 @@ class Assembly:
             kind, settings = known[0]
             known[0] = kind, settings | {"mean": np.zeros_like(settings["mean"])}
             nets.append(_core.Network(known, width, self.seed, *buffers))
-        self._compiled[:] = nets
         self._penalizes = any(map(_penalizes, self.layers))
         self._scheduled = {
             i: layer
             for i, layer in enumerate(self.layers)
             if isinstance(layer, Dropout) and isinstance(layer.rate, Schedule)
         }
+        self._compiled[:] = nets  # last: other threads then know the rest, too
         return nets
 
     def _net(self, method: str, x: Array | None) -> Any:
@@ -342,6 +343,7 @@ class Assembly:
     def _forget_optimizer(self) -> None:
         """As before the first training: a net that is for answers from now on."""
         self._require_own("forget_optimizer")
+        self._averaged, self.rate_factor = None, 1.0
         self.optimizer, self._state = None, np.empty((0, 0), self.dtype)
         self._updates = 0
 

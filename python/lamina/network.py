@@ -359,7 +359,8 @@ class Network(Assembly):
             same.
         samples : int, optional
             Monte-Carlo dropout (Gal & Ghahramani 2016): that many passes with dropout
-            and noise as in training, of which mean and standard deviation are returned.
+            and noise as in the next step of training, of which mean and standard
+            deviation are returned. Where a schedule has ended at 0, nothing is dropped.
         seed : int, optional
             Of the samples' random bits, in [0, 2**64); by default drawn anew.
         precision : {"float32", "bf16", "auto"}, optional

@@ -52,12 +52,13 @@ class Dropout final : public Layer<T> {
   }
 
   void change(const Batch& batch, const Taken<T>& x) const override {
-    const DropoutChoice choice = drawn(batch);
-    if (batch.training)
+    if (batch.training) {
+      const DropoutChoice choice = drawn(batch);
       kernels<T>().sparse_dropout(x.view(), this->outputs, x.values, choice.bits,
                                   choice.values);
-    else if (mode_ == DropoutMode::classic)
+    } else if (mode_ == DropoutMode::classic) {
       scaled(batch, x.values, x.values, x.starts[x.rows]);
+    }
   }
 
   bool joins(const Layer<T>& before) const override {
