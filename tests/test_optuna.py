@@ -87,7 +87,7 @@ def test_a_study_in_two_threads_finds_the_width_that_learns() -> None:
 
     study = optuna.create_study(
         sampler=optuna.samplers.RandomSampler(seed=0),
-        # In whichever order threads draw the widths: after 13 epochs the wide nets lead.
+        # In whichever order the widths come: after 13 epochs the wide nets lead.
         pruner=optuna.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=13),
     )
     study.optimize(objective, n_trials=20, n_jobs=2)
