@@ -7,6 +7,7 @@ import pickle
 import re
 import subprocess
 import sys
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -203,7 +204,7 @@ BAD: list[tuple[Callable[[], Any], str]] = [
     (lambda: (np.zeros((0, 3)), []), "0 sample"),
     (lambda: (pd.DataFrame(index=range(5)), list("aabbb")), "0 feature"),
     (lambda: ([[1.0, np.inf]] * 4, [*"aabb"]), "infinity.* column 'x1'"),
-    (lambda: (pd.DataFrame({"a": [{}] * 4}), [*"aabb"]), "string or a number.* 'a'"),
+    (lambda: (pd.DataFrame({"a": [{}] * 4}), [*"aabb"]), "'a' of X.*string or a num"),
     (lambda: ([[1.0]] * 4, [*"aab"]), "inconsistent numbers of samples"),
     (lambda: (scipy.sparse.eye_array(4), [*"aabb"]), "[Ss]parse"),
     (lambda: (np.arange(4.0), [*"aabb"]), "Reshape your data"),
@@ -532,6 +533,8 @@ def test_files_for_predict_are_refused_in_one_sentence(
         (b"\xff\xfe\x00\x01", [], "must be a CSV file"),
         (b"y,a\n1,2\n3,4,5\n", [], "must be a CSV file: .*line 3"),
         (b"a,b\n1,2\n", [], r"target must be a column of .* \(a, b\), got 'y'"),
+        (b"y,a\n1,2,3\n3,4,5\n", [], "must be a CSV file"),
+        (b"y ,a,y\n1,2,3\n", [], "must be a CSV file: it has two columns 'y'"),
         (b"y,a\n", [], "must have a row"),
         (b"y\n1\n", [], "and a column besides"),
         (b"y,a\n1,2\n,3\n", [], "no gaps in the target 'y', got one in row 2"),
@@ -550,6 +553,97 @@ def test_a_bad_csv_is_one_sentence(
     told = capsys.readouterr()
     assert not told.out and len(told.err.splitlines()) == 1
     assert re.search(message, told.err)
+
+
+def test_the_answer_of_a_row_is_its_own() -> None:
+    rng = np.random.default_rng(0)
+    x = pd.DataFrame(
+        {
+            "code": [f"{i % 15:03}" for i in range(300)],
+            "day": ["2024-01-01", "2024-01-02", "never"] * 100,
+        }
+    )
+    est = TableClassifier("fast").fit(x, rng.permutation([0, 1] * 150))
+    more = pd.DataFrame({"code": [f"{i:03}" for i in range(40)], "day": "2024-01-01"})
+    alone = np.concatenate([est.encode(more[i : i + 1]) for i in range(40)])
+    np.testing.assert_array_equal(est.encode(more), alone)
+    np.testing.assert_array_equal(est.encode(x[:1]), est.encode(x)[:1])
+    days = pd.DataFrame({"c": pd.Categorical([*pd.date_range("2024", periods=3)] * 20)})
+    est = TableClassifier("fast").fit(days, [0, 1, 1] * 20)
+    plain = days.astype("datetime64[us]")
+    np.testing.assert_array_equal(est.encode(plain), est.encode(days))
+
+
+def test_a_csv_keeps_zeros_of_codes(tmp_path: Path, capsys: Any) -> None:
+    path, net = tmp_path / "table.csv", str(tmp_path / "net.safetensors")
+    rows = ["007,1,no", "A12,2,yes", "012,2,no"] * 30
+    path.write_text("zip ,a,y\n" + "\n".join(rows) + "\n")
+    options = ["--target", "y", "--preset", "fast", "--save", net]
+    assert main(["fit", str(path), *options]) == 0
+    assert "3 values: 007, 012, A12" in capsys.readouterr().out
+    found = []
+    for more in ("", "A12,2\n"):
+        path.write_text("zip,a\n007,2\n012,2\n" + more)
+        assert main(["predict", net, str(path)]) == 0
+        found.append(capsys.readouterr().out.splitlines()[1:3])
+    assert found[0] == found[1]
+
+
+def test_long_text_takes_no_more_than_itself() -> None:
+    texts = [f"short {i}" for i in range(1999)] + ["long " * 20_000]
+    x = pd.DataFrame({"t": texts, "a": np.arange(2000.0)})
+    tracemalloc.start()
+    Columns(Frame(x), None)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 10e6  # of fixed width they are 800 MB
+
+
+def test_decimal_commas_between_semicolons(tmp_path: Path, capsys: Any) -> None:
+    path, net = tmp_path / "table.csv", str(tmp_path / "net.safetensors")
+    rows = [f"{i},5;{i % 7},25" if i % 9 else f"{i};0,5" for i in range(40)]
+    path.write_text("a;y\n" + "\n".join(rows) + "\n")
+    options = ["--target", "y", "--preset", "fast", "--save", net]
+    assert main(["fit", str(path), *options]) == 0
+    told = capsys.readouterr().out
+    assert "a: number" in told and "y: numbers" in told
+
+
+def test_gaps_of_pandas_in_objects() -> None:
+    x = np.array([[pd.NA, 1], [2, 3]] * 20, object)
+    est = TableClassifier("fast").fit(x, [0, 1] * 20)
+    assert est.columns_[0].gaps
+    with pytest.raises(ValueError, match="no gaps, got one in row 1"):
+        TableClassifier("fast").fit(x, np.array(["a", pd.NA] * 20, object))
+
+
+def test_huge_numbers_are_far_from_the_median() -> None:
+    x = pd.DataFrame({"a": np.arange(60.0), "d": pd.date_range("2024", periods=60)})
+    est = TableRegressor("fast").fit(x, np.arange(60.0))
+    rows = est.encode(x[:2].assign(a=[1e300, -1e300]))
+    np.testing.assert_allclose(rows[:, 0], [3, -3])
+    with pytest.raises(ValueError, match=r"infinity.* column 'a'"):
+        est.predict(x.assign(a="inf"))
+    with pytest.raises(ValueError, match="'d' of X must hold dates"):
+        est.predict(x.assign(d="20240101"))
+
+
+def test_columns_of_other_things() -> None:
+    n = 60
+    numbers = np.arange(n)
+    x = pd.DataFrame(
+        {
+            "bin": pd.cut(numbers, 3),
+            "span": pd.Series([datetime.timedelta(int(i)) for i in numbers], dtype="O"),
+        }
+    )
+    est = TableRegressor("fast").fit(x, numbers)
+    assert [c.kind for c in est.columns_] == ["category", "number"]
+    month = x.assign(m=pd.period_range("2020-01", periods=n, freq="M"))
+    with pytest.raises(TypeError, match=r"column 'm' of X: .*got Period"):
+        est.fit(month, numbers)
+    with pytest.raises(ValueError, match="column 'big' of X must hold numbers"):
+        est.fit(pd.DataFrame({"big": [10**400 + i for i in range(n)]}), numbers)
 
 
 @parametrize_with_checks(  # type: ignore[untyped-decorator]

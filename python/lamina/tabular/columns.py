@@ -6,6 +6,7 @@ polars, pyarrow and others alike.
 
 from __future__ import annotations
 
+import collections
 import copy
 import dataclasses
 import datetime
@@ -20,7 +21,17 @@ import numpy as np
 
 from lamina._checks import Array
 
-__all__ = ["CLIP", "DAY", "Column", "Columns", "Frame", "Kinds", "has_codes"]
+__all__ = [
+    "CLIP",
+    "DAY",
+    "FAR",
+    "Column",
+    "Columns",
+    "Frame",
+    "Kinds",
+    "has_codes",
+    "is_gap",
+]
 
 Kind = Literal["number", "boolean", "category", "date", "unused"]
 
@@ -29,6 +40,7 @@ _NUMERALS = 20  # texts that read like numbers are numbers if there are more tha
 _DATE = re.compile(r"\d{4}-\d\d-\d\d([ T]\d\d:\d\d(:\d\d(\.\d{1,6})?)?)?")
 DAY = 86_400e6  # microseconds
 CLIP = 3.0
+FAR = 1e150  # its square is finite
 
 
 @dataclasses.dataclass
@@ -67,6 +79,15 @@ class Column:
 class Frame:
     """Columns of a table as arrays: of float64 with NaN for gaps, or of text with None.
 
+    Parameters
+    ----------
+    table : DataFrame or array
+    learnt : sequence of Column
+        At prediction, what its columns were: what a category holds is text then, and
+        no row's meaning goes by the other rows.
+    named : bool
+        Whether columns of a frame go by the names of `learnt`.
+
     Attributes
     ----------
     names : list of str or None
@@ -77,7 +98,9 @@ class Frame:
     rows : int
     """
 
-    def __init__(self, table: Any, only: Sequence[str] | None = None) -> None:
+    def __init__(
+        self, table: Any, learnt: Sequence[Column] = (), named: bool = False
+    ) -> None:
         self.names: list[str] | None = None
         if nw.dependencies.is_into_dataframe(table):
             frame = nw.from_native(table, eager_only=True)
@@ -88,16 +111,22 @@ class Frame:
                     f"X must have different columns, got {min(twice)!r} twice"
                 )
             self.rows = len(frame)
-            places = (
-                range(len(self.names)) if only is None else _places(self.names, only)
-            )
+            places = list(range(len(self.names)))
+            if named:
+                places = _places(self.names, [column.name for column in learnt])
             self.names = [self.names[i] for i in places]
-            read = [_of_series(str(frame.columns[i]), frame[:, i]) for i in places]
+            given = [frame[:, i] for i in places]
+            read = list(map(_of_series, self.names, given, _texts_of(learnt, given)))
         else:
             array = np.asarray(table)
             self.rows = len(array)
+            given = list(array.T)
+            names = [f"x{i}" for i in range(len(given))]
             read = [
-                _of_values(f"x{i}", column, None) for i, column in enumerate(array.T)
+                (_of_array if as_text else _of_values)(name, values)
+                for name, values, as_text in zip(
+                    names, given, _texts_of(learnt, given), strict=True
+                )
             ]
         self.kinds = [kind for kind, _ in read]
         self.columns = [values for _, values in read]
@@ -119,8 +148,27 @@ def _places(names: list[str], wanted: Sequence[str]) -> list[int]:
     return [names.index(name) for name in wanted]
 
 
-def _of_series(name: str, series: Any) -> tuple[str, Array]:
+def _texts_of(learnt: Sequence[Column], given: list[Any]) -> list[bool]:
+    """Which columns are text whatever they look like."""
+    return [c.kind == "category" for c in learnt] or [False] * len(given)
+
+
+def is_gap(value: Any) -> bool:
+    """None, NaN, NaT, or NA of pandas, which has no truth value."""
+    return value is None or type(value).__name__ == "NAType" or bool(value != value)
+
+
+def _of_array(name: str, values: Array) -> tuple[str, Array]:
+    """As text."""
+    if values.dtype.kind == "M":
+        values = values.astype("datetime64[us]")
+    return "text", _texts(name, values.tolist(), others=True)
+
+
+def _of_series(name: str, series: Any, as_text: bool) -> tuple[str, Array]:
     dtype = series.dtype
+    if as_text or dtype in (nw.Categorical, nw.Enum):
+        return "text", _texts(name, series.to_list(), others=True)
     if dtype.is_numeric() or dtype == nw.Boolean:
         kind = "boolean" if dtype == nw.Boolean else "number"
         return kind, _finite(
@@ -133,14 +181,10 @@ def _of_series(name: str, series: Any) -> tuple[str, Array]:
     if dtype == nw.Duration:
         spans = series.to_numpy().astype("timedelta64[us]")
         return "number", _microseconds(spans)
-    values = series.to_list()
-    gaps = np.asarray(series.is_null().to_numpy(), bool)
-    if dtype in (nw.Categorical, nw.Enum):
-        return "text", _texts(name, values, gaps)
-    return _of_values(name, values, gaps)
+    return _of_values(name, series.to_list())
 
 
-def _of_values(name: str, values: Any, gaps: Array | None) -> tuple[str, Array]:
+def _of_values(name: str, values: Any) -> tuple[str, Array]:
     """Values of Python, or an array of NumPy."""
     if isinstance(values, np.ndarray) and values.dtype.kind in "biufmM":
         if values.dtype.kind == "M":
@@ -151,23 +195,21 @@ def _of_values(name: str, values: Any, gaps: Array | None) -> tuple[str, Array]:
         return kind, _finite(name, values.astype(np.float64))
     if isinstance(values, np.ndarray):
         values = values.tolist()
-    if gaps is None:
-        gaps = np.array([value is None or value != value for value in values], bool)
+    gaps = np.array(list(map(is_gap, values)), bool)
     there = [value for value, gap in zip(values, gaps, strict=True) if not gap]
     read = _alike(name, there)
     if read is None:
-        return "text", _texts(name, values, gaps)
+        return "text", _texts(name, values)
     kind, found = read
     full = np.full(len(values), np.nan)
     full[~gaps] = found
     return kind, _finite(name, full)
 
 
-def _texts(name: str, values: list[Any], gaps: Array) -> Array:
-    texts = [
-        None if gap else _text(name, v) for v, gap in zip(values, gaps, strict=True)
-    ]
-    return np.array(texts, object)
+def _texts(name: str, values: list[Any], others: bool = False) -> Array:
+    return np.array(
+        [None if is_gap(v) else _text(name, v, others) for v in values], object
+    )
 
 
 def _alike(name: str, values: list[Any]) -> tuple[str, Any] | None:
@@ -178,7 +220,14 @@ def _alike(name: str, values: list[Any]) -> tuple[str, Any] | None:
     if all(issubclass(kind, bool | np.bool_) for kind in kinds):
         return "boolean", np.array(values, np.float64)
     if all(issubclass(kind, numbers.Real | decimal.Decimal) for kind in kinds):
-        return "number", np.array(values, np.float64)
+        try:
+            return "number", np.array(values, np.float64)
+        except OverflowError as error:
+            raise ValueError(
+                f"column {name!r} of X must hold numbers of float64, got one beyond"
+            ) from error
+    if all(issubclass(kind, datetime.timedelta) for kind in kinds):
+        return "number", _microseconds(np.array(values, "timedelta64[us]"))
     if all(issubclass(kind, datetime.date) for kind in kinds):
         naive = [
             v.astimezone(datetime.UTC).replace(tzinfo=None)
@@ -196,24 +245,25 @@ def _alike(name: str, values: list[Any]) -> tuple[str, Any] | None:
             return None
     if len(set(values)) > _NUMERALS:
         try:
-            return "number", np.array(values).astype(np.float64)
+            return "number", [float(value) for value in values]
         except ValueError:
             return None
     return None
 
 
-def _text(name: str, value: Any) -> str:
+def _text(name: str, value: Any, others: bool) -> str:
+    """`others`: what is neither text, number nor date as Python writes it."""
     if isinstance(value, str):
         return value
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
-    if isinstance(value, numbers.Number | np.generic | datetime.time | bytes):
-        return str(value)
     if isinstance(value, datetime.date):
         return value.isoformat()
+    if others or isinstance(value, numbers.Number | np.generic | datetime.time | bytes):
+        return str(value)
     raise TypeError(
-        "argument must be a string or a number, got "
-        f"{type(value).__name__} in column {name!r}"
+        f"column {name!r} of X: argument must be a string or a number, got "
+        f"{type(value).__name__}"
     )
 
 
@@ -292,7 +342,9 @@ class Columns:
         numbers, codes = self._numbers(frame), self._codes(frame)
         made = np.zeros((frame.rows, self.kinds.features), np.float32)
         for i, column in enumerate(numbers):
-            u = (column - self.centre[i]) * self.scale[i]
+            with np.errstate(over="ignore"):  # infinity is as far away
+                u = (column - self.centre[i]) * self.scale[i]
+            u = np.clip(u, -FAR, FAR)
             u /= np.sqrt(1 + np.square(u / CLIP))
             made[:, i] = np.nan_to_num(u, copy=False, nan=0.0)
         for i, column in enumerate(codes, len(numbers)):
@@ -306,7 +358,7 @@ class Columns:
             self.columns, frame.kinds, frame.columns, strict=True
         ):
             if column.kind == "category" and not has_codes(column):
-                codes = _codes(column, kind, values)
+                codes = _codes(column, values)
                 two = len(column.values) == 2 and not column.gaps
                 hot = range(1 if two else len(column.values) + column.gaps)
                 unknown = 0.5 if two else 0.0
@@ -323,7 +375,7 @@ class Columns:
         return amounts + flags
 
     def _codes(self, frame: Frame) -> list[Array]:
-        every = zip(self.columns, frame.kinds, frame.columns, strict=True)
+        every = zip(self.columns, frame.columns, strict=True)
         return [_codes(*each) for each in every if has_codes(each[0])]
 
 
@@ -348,23 +400,18 @@ def _learn(name: str, kind: str, values: Array) -> Column:
     gaps = np.array([value is None for value in values], bool)
     if gaps.all():
         return Column(name, "unused", note="empty")
-    found, counts = np.unique(values[~gaps].astype(str), return_counts=True)
+    counts = collections.Counter(values[~gaps])
+    found = sorted(counts)
     if len(found) == 1 and not gaps.any():
         return Column(name, "unused", note="one value")
-    often = found if len(found) <= _MOST_HOT else found[counts > 1]
-    if not len(often):
+    often = found if len(found) <= _MOST_HOT else [v for v in found if counts[v] > 1]
+    if not often:
         return Column(name, "unused", note=f"text, {len(found)} values that come once")
-    return Column(name, "category", often.tolist(), bool(gaps.any()))
+    return Column(name, "category", often, bool(gaps.any()))
 
 
-def _codes(column: Column, kind: str, values: Array) -> Array:
+def _codes(column: Column, values: Array) -> Array:
     """Those of a category: the last of a gap, -1 of the unknown."""
-    if kind == "boolean":
-        values = np.array([None if v != v else str(bool(v)) for v in values], object)
-    elif kind != "text":
-        values = np.array(
-            [None if v != v else _text(column.name, v) for v in values.tolist()], object
-        )
     known: dict[str | None, int] = {v: i for i, v in enumerate(column.values)}
     if column.gaps:
         known[None] = len(known)
@@ -372,14 +419,13 @@ def _codes(column: Column, kind: str, values: Array) -> Array:
 
 
 def _as_numbers(column: Column, kind: str, values: Array) -> Array:
-    if kind == "text":
-        there = [value for value in values if value is not None]
-        if not there:
-            return np.full(len(values), np.nan)
+    if kind == "text" and column.kind != "date":
         try:
-            return np.array([np.nan if v is None else v for v in values], np.float64)
+            found = [np.nan if v is None else float(v) for v in values]
         except ValueError:
             pass
+        else:
+            return _finite(column.name, np.array(found))
     if (kind == "date") == (column.kind == "date") and kind != "text":
         return values
     got = {"text": "text", "date": "dates"}.get(kind, "numbers")

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import os
+import re
 import sys
+import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +19,7 @@ from lamina.tabular.estimators import TableClassifier, TableRegressor, load
 __all__ = ["fit", "predict"]
 
 _MOST_CLASSES = 20
+_DECIMAL = re.compile(r"-?\d+(,\d+)?")
 
 
 def fit(
@@ -67,7 +72,8 @@ def predict(net: str, path: str, save: str | None) -> None:
     each is."""
     if save is not None:
         _require_writable(save)
-    est, table = load(net), _read(path)
+    est = load(net)
+    table = _read(path, [c.name for c in est.columns_ if c.kind == "category"])
     pandas = importlib.import_module("pandas")
     found = np.asarray(est.predict(table))
     columns = {"prediction": found} if found.ndim == 1 else {}
@@ -82,7 +88,8 @@ def predict(net: str, path: str, save: str | None) -> None:
         print(f"{len(answers)} rows in {save}")
 
 
-def _read(path: str) -> Any:
+def _read(path: str, texts: Sequence[str] = ()) -> Any:
+    """A frame; the columns `texts` as they are written."""
     try:
         pandas = importlib.import_module("pandas")
     except ImportError as error:
@@ -92,12 +99,42 @@ def _read(path: str) -> Any:
     with open(path, "rb") as file:  # raises what Python raises for a missing file
         names = file.readline()
     mark = max(",;\t", key=lambda mark: names.count(mark.encode()))
+    read = functools.partial(
+        pandas.read_csv, path, sep=mark, skipinitialspace=True, index_col=False
+    )
     try:
-        table = pandas.read_csv(path, sep=mark, skipinitialspace=True)
-    except ValueError as error:  # those of pandas, and of the encoding
+        with warnings.catch_warnings():  # of rows with a mark too many
+            warnings.simplefilter("error", pandas.errors.ParserWarning)
+            first = read(header=None, nrows=1, dtype=str).iloc[0]
+            header = [
+                f"Unnamed: {i}" if name != name else str(name).strip()
+                for i, name in enumerate(first)
+            ]
+            twice = {name for name in header if header.count(name) > 1}
+            if twice:
+                raise ValueError(f"it has two columns {min(twice)!r}")
+            read = functools.partial(
+                read,
+                header=0,
+                names=header,
+                dtype={name: str for name in texts if name in header},
+                low_memory=False,  # a column is text in all rows or in none
+            )
+            table = read()
+            others = table.drop(columns=list(texts), errors="ignore")
+            if mark == ";" and any(map(_has_commas, others.items())):
+                table = read(decimal=",")
+    except (ValueError, pandas.errors.ParserWarning) as error:
         raise ValueError(f"{path} must be a CSV file: {str(error).strip()}") from error
-    table.columns = [str(name).strip() for name in table.columns]
     return table
+
+
+def _has_commas(column: tuple[str, Any]) -> bool:
+    """Whether it holds numbers whose fractions come after a comma."""
+    there = column[1].dropna()
+    return bool(len(there)) and all(
+        isinstance(v, str) and _DECIMAL.fullmatch(v.strip()) for v in there
+    )
 
 
 def _classifies(y: Any, kind: str | None) -> bool:

@@ -43,7 +43,7 @@ from lamina.history import History
 from lamina.initializers import SPLIT, permutation, stream
 from lamina.model import Sequential
 from lamina.tabular import files, graphs, scores
-from lamina.tabular.columns import Columns, Frame
+from lamina.tabular.columns import Columns, Frame, is_gap
 from lamina.tabular.recipe import PRESETS, Part, Progress, Recipe, Task, train
 
 __all__ = ["TableClassifier", "TableRegressor", "load"]
@@ -192,12 +192,12 @@ class BaseTable(BaseEstimator):
         (n_samples, columns) float32 array
         """
         check_is_fitted(self)
-        names = self._columns.names
+        learnt = self._columns
         if not _is_frame(X):
-            X, names = _array(X), None
-        if names is None:
+            X = _array(X)
+        if not (learnt.named and _is_frame(X)):
             _check_n_features(self, X, reset=False)
-        return self._columns.rows(Frame(X, names))
+        return learnt.rows(Frame(X, learnt.columns, learnt.named))
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write all that prediction needs to a safetensors file.
@@ -753,7 +753,7 @@ def _target(est: Any, y: Any, rows: int) -> Array:
         y = y.to_numpy()
     found = np.asarray(y)
     if found.dtype.kind == "O":
-        gaps = np.array([v is None or v != v for v in found.ravel()], bool)
+        gaps = np.array(list(map(is_gap, found.ravel())), bool)
         if gaps.any():
             raise ValueError(
                 f"Input y contains NaN: it must have no gaps, got one in row "

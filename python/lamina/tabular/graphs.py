@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from lamina.exchange.to_onnx import Graph
-from lamina.tabular.columns import CLIP, DAY, Column, Columns, has_codes
+from lamina.tabular.columns import CLIP, DAY, FAR, Column, Columns, has_codes
 
 __all__ = ["begin"]
 
@@ -59,12 +59,12 @@ def _scaled(g: Graph, columns: Columns, parts: list[str]) -> str:
     u = g.add("Concat", *parts, axis=1)
     u = g.add("Sub", u, g.array("centre", columns.centre))
     u = g.add("Mul", u, g.array("factor", columns.scale))
+    u = g.add("Where", g.add("IsNaN", u), _double(g, 0), u)
+    u = g.add("Max", g.add("Min", u, _double(g, FAR)), _double(g, -FAR))
     square = g.add("Div", u, _double(g, CLIP))
     square = g.add("Mul", square, square)
     root = g.add("Sqrt", g.add("Add", square, _double(g, 1)))
-    u = g.add("Div", u, root)
-    u = g.add("Where", g.add("IsNaN", u), _double(g, 0), u)
-    return g.add("Cast", u, to=1)
+    return g.add("Cast", g.add("Div", u, root), to=1)
 
 
 def _code(g: Graph, column: Column) -> str:
