@@ -2,6 +2,7 @@
 ONNX Runtime."""
 
 import copy
+import itertools
 import json
 from pathlib import Path
 from typing import Any
@@ -838,6 +839,44 @@ def test_hostile_graphs_raise_value_errors(tmp_path: Path) -> None:
         lm.from_onnx(tmp_path)
     with pytest.raises(FileNotFoundError):
         lm.from_onnx(tmp_path / "missing.onnx")
+
+
+@pytest.mark.parametrize(("op", "inputs"), [("Concat", 3), ("Max", 9)])
+def test_graphs_that_take_a_value_many_times_are_refused_at_last(
+    op: str, inputs: int, tmp_path: Path
+) -> None:
+    """Forty nodes that take the one before have more paths than can be gone."""
+    options = {"axis": 1} if op == "Concat" else {}
+    names = ["l", *(f"h{i}" for i in range(40))]
+    nodes: list[tuple[Any, ...]] = [
+        (op, " ".join([before] * inputs), name, options)
+        for before, name in itertools.pairwise(names)
+    ]
+    first = ("Gemm", "x w", "p"), ("ArgMax", "p", "l", {"axis": 1})
+    model = model_of(*first, *nodes, ("Concat", "h39 l", "y", {"axis": 1}), weights=W)
+    if op == "Concat":
+        assert len(read(model, tmp_path).layers) == 1
+    else:
+        with pytest.raises(ValueError, match="must hold a dense net: "):
+            read(model, tmp_path)
+
+
+def test_a_net_is_compared_where_a_column_counts_for_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = {"offset": [1.0, 2.0, 3.0], "scale": [1.0, 0.0, 2.0]}
+    model = model_of(("Scaler", "x", "s", options), ("Gemm", "s w", "y"), weights=W)
+    read(model, tmp_path)
+    predict = lm.Sequential.predict
+    monkeypatch.setattr(lm.Sequential, "predict", lambda net, x: predict(net, x) + 1)
+    with pytest.raises(ValueError, match="predicts otherwise than the graph"):
+        read(model, tmp_path)
+
+
+def test_a_graph_that_predicts_no_numbers_is_refused(tmp_path: Path) -> None:
+    weights = {"w": np.full((3, 4), np.nan, np.float32)}
+    with pytest.raises(ValueError, match="must predict finite numbers"):
+        read(model_of(("Gemm", "x w", "y"), weights=weights), tmp_path)
 
 
 def test_weights_from_elsewhere_are_not_read(tmp_path: Path) -> None:
