@@ -2,6 +2,7 @@
 
 import datetime
 import decimal
+import itertools
 import os
 import pickle
 import re
@@ -18,6 +19,7 @@ import polars as pl
 import pytest
 import scipy.sparse
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris
+from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss, roc_auc_score
 from sklearn.model_selection import cross_val_score, train_test_split
@@ -27,7 +29,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import lamina as lm
 from lamina.__main__ import main
-from lamina.tabular import TableClassifier, TableRegressor, load, scores
+from lamina.tabular import TableClassifier, TableRegressor, load, recipe, scores
 from lamina.tabular.columns import Columns, Frame
 
 COLOURS = np.array(["red", "green", "blue"])
@@ -345,13 +347,14 @@ def test_few_rows_make_it_no_surer_than_they_may(rows: int) -> None:
 
 def test_as_good_as_a_line_where_a_line_is_right() -> None:
     x, y = load_breast_cancer(return_X_y=True, as_frame=True)
-    parts = train_test_split(x, y, random_state=0, stratify=y)
-    est = TableClassifier().fit(parts[0], parts[2])
     line = make_pipeline(StandardScaler(), LogisticRegression())
-    line.fit(parts[0], parts[2])
-    own, other = (
-        roc_auc_score(parts[3], e.predict_proba(parts[1])[:, 1]) for e in (est, line)
-    )
+    found = []
+    for seed in range(6):  # of one split the standard error alone is 0.005
+        parts = train_test_split(x, y, random_state=seed, stratify=y)
+        for est in (TableClassifier(), line):
+            p = est.fit(parts[0], parts[2]).predict_proba(parts[1])
+            found.append(roc_auc_score(parts[3], p[:, 1]))
+    own, other = np.reshape(found, (6, 2)).mean(axis=0)
     assert own > other - 0.005 > 0.98
 
 
@@ -540,6 +543,7 @@ def test_files_for_predict_are_refused_in_one_sentence(
         (b"y,a\n1,2\n,3\n", [], "no gaps in the target 'y', got one in row 2"),
         (b"y,a\nb,2\nc,3\n", ["--kind", "numbers"], "must hold numbers, got text"),
         (b"y,a\n1,2\n", ["--save", "/no/where.net"], "save must be in a folder"),
+        (b"y,a\n1,2\n", ["--save", "/"], "save must name a file, got the folder /"),
     ],
 )
 def test_a_bad_csv_is_one_sentence(
@@ -644,6 +648,92 @@ def test_columns_of_other_things() -> None:
         est.fit(month, numbers)
     with pytest.raises(ValueError, match="column 'big' of X must hold numbers"):
         est.fit(pd.DataFrame({"big": [10**400 + i for i in range(n)]}), numbers)
+
+
+def test_explanations_go_by_rows_that_a_net_has_not_seen() -> None:
+    rng = np.random.default_rng(0)
+    x, y = pd.DataFrame(rng.normal(size=(300, 8))), rng.integers(0, 2, 300)
+    est = TableClassifier().fit(x, y)
+    found = est.explain(x)
+    # Of noise nothing counts; by nets that learnt the rows a column counts 0.05 and up.
+    assert found.importances_mean.max() < 0.04
+    table = pd.DataFrame({"a": np.arange(300.0), "b": x[0]})
+    for kind in (TableRegressor(), TableRegressor("fast", loss="quantile")):
+        assert kind.fit(table, table.a).explain(table).ranked == ["a", "b"]
+    with pytest.raises(ValueError, match=r"table of fit \(300 rows\), got 50"):
+        est.explain(x[:50])
+
+
+def test_an_interrupt_leaves_whole_nets(monkeypatch: Any) -> None:
+    x, y = shop(60)
+    whole = TableRegressor().fit(x, y)
+    done = itertools.count()
+
+    def ended(*arguments: Any, **options: Any) -> Any:
+        if next(done) >= 2:
+            raise KeyboardInterrupt
+        return recipe.train(*arguments, **options)
+
+    monkeypatch.setattr("lamina.tabular.estimators.train", ended)
+    with pytest.warns(UserWarning, match="interrupted: answers are those of 2 nets"):
+        est = TableRegressor().fit(x, y)
+    for net, other in zip(est.nets_, whole.nets_[:2], strict=True):
+        np.testing.assert_array_equal(net.parameters, other.parameters)
+    est.explain(x)
+    with pytest.raises(KeyboardInterrupt):
+        est.fit(x, y)
+    with pytest.raises(NotFittedError):
+        est.predict(x)
+
+
+def test_an_interrupted_net_is_none(tmp_path: Path, monkeypatch: Any) -> None:
+    def ended(*arguments: Any, **options: Any) -> bool:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(recipe._Best, "on_epoch_end", ended)
+    options = ["--target", "y", "--save", str(tmp_path / "net")]
+    assert main(["fit", csv(tmp_path), *options]) == 130
+    assert not (tmp_path / "net").exists()
+
+
+@pytest.mark.parametrize("weight", [{0: 1, 1: 5}, "balanced", None])
+def test_files_keep_parameters(weight: Any, tmp_path: Path) -> None:
+    x, y = shop(60)
+    own = {"class_weight": weight, "random_state": np.int64(9), "time_limit": 50}
+    est = TableClassifier("fast", **own).fit(x, y > 0)
+    est.save(tmp_path / "net")
+    again = load(tmp_path / "net")
+    assert again.get_params() == est.get_params() and again.history_ == []
+    with pytest.raises(ValueError, match="after load"):
+        again.explain(x)
+    assert again.explain(x, y > 0).names == list(x)
+
+
+def test_scores_count_a_row_once() -> None:
+    x, y = load_diabetes(return_X_y=True)
+    est = TableRegressor().fit(x, y)
+    answers = np.empty(len(y))
+    rows = est.encode(x)
+    for row, holder in zip(est._held, est._holders, strict=True):
+        net = est.nets_[holder]
+        answers[row] = net.predict(rows[row : row + 1])[0, 0] * y.std() + y.mean()
+    # Sums of float32.
+    expected = np.sqrt(np.mean((answers - y) ** 2))
+    assert est.scores_["rmse"] == pytest.approx(expected, rel=1e-5)
+    seeds = [
+        {net.seed for net in TableRegressor(random_state=s).fit(x[:60], y[:60]).nets_}
+        for s in range(3)
+    ]
+    assert len(set.union(*seeds)) == 18
+
+
+def test_a_failed_fit_leaves_nothing() -> None:
+    x, y = shop(60)
+    for est in (TableClassifier("fast"), TableClassifier("fast").fit(x, y > 0)):
+        with pytest.raises(ValueError, match="inconsistent"):
+            est.fit(x, [0, 1])
+        with pytest.raises(NotFittedError):
+            est.predict(x)
 
 
 @parametrize_with_checks(  # type: ignore[untyped-decorator]

@@ -21,13 +21,17 @@ _QUESTIONS = "\n".join(f"  {name:<16}{p.question}" for name, p in PRESETS.items(
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The exit code: 2 where something cannot be used, which one sentence says."""
+    """The exit code: 2 where something cannot be used, which one sentence says; 130
+    where it was interrupted."""
     options = _parser().parse_args(arguments)
     try:
         code: int = options.run(options)
     except (OSError, ValueError, TypeError, ImportError, RuntimeError) as error:
         print(f"lamina: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("lamina: interrupted", file=sys.stderr)
+        return 130
     return code
 
 

@@ -156,6 +156,8 @@ def _some(names: Any) -> str:
 
 def _require_writable(path: str) -> None:
     """Raise before the training rather than after it."""
+    if Path(path).is_dir():
+        raise OSError(f"save must name a file, got the folder {path}")
     folder = Path(path).absolute().parent
     if not folder.is_dir() or not os.access(folder, os.W_OK):
         raise OSError(f"save must be in a folder that can be written, got {path}")

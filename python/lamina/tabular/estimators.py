@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import os
 import time
+import warnings
 from collections.abc import Sequence
 from numbers import Integral, Real
 from typing import Any, Self
@@ -50,6 +52,7 @@ __all__ = ["TableClassifier", "TableRegressor", "load"]
 
 _FEW = 50  # rows of which equal ones are one, whose weight is their sum
 _FEWEST = 10  # rows of which some are held out
+_STRIDE = 0x9E3779B97F4A7C15  # between the seeds of nets: 2^64 by the golden ratio
 _OF_TARGETS = "mean", "scale", "low", "high"
 
 
@@ -69,7 +72,8 @@ class BaseTable(BaseEstimator):
     # Training -------------------------------------------------------------------------
 
     def _read(self, X: Any) -> Frame:
-        """What `fit` gets, as columns."""
+        """What `fit` gets, as columns; from here on nothing is learnt until all is."""
+        self.__dict__.pop("_groups", None)
         frame = Frame(X if _is_frame(X) else _array(X))
         if not frame.rows or not frame.columns:
             what = "feature" if frame.rows else "sample"
@@ -77,7 +81,7 @@ class BaseTable(BaseEstimator):
                 f"Found array with 0 {what}(s) (shape=({frame.rows}, "
                 f"{len(frame.columns)})) while a minimum of 1 is required."
             )
-        self.n_features_in_ = len(frame.columns)
+        self.n_features_in_, self._count = len(frame.columns), frame.rows
         self.__dict__.pop("feature_names_in_", None)
         if frame.names is not None:
             self.feature_names_in_ = np.array(frame.names, object)
@@ -106,7 +110,7 @@ class BaseTable(BaseEstimator):
         recipe = PRESETS[self.preset]
         seed = self._seed()
         folds = self._folds(part, recipe, seed)
-        self._groups, self.history_ = [], []
+        groups, self.history_ = list[list[Sequential]](), []
         held, answers = [], []
         count = len(tasks) * recipe.members
         for number, task in enumerate(tasks):
@@ -120,25 +124,40 @@ class BaseTable(BaseEstimator):
                         break
                 own = folds == member % recipe.folds
                 rest = np.flatnonzero(own)
-                net, history = train(
-                    recipe,
-                    task,
-                    part.take(np.flatnonzero(~own)),
-                    part.take(rest) if len(rest) else None,
-                    columns.kinds,
-                    seed=(seed + member) % 2**64,
-                    seconds=left,
-                    callbacks=[Progress(len(self.history_) + 1, count)]
-                    if self.verbose
-                    else [],
-                )
+                try:
+                    net, history = train(
+                        recipe,
+                        task,
+                        part.take(np.flatnonzero(~own)),
+                        part.take(rest) if len(rest) else None,
+                        columns.kinds,
+                        seed=(seed + member * _STRIDE) % 2**64,
+                        seconds=left,
+                        callbacks=[Progress(len(self.history_) + 1, count)]
+                        if self.verbose
+                        else [],
+                    )
+                except KeyboardInterrupt:
+                    if not nets or task is not tasks[-1]:
+                        raise
+                    warnings.warn(
+                        f"fit was interrupted: answers are those of {len(nets)} nets, "
+                        f"not of {recipe.members}",
+                        stacklevel=4,
+                    )
+                    break
                 nets.append(net)
                 self.history_.append(history)
                 held.append(rest)
                 answers.append(net.predict(part.x[rest]))
-            self._groups.append(nets)
+            groups.append(nets)
         rows = np.concatenate([np.empty(0, np.int64), *held])
-        self._held = np.unique(counts[rows])
+        # The net of a row's fold is the first of each group that held it out.
+        all_held = (folds >= 0) & (folds < min(map(len, groups), default=0))
+        own = np.flatnonzero(all_held)
+        own = own[np.argsort(counts[own])]
+        self._held, self._holders = counts[own], folds[own]
+        self._groups = groups
         return (part.take(rows), np.concatenate(answers)) if len(rows) else None
 
     def _seed(self) -> int:
@@ -162,6 +181,9 @@ class BaseTable(BaseEstimator):
         return folds
 
     # State ----------------------------------------------------------------------------
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "_groups")
 
     @property
     def nets_(self) -> list[Sequential]:
@@ -220,7 +242,8 @@ class BaseTable(BaseEstimator):
         Parameters
         ----------
         X : table
-            Without `y` the one that `fit` got, of which the rows held out are taken.
+            Without `y` the one that `fit` got, of which the rows held out are taken,
+            each answered by a net that did not learn from it.
         y : array-like, optional
         n_repeats : int
 
@@ -231,12 +254,22 @@ class BaseTable(BaseEstimator):
             columns, the most important first in `ranked`.
         """
         check_is_fitted(self)
+        asked = self
         if y is None:
             if not len(self._held):
-                raise ValueError("y must be given where fit held no rows out")
+                raise ValueError(
+                    "y must be given where fit held no rows out, and after load"
+                )
+            if _rows_of(X) != self._count:
+                raise ValueError(
+                    f"without y, X must be the table of fit ({self._count} rows), got "
+                    f"{_rows_of(X)}"
+                )
             X, y = _take(X, self._held), self._answers[self._held]
+            asked = copy.copy(self)
+            asked._groups = [[_Holders(nets, self._holders)] for nets in self._groups]  # type: ignore[list-item]
         found = permutation_importance(
-            self, X, y, n_repeats=n_repeats, random_state=self._seed() % 2**32
+            asked, X, y, n_repeats=n_repeats, random_state=self._seed() % 2**32
         )
         found.names = [column.name for column in self.columns_]
         order = np.argsort(-found.importances_mean, kind="stable")
@@ -251,11 +284,37 @@ class BaseTable(BaseEstimator):
             for nets in self._groups
         ]
 
+    def _parameters(self) -> dict[str, Any]:
+        """Those of the estimator, for a file: of a generator there is nothing."""
+        found: dict[str, Any] = self.get_params()
+        if not isinstance(self.random_state, Integral):
+            found["random_state"] = None
+        return found
+
+    def _set_parameters(self, found: dict[str, Any]) -> None:
+        self.set_params(**found)
+        self._validate_params()
+        self.history_ = []
+        self._held = np.empty(0, np.int64)
+
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = True
         tags.input_tags.categorical = tags.input_tags.string = True
         return tags
+
+
+class _Holders:
+    """Answers row i by the net that held it out."""
+
+    def __init__(self, nets: list[Sequential], holders: Array) -> None:
+        self.nets, self.holders = nets, holders
+
+    def predict(self, x: Array) -> Array:
+        places = [np.flatnonzero(self.holders == i) for i in range(len(self.nets))]
+        each = zip(self.nets, places, strict=True)
+        found = np.concatenate([net.predict(x[rows]) for net, rows in each])
+        return found[np.argsort(np.concatenate(places))]
 
 
 class TableClassifier(ClassifierMixin, BaseTable):
@@ -473,6 +532,20 @@ class TableClassifier(ClassifierMixin, BaseTable):
         graph.output("probabilities", p, np.float32, [count])
         return graph.save(path)
 
+    def _parameters(self) -> dict[str, Any]:
+        weight = self.class_weight
+        several = weight if isinstance(weight, list) else [weight]
+        pairs = [list(w.items()) if isinstance(w, dict) else w for w in several]
+        written = pairs if isinstance(weight, list) else pairs[0]
+        return super()._parameters() | {"class_weight": written}
+
+    def _set_parameters(self, found: dict[str, Any]) -> None:
+        weight = found["class_weight"]
+        if isinstance(weight, list):  # of pairs, or of lists of pairs
+            one = all(not isinstance(pair[0], list) for pair in weight)
+            weight = dict(weight) if one else [dict(pairs) for pairs in weight]
+        super()._set_parameters(found | {"class_weight": weight})
+
     def _state(self) -> dict[str, Any]:
         if self.classes_.dtype.kind not in "biufU" and not all(
             isinstance(label, str) for label in self.classes_
@@ -599,21 +672,19 @@ class TableRegressor(RegressorMixin, BaseTable):
         self.scores_ = {}
         if held is not None and self.loss != "quantile":
             rows, found = held
-            factors = self._scale**2
-            self.scores_ = scores.of_numbers(found, rows.y, rows.weights, factors)
+            once = np.arange(len(self._held))  # what follows are other nets' answers
+            rows, factors = rows.take(once), self._scale**2
+            self.scores_ = scores.of_numbers(found[once], rows.y, rows.weights, factors)
         return self
 
     def _state(self) -> dict[str, Any]:
         return {
-            "loss": self.loss,
-            "quantiles": self._chosen(),
             "several": self._several,
             "scores": self.scores_,
             **{name: getattr(self, f"_{name}").tolist() for name in _OF_TARGETS},
         }
 
     def _set_state(self, state: dict[str, Any]) -> None:
-        self.loss, self.quantiles = str(state["loss"]), state["quantiles"]
         self._several, self.scores_ = bool(state["several"]), dict(state["scores"])
         for name in _OF_TARGETS:
             setattr(self, f"_{name}", np.array(state[name], np.float64))
@@ -790,7 +861,8 @@ def load(path: str | os.PathLike[str]) -> Any:
     """Read an estimator that its `save` wrote.
 
     It gives the same answers, bit for bit; nothing in the file is run. What only `fit`
-    knows (`history_`, the rows held out) is not in it.
+    knows is not in it: `history_` is empty, `explain` must be given targets, a
+    `random_state` that was a generator is None.
 
     Parameters
     ----------

@@ -36,6 +36,7 @@ def save(est: Any, path: str | os.PathLike[str]) -> None:
     described = {
         "version": _VERSION,
         "class": type(est).__name__,
+        "parameters": est._parameters(),
         "state": est._state(),
         "features": est.n_features_in_,
         "named": columns.named,
@@ -49,8 +50,13 @@ def save(est: Any, path: str | os.PathLike[str]) -> None:
         for i, net in enumerate(est.nets_)
         for name, array in nets._tensors(net).items()
     }
-    metadata = {_ENTRY: json.dumps(described, separators=(",", ":"))}
+    metadata = {_ENTRY: json.dumps(described, separators=(",", ":"), default=_plain)}
     nets.replace(os.fsdecode(path), package.save(tensors, metadata))
+
+
+def _plain(value: Any) -> Any:
+    """Numbers and arrays of NumPy as those of Python."""
+    return value.tolist()
 
 
 def load(path: str | os.PathLike[str], kinds: Sequence[type]) -> Any:
@@ -85,6 +91,7 @@ def _read(file: Any, kinds: dict[str, type]) -> Any:
             "by another Lamina"
         )
     est = kinds[found["class"]]()
+    est._set_parameters(dict(found["parameters"]))
     est._set_state(found["state"])
     est.n_features_in_ = _checks.count("features", found["features"])
     columns: Columns = Columns.__new__(Columns)

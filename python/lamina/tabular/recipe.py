@@ -177,7 +177,13 @@ def train(
     seconds: float | None = None,
     callbacks: Iterable[Callback] = (),
 ) -> tuple[Sequential, History]:
-    """A net, trained; with at most so many seconds, about."""
+    """A net, trained; with at most so many seconds, about.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        It was ended before it was done.
+    """
     if held_out is None:  # nothing would tell when it is enough
         recipe = dataclasses.replace(recipe, most_epochs=_EPOCHS_UNSEEN)
     batch = min(_batch(len(part)), len(part))
@@ -210,6 +216,8 @@ def train(
         callbacks=told,
         verbose=0,
     )
+    if history.stopped == "interrupt":
+        raise KeyboardInterrupt
     net._forget_optimizer()  # it is for answers from now on
     return net, history
 
@@ -221,7 +229,7 @@ def _affordable(
     steps = min(_STEPS_TIMED, len(part) // batch)
     rows = part.take(np.arange(steps * batch))
     started = time.perf_counter()
-    net.fit(
+    history = net.fit(
         rows.x,
         rows.y,
         sample_weight=rows.weights,
@@ -229,6 +237,8 @@ def _affordable(
         loss=task.loss,
         verbose=0,
     )
+    if history.stopped == "interrupt":
+        raise KeyboardInterrupt
     # A fifth of the time is for what is around the steps.
     return 0.8 * seconds * steps / (time.perf_counter() - started)
 
