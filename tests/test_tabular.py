@@ -434,8 +434,13 @@ def test_bad_files_are_refused(tmp_path: Path, fitted: Any) -> None:
         whole[:-9],
         whole.replace(b"TableClassifier", b"TableClassifie_"),
         whole.replace(b'\\"features\\":5', b'\\"features\\":0'),
+        whole.replace(b'\\"features\\":5', b'\\"features\\":4'),
+        whole.replace(b'\\"kind\\":\\"number', b'\\"kind\\":\\"numbed'),
+        re.sub(rb"(centre[^[]*.)([\d.]+,)", lambda m: m[1] + b" " * len(m[2]), whole),
+        re.sub(rb'\[(\\"no\\"),\\"yes\\"\]', rb"[\1       ]", whole),
         b"nothing",
     ):
+        assert changed != whole
         path.write_bytes(changed)
         with pytest.raises(ValueError, match=r"net.safetensors must hold"):
             load(path)

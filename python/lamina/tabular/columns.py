@@ -14,7 +14,7 @@ import decimal
 import numbers
 import re
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import narwhals.stable.v2 as nw
 import numpy as np
@@ -52,8 +52,8 @@ class Column:
     name : str
     kind : {"number", "boolean", "category", "date", "unused"}
     values : list of str
-        Those of a category, by their codes. Others are unknown: the rare ones, which
-        came once, and what comes at prediction.
+        Those of a category, by their codes. Others are unknown: of more than eight
+        those that came once, and what comes at prediction.
     gaps : bool
         Whether it had some; they are then known by a column or a code of their own.
     note : str
@@ -331,6 +331,19 @@ class Columns:
             for c in self.columns
         )
         return Kinds(max(1, len(self.centre) + len(sizes)), amounts, sizes)
+
+    def check(self) -> None:
+        """Raise ValueError where parts read from a file do not fit together."""
+        for column in self.columns:
+            if column.kind not in get_args(Kind):
+                raise ValueError(f"kinds must be {get_args(Kind)}, got {column.kind!r}")
+        empty = Frame(np.empty((0, len(self.columns))), self.columns)
+        shape = (len(self._numbers(empty)),)
+        if not self.centre.shape == self.scale.shape == shape:
+            raise ValueError(
+                f"centre and scale must have shape {shape}, got {self.centre.shape} "
+                f"and {self.scale.shape}"
+            )
 
     @property
     def names(self) -> list[str] | None:

@@ -546,6 +546,11 @@ class TableClassifier(ClassifierMixin, BaseTable):
             weight = dict(weight) if one else [dict(pairs) for pairs in weight]
         super()._set_parameters(found | {"class_weight": weight})
 
+    def _widths(self) -> list[int]:
+        """Of the answers of each group of nets."""
+        count = len(self.classes_)
+        return [count] if self._several or count > 1 else []
+
     def _state(self) -> dict[str, Any]:
         if self.classes_.dtype.kind not in "biufU" and not all(
             isinstance(label, str) for label in self.classes_
@@ -676,6 +681,11 @@ class TableRegressor(RegressorMixin, BaseTable):
             rows, factors = rows.take(once), self._scale**2
             self.scores_ = scores.of_numbers(found[once], rows.y, rows.weights, factors)
         return self
+
+    def _widths(self) -> list[int]:
+        """Of the answers of each group of nets."""
+        several = [1] * len(self._chosen())
+        return several if self.loss == "quantile" else [len(self._mean)]
 
     def _state(self) -> dict[str, Any]:
         return {

@@ -99,6 +99,11 @@ def _read(file: Any, kinds: dict[str, type]) -> Any:
     columns.columns = [Column(**each) for each in found["columns"]]
     columns.centre = np.array(found["centre"], np.float64)
     columns.scale = np.array(found["scale"], np.float64)
+    columns.check()
+    if est.n_features_in_ != len(columns.columns):
+        raise ValueError(
+            f"features must be {len(columns.columns)}, got {est.n_features_in_}"
+        )
     est._columns, est.columns_ = columns, columns.columns
     if columns.named:
         est.feature_names_in_ = np.array([c.name for c in columns.columns], object)
@@ -112,6 +117,10 @@ def _read(file: Any, kinds: dict[str, type]) -> Any:
     others = [name for name in file.keys() if name.partition("/")[0] not in known]  # noqa: SIM118
     if others:
         raise ValueError(f"tensors must be those of {count} nets, got {others!r:.200}")
+    rows = np.zeros((1, columns.kinds.features), np.float32)
+    widths = [{net.predict(rows).shape[1] for net in nets} for nets in est._groups]
+    if widths != (wanted := [{width} for width in est._widths()]):
+        raise ValueError(f"answers of the nets must be {wanted} wide, got {widths}")
     return est
 
 
