@@ -30,7 +30,9 @@ def mpirun(size: int, fault: str, path: Path) -> subprocess.CompletedProcess[str
     )
 
 
-def torchrun(size: int, fault: str, path: Path) -> subprocess.CompletedProcess[str]:
+def torchrun(
+    size: int, fault: str, path: Path, engine: str = "torch"
+) -> subprocess.CompletedProcess[str]:
     """Processes as `torchrun` starts them, but that none ends the others."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -39,7 +41,7 @@ def torchrun(size: int, fault: str, path: Path) -> subprocess.CompletedProcess[s
     place |= {"WORLD_SIZE": str(size)}
     started = [
         subprocess.Popen(
-            [*HERE, fault, path, "torch"],
+            [*HERE, fault, path, engine],
             env=ALONE | place | {"RANK": str(rank)},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -80,6 +82,15 @@ def test_the_same_net_on_any_number_of_ranks(
 ) -> None:
     done = engine(size, "", tmp_path / "net")
     assert done.stdout.count(alone) == size, done.stderr  # lines of ranks may mix
+
+
+@pytest.mark.skipif(torchrun not in ENGINES, reason="no torch for this Python")
+def test_a_group_of_some_processes_does_not_wait_for_the_others(
+    alone: str, tmp_path: Path
+) -> None:
+    done = torchrun(4, "", tmp_path / "net", "half")
+    assert done.stdout.count(alone) == 2, done.stderr
+    assert done.returncode == 0
 
 
 CAUSES = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import subprocess
 import sys
 import threading
 import tracemalloc
@@ -22,6 +23,10 @@ from lamina import _core, distributed
 from lamina._checks import Array
 from lamina.distributed import Communicator, RankError
 from ranks import Faulty, bits, connected, together
+
+pytestmark = pytest.mark.skipif(
+    sys.platform == "win32", reason="processes are given sockets as POSIX does"
+)
 
 RANDOM = np.random.default_rng(5)
 X = RANDOM.normal(size=(200, 7)) * [1, 1, 50, 1, 1, 1, 1] + 3
@@ -190,6 +195,13 @@ def test_sparse_rows_and_memory_maps_train_to_the_same_bits(tmp_path: Path) -> N
         (alone,) = together(1, partial(run, rows=rows))
         ranks = together(2, partial(run, rows=rows))
         assert {bits(each) for each in ranks} == {bits(alone)}
+
+
+def test_ranks_are_imported_without_what_posix_alone_has() -> None:
+    script = "import sys; sys.modules['resource'] = None; import ranks"
+    subprocess.run(
+        [sys.executable, "-c", script], cwd=Path(__file__).parent, check=True
+    )
 
 
 def test_two_trainings_at_once_do_not_meet() -> None:

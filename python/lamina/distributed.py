@@ -359,7 +359,9 @@ class _Torch(Communicator):
         self._isend, self._irecv = engine.isend, engine.irecv
         self._names = [engine.get_global_rank(group, r) for r in range(self.size)]
         # What a rank that fails says, for which others wait when it is lost.
-        self._beside = engine.new_group(self._names)
+        # All processes make that of all, only its own members that of some.
+        some = self.size < engine.get_world_size()
+        self._beside = engine.new_group(self._names, use_local_synchronization=some)
         self._words = [np.zeros(_RECORD, np.uint8) for _ in range(self.size)]
         self._failing = {
             r: self._start(self._irecv, self._beside, self._words[r], r)
