@@ -105,7 +105,8 @@ class Frame:
         if nw.dependencies.is_into_dataframe(table):
             frame = nw.from_native(table, eager_only=True)
             self.names = [str(name) for name in frame.columns]
-            twice = {n for n in self.names if self.names.count(n) > 1}
+            counts = collections.Counter(self.names)
+            twice = {name for name in counts if counts[name] > 1}
             if twice:
                 raise ValueError(
                     f"X must have different columns, got {min(twice)!r} twice"
@@ -139,13 +140,14 @@ class Frame:
 
 
 def _places(names: list[str], wanted: Sequence[str]) -> list[int]:
-    missing = [name for name in wanted if name not in names]
+    places = {name: i for i, name in enumerate(names)}
+    missing = [name for name in wanted if name not in places]
     if missing:
         raise ValueError(
             "X must have the columns that were learnt from, got none named "
             f"{', '.join(map(repr, missing))}"
         )
-    return [names.index(name) for name in wanted]
+    return [places[name] for name in wanted]
 
 
 def _texts_of(learnt: Sequence[Column], given: list[Any]) -> list[bool]:
