@@ -188,6 +188,10 @@ def build(python: str, name: str) -> Path:
         defines["CMAKE_RC_COMPILER"] = ZIG  # asked for, not used, and so is the next
     if platform.system == "Darwin":
         defines["CMAKE_INSTALL_NAME_TOOL"] = ZIG
+        # Zig's linker crashes at -bundle; Python loads either.
+        rules = folder / "rules.cmake"
+        rules.write_text("set(CMAKE_SHARED_MODULE_CREATE_CXX_FLAGS -shared)\n")
+        defines["CMAKE_USER_MAKE_RULES_OVERRIDE_CXX"] = rules
     run(
         *(interpreter, "-m", "build", "--wheel", "--no-isolation"),
         *("--outdir", folder / "wheel"),
