@@ -380,8 +380,8 @@ struct SmoothClip {
   double limit = info.parameter.initial;
   auto forward(auto x) const {
     const auto z = x / limit;
-    const auto clipped = select(abs(z) > huge, select(x < 0.0, -limit, limit),
-                                x / sqrt(fma(z, z, 1.0)));
+    const auto clipped =
+        select(abs(z) > huge, select(x < 0.0, -limit, limit), x / sqrt(fma(z, z, 1.0)));
     return __builtin_isinf(limit) ? x : clipped;
   }
   // 1 / (1 + (x / limit)^2) = 1 - (y / limit)^2
