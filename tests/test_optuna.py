@@ -92,7 +92,7 @@ def test_a_study_in_two_threads_finds_the_width_that_learns() -> None:
     )
     study.optimize(objective, n_trials=20, n_jobs=2)
     states = [trial.state.name for trial in study.trials]
-    assert states.count("PRUNED") > 0
+    assert states.count("PRUNED") > 3
     assert states.count("COMPLETE") + states.count("PRUNED") == 20
     assert study.best_params["width"] == 32
 
