@@ -679,7 +679,7 @@ def test_an_interrupt_leaves_whole_nets(monkeypatch: Any) -> None:
             raise KeyboardInterrupt
         return recipe.train(*arguments, **options)
 
-    monkeypatch.setattr("lamina.tabular.estimators.train", ended)
+    monkeypatch.setattr("lamina.tabular.base.train", ended)
     with pytest.warns(UserWarning, match="interrupted: answers are those of 2 nets"):
         est = TableRegressor().fit(x, y)
     for net, other in zip(est.nets_, whole.nets_[:2], strict=True):
