@@ -1,16 +1,17 @@
 """The least cycles that the loops of the activations need, from their instructions.
 
 Counts what the loop of each float32 activation does for one register of 16 elements, in
-the object file of the AVX-512 target, and adds up what Zen 4 can start in a cycle, as
-measured on it with pairs of independent instructions:
+the object file of the AVX-512 target, and adds up what the processor can start in a
+cycle, as measured on Zen 4 and Zen 5 with pairs of independent instructions:
 
-- one multiplication, multiply-add or comparison, on two of its four 256-bit pipes;
-- one addition, minimum, shift or conversion, on the other two;
-- bitwise and integer operations on either;
-- a division takes 5.9 cycles of its unit and 1.4 of the first two pipes, a square root
-  9.5 cycles of the same unit; `vscalef` takes one of the first and two of the second;
-- the second-level cache moves half a line a cycle, for a line that is loaded as for one
-  that is stored and has to be read before.
+- multiplications, multiply-adds or comparisons on two pipes, of 256 bits on Zen 4 and
+  of 512 on Zen 5;
+- additions, minima, shifts or conversions on two others;
+- bitwise and integer operations on any of them;
+- a division or a square root takes their unit, and a division one or two turns of the
+  first pipes besides; `vscalef` takes one turn of the first and two of the second;
+- the second-level cache moves a line that is loaded as one that is stored and has to be
+  read before.
 """
 
 import re
@@ -22,7 +23,23 @@ ROOT = Path(__file__).resolve().parent.parent
 MULTIPLY = re.compile(r"vf?n?m(ul|add|sub)|vfnm|vp?cmp|vrcp|vscalef")
 ADD = re.compile(r"v(add|sub|min|max)p|vps[lr][la]|vcvt|vrnd|vscalef")
 EITHER = re.compile(r"vp?(and|or|xor|tern|add[bwdq]|sub[bwdq]|m(ax|in)[su]|blend)")
-DIVISION, SQUARE_ROOT, LANES = 5.9, 9.5, 16
+LANES = 16
+
+
+class Processor(NamedTuple):
+    """What it does with registers of 512 bits."""
+
+    each: int  # multiply-adds a cycle, and so many additions
+    division: float  # cycles of its unit
+    beside: float  # turns of the first pipes that a division takes
+    root: float
+    line: float  # cycles in which the second-level cache moves one
+
+
+PROCESSORS = {  # by vendor and family
+    ("AuthenticAMD", 25): Processor(1, 5.9, 1.4, 9.5, 2),
+    ("AuthenticAMD", 26): Processor(2, 2.5, 1.9, 4.5, 1.5),
+}
 
 
 # An operand in memory, but for constants and what was put aside on the stack.
@@ -40,7 +57,7 @@ def stored(loop: list[str]) -> int:
     return sum(bool(re.search(r"%zmm\d+,[^,]*\(%(?!rsp|rbp)", line)) for line in loop)
 
 
-def bound(loop: list[str]) -> Bound:
+def bound(loop: list[str], processor: Processor) -> Bound:
     """Of the instructions of one turn."""
     names = [line.split()[0] for line in loop]
     stores = stored(loop)
@@ -48,19 +65,20 @@ def bound(loop: list[str]) -> Bound:
     divisions = sum(name.startswith("vdiv") for name in names)
     roots = sum(name.startswith("vsqrt") for name in names)
     scaled = sum(name.startswith("vscalef") for name in names)
-    multiply = sum(bool(MULTIPLY.match(name)) for name in names) + 1.4 * divisions
+    others = sum(bool(MULTIPLY.match(name)) for name in names)
+    multiply = others + processor.beside * divisions
     add = sum(bool(ADD.match(name)) for name in names) + scaled
     either = sum(bool(EITHER.match(name)) for name in names)
     cycles = {
-        "multiply-adds": multiply,
-        "additions": add,
-        "operations": (multiply + add + either) / 2,
-        "division and root": DIVISION * divisions + SQUARE_ROOT * roots,
-        "bytes": 2 * len(arrays),
+        "multiply-adds": multiply / processor.each,
+        "additions": add / processor.each,
+        "operations": (multiply + add + either) / 2 / processor.each,
+        "division and root": processor.division * divisions + processor.root * roots,
+        "bytes": processor.line * len(arrays),
     }
     binds = max(cycles, key=lambda name: cycles[name])
     vectors = max(stores, 1)
-    operations = round((multiply - 0.4 * divisions + add + either + roots) / vectors)
+    operations = round((others + divisions + add + either + roots) / vectors)
     return Bound(cycles[binds] / vectors / LANES, binds, operations)
 
 
@@ -76,7 +94,7 @@ def loops(lines: list[tuple[int, str]]) -> list[list[str]]:
     return [body for body in bodies if most and stored(body) == most]
 
 
-def bounds() -> dict[str, list[Bound]]:
+def bounds(processor: Processor) -> dict[str, list[Bound]]:
     """By operation as the benchmarks name it; none where nothing was compiled."""
     objects = sorted(ROOT.glob("build/*/CMakeFiles/kernels_avx512.dir/**/*.o"))
     if not objects:
@@ -101,7 +119,8 @@ def bounds() -> dict[str, list[Bound]]:
         rows = re.findall(line, block, re.MULTILINE)
         lines = [(int(address, 16), text) for address, text in rows]
         operation = name + " backward" * (title[1] == "backward")
-        found[operation] = sorted(map(bound, loops(lines)), key=lambda b: b.cycles)
+        each = [bound(loop, processor) for loop in loops(lines)]
+        found[operation] = sorted(each, key=lambda b: b.cycles)
     return found
 
 

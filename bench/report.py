@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 import matplotlib
 
-from bounds import bound_of, bounds
+from bounds import LANES, PROCESSORS, bound_of, bounds
 from tables import LIMIT, OURS, Row, exponents, growth, unique
 
 matplotlib.use("svg")
@@ -265,11 +265,10 @@ Of calls with 16\u202f384 float32 elements, beside the least that the instructio
 their loops need on this processor ([bench/bounds.py](../bench/bounds.py) says how it is
 counted): the unit that is busiest, or the second level cache that the elements come
 from. The operations on one element depend on each other, 60 to 100 cycles from load to
-store; the scheduler holds 64 that wait, which is three registers of elements. That
+store; a scheduler holds some dozens that wait, a few registers of elements. That
 waiting, and the call with its first misses, is what lies between; where the ratio is
 above 1.5 it is nothing else.
 """
-CLOCK = 32  # float32 operations in a cycle: 16 multiply-adds of AVX-512 on Zen 4
 
 
 def document(runs: Sequence[Run], pictures: Sequence[str]) -> str:
@@ -380,10 +379,15 @@ def cycles(run: Run) -> Iterator[str]:
     peak = run.machine["libraries"].get(LIMIT, {}).get("fma_gflops")
     rows = by(run.rows, implementation=OURS, size="16384")
     rows = [row for row in rows if row.table in ("forward", "backward")]
-    known = bounds() if run.title == "float32, one thread" and peak else {}
+    facts = run.machine["cpu"]
+    processor = PROCESSORS.get((facts.get("vendor_id_raw"), facts.get("family")))
+    if run.title != "float32, one thread" or not peak or not processor:
+        return
+    known = bounds(processor)
+    clock = peak * 1e9 / (2 * LANES * processor.each)
     body = []
     for row in [row for row in rows if row.operation in known]:
-        measured = row.seconds * peak * 1e9 / CLOCK / 16384
+        measured = row.seconds * clock / 16384
         least, binds, operations = bound_of(known[row.operation], measured)
         cells = [f"{measured:.2f}", f"{least:.2f}", f"{measured / least:.2f}"]
         body.append([row.operation, str(operations), *cells, binds])

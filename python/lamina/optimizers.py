@@ -146,11 +146,11 @@ class _Rule(Optimizer):
         return numbers("learning_rate", self.learning_rate, first_step, count)
 
     def decays(self, first_step: int, count: int) -> Array | None:
+        decay = self._decay()
+        if not isinstance(decay, Schedule):  # an update of few parameters feels checks
+            return None
         first_step = _checks.count("first_step", first_step)
         count = _checks.count("count", count)
-        decay = self._decay()
-        if not isinstance(decay, Schedule):
-            return None
         return numbers("weight_decay", decay, first_step, count)
 
     def update(self, weights: Array, gradients: Array, state: Array, step: int) -> None:

@@ -16,7 +16,7 @@ import importlib
 import json
 import operator
 import os
-import shutil
+import stat
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar
 
@@ -303,7 +303,7 @@ def replace(path: str, content: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         if os.path.exists(real):
-            shutil.copymode(real, beside)
+            os.chmod(beside, stat.S_IMODE(os.stat(real).st_mode))
         os.replace(beside, real)
     except OSError as error:  # by the name that the caller knows
         raise OSError(error.errno, error.strerror, path) from error
