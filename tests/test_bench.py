@@ -41,6 +41,11 @@ def test_libraries_agree_and_every_case_has_a_ratio(results: Path) -> None:
     assert peaks["fma_gflops"] > 0 and peaks["copy_gbytes"] > 0
 
 
+def test_layers_agree() -> None:
+    said = run("-m", "pytest", "bench", "--full", "--benchmark-disable", "-k=256-64")
+    assert "10 passed" in said
+
+
 def test_estimators_are_compared() -> None:
     done = subprocess.run(
         [sys.executable, "bench/estimators.py", "--rounds=1", "-k=partial_fit"],

@@ -235,31 +235,39 @@ def test_no_flag_that_changes_the_floating_point_state() -> None:
 
 # Where the compiler knows bf16, its products are compiled beside the targets.
 BF16 = "avx512_bf16"
-COMPILED = [*_core.targets(), *([BF16] if lm.show_config()["bf16"] else [])]
+COMPILED = [
+    *((target, source) for target in _core.targets() for source in ("target", "gemm")),
+    *([(BF16, "bfloat16")] if lm.show_config()["bf16"] else []),
+]
+STRONG = {"target": "12kernel_tableE", "bfloat16": "16bfloat16_kernelsE"}
 
 
-def compile_commands() -> dict[str, tuple[list[str], Path]]:
-    """For each target the command that compiled its kernels, and where it ran."""
+def compile_commands() -> dict[tuple[str, str], tuple[list[str], Path]]:
+    """For each target and source the command that compiled it, and where it ran."""
     commands = {}
     for path in (ROOT / "build").glob("*/compile_commands.json"):
         for entry in json.loads(path.read_text()):
             found = re.search(r"-DLAMINA_TARGET=(\w+)", entry["command"])
-            if found and found[1] in COMPILED:
+            kernels = found and (found[1], Path(entry["file"]).stem)
+            if kernels in COMPILED:
                 words, directory = shlex.split(entry["command"]), entry["directory"]
-                commands[found[1]] = words, Path(directory)
-    assert set(_core.targets()) <= set(commands), "build in the source tree first"
+                commands[kernels] = words, Path(directory)
+    assert set(COMPILED) <= set(commands), "build in the source tree first"
     return commands
 
 
 @pytest.fixture(scope="module")
-def objects(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], Path]:
+def objects(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> dict[tuple[str, str, str], Path]:
     """The kernels of each target as built, at -O2, and compiled at -O0."""
     found, running = {}, []
-    for name, (command, directory) in compile_commands().items():
+    for (name, source), (command, directory) in compile_commands().items():
         assert "-O2" in command
         at = command.index("-o") + 1
-        found[name, "-O2"] = directory / command[at]
-        plain = found[name, "-O0"] = tmp_path_factory.mktemp(name) / "kernels.o"
+        found[name, source, "-O2"] = directory / command[at]
+        plain = tmp_path_factory.mktemp(name) / f"{source}.o"
+        found[name, source, "-O0"] = plain
         words = ["-O0" if word == "-O2" else word for word in command]
         words[at] = str(plain)
         running.append(subprocess.Popen(words, cwd=directory))
@@ -268,16 +276,19 @@ def objects(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], P
 
 
 @pytest.mark.parametrize("optimisation", ["-O0", "-O2"])
-@pytest.mark.parametrize("name", COMPILED)
+@pytest.mark.parametrize(("name", "source"), COMPILED)
 def test_no_foreign_weak_symbols(
-    name: str, optimisation: str, objects: dict[tuple[str, str], Path]
+    name: str,
+    source: str,
+    optimisation: str,
+    objects: dict[tuple[str, str, str], Path],
 ) -> None:
     """The linker keeps one copy of a weak function, which may be another target's.
 
     At -O2 inlining can hide what -O0 shows.
     """
     listing = subprocess.run(
-        ["nm", str(objects[name, optimisation])],
+        ["nm", str(objects[name, source, optimisation])],
         capture_output=True,
         text=True,
         check=True,
@@ -291,8 +302,9 @@ def test_no_foreign_weak_symbols(
     data = [symbol for kind, symbol in symbols if kind in "Vu" and own not in symbol]
     assert [s for s in data if not re.fullmatch(r"_ZN6lamina\d+\w+4infoE", s)] == []
     strong = [symbol for kind, symbol in symbols if kind in "DBRT"]
-    table = "16bfloat16_kernelsE" if name == BF16 else "12kernel_tableE"
-    assert strong == [f"_ZN6lamina{own}{table}"]
-    # What it needs of others: nothing but the C library's memory functions.
+    tables = [f"_ZN6lamina{own}{STRONG[source]}"] if source in STRONG else []
+    assert strong == tables
+    # What it needs of others: its own products, and the C library's memory functions.
     needed = {symbol for kind, symbol in symbols if kind == "U"}
+    needed = {symbol for symbol in needed if own not in symbol}
     assert needed <= {"memcpy", "memset", "memmove", "_GLOBAL_OFFSET_TABLE_"}, needed

@@ -125,5 +125,5 @@ def layer(name: str, dy: Array, x: Array, *parameters: Array) -> Call:
     gradient = net.gradient.reshape(len(parameters), -1)
     y = net.layers[0].forward(x, training=True)
     core = net._net("backward", x)
-    both = partial(core.backward, x, dy, True, 0, 0, True, False, True)
+    both = partial(core.backward, x, dy, True, 0, 0, True, False, True, None)
     return lambda: (y, both(), *gradient)

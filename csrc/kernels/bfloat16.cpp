@@ -1,5 +1,5 @@
 // Compiled once, for AVX-512 with its bfloat16 instructions. The scheme is that of
-// gemm.hpp, with a pair of elements for one of them: a block of x is converted just
+// gemm.cpp, with a pair of elements for one of them: a block of x is converted just
 // before its first use unless it is packed, and tiles of 6 x 64 read it and the panels.
 // On a Zen 4 core it reaches 90 % of the peak, which is twice that of float.
 #include "kernels/bfloat16.hpp"

@@ -1,5 +1,5 @@
 // The micro-kernel of the matrix product: a tile of c, kept in registers over the
-// depth. Included by gemm.hpp, whose scheme and figures it shares.
+// depth. Included by gemm.cpp, whose scheme and figures it shares.
 #pragma once
 
 #include "simd/registers.hpp"

@@ -1,9 +1,8 @@
 // Compiled once per row of the table of targets in CMakeLists.txt: every kernel of one
-// instruction set, gathered into its KernelTable.
+// instruction set but the matrix product, gathered with it into its KernelTable.
 #include "kernels/columns.hpp"
 #include "kernels/dropout.hpp"
 #include "kernels/elementwise.hpp"
-#include "kernels/gemm.hpp"
 #include "kernels/kernel_table.hpp"
 #include "kernels/layer_norm.hpp"
 #include "kernels/loss.hpp"
@@ -19,6 +18,11 @@
 #define LAMINA_STRING(name) LAMINA_STRING_(name)
 
 namespace lamina::LAMINA_TARGET {
+
+template <class T>
+std::size_t gemm_scratch(const Product<T>& product);  // in gemm.cpp, as is the next
+template <class T>
+void gemm(const Product<T>& product);
 
 template <class T, class... A>
 constexpr Kernels<T> kernels(List<A...>) {
