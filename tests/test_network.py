@@ -529,6 +529,10 @@ def test_rates_asked_for_ahead_are_those_of_each_step(schedule: Any) -> None:
         net.fit(ROWS, CLASSES, epochs=2, batch_size=10, verbose=0)
         net.train_on_batch(ROWS, CLASSES)
     np.testing.assert_array_equal(nets[0].parameters, nets[1].parameters)
+    each, own = (net.history for net in nets)
+    assert each is not None
+    assert own is not None
+    assert each["learning_rate"] == own["learning_rate"]
 
 
 def test_a_schedule_that_ends_fails_at_its_end_and_not_before() -> None:

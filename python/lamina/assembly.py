@@ -436,7 +436,11 @@ class Assembly:
         rule = self.optimizer
         if rule is None or rule.core is None or self._updates == 0:
             return None
-        return float(rule.rates(self._updates, 1)[0]) * self.rate_factor
+        known, first, rates, _ = self._ahead
+        at = self._updates - 1 - first
+        if known is not rule or not 0 <= at < len(rates):
+            rates, at = rule.rates(self._updates, 1), 0
+        return float(rates[at]) * self.rate_factor
 
     def _rates(
         self, rule: optimizers.Optimizer, count: int
@@ -445,8 +449,8 @@ class Assembly:
         own knows them itself."""
         if rule.core is None:
             return np.ones(count), None
-        if count == 1 and optimizers.is_foreseen(rule):
-            rates, decays = self._next_rate(rule)
+        if count <= _AHEAD and optimizers.is_foreseen(rule):
+            rates, decays = self._next_rates(rule, count)
         else:
             steps = self._updates + 1, count
             rates, decays = rule.rates(*steps), rule.decays(*steps)
@@ -461,20 +465,22 @@ class Assembly:
             shares[:, i] = layer.rates(self.steps, count)
         return shares
 
-    def _next_rate(self, rule: optimizers.Optimizer) -> tuple[Array, Array | None]:
+    def _next_rates(
+        self, rule: optimizers.Optimizer, count: int
+    ) -> tuple[Array, Array | None]:
         """Asked for together with those of many more steps."""
         known, first, rates, decays = self._ahead
         at = self._updates - first
-        if known is not rule or not 0 <= at < len(rates):
+        if known is not rule or not 0 <= at <= len(rates) - count:
             first, at = self._updates, 0
             steps = first + 1, _AHEAD
             try:
                 with np.errstate(all="ignore"):  # of steps that may never come
                     rates, decays = rule.rates(*steps), rule.decays(*steps)
-            except ValueError:  # one of them cannot be: this one, perhaps
-                return rule.rates(first + 1, 1), rule.decays(first + 1, 1)
+            except ValueError:  # one of them cannot be: one of these, perhaps
+                return rule.rates(first + 1, count), rule.decays(first + 1, count)
             self._ahead = rule, first, rates, decays
-        now = slice(at, at + 1)
+        now = slice(at, at + count)
         return rates[now], None if decays is None else decays[now]
 
 

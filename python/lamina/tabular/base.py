@@ -61,36 +61,39 @@ class BaseTable(BaseEstimator):
 
     def _read(
         self, X: Any, y: Any, sample_weight: Any
-    ) -> tuple[Frame, Array, Array | None]:
+    ) -> tuple[Any, Array, Array | None]:
         """What `fit` gets; from here on nothing is learnt until all is."""
         self.__dict__.pop("_groups", None)
-        frame = Frame(X if _is_frame(X) else _array(X))
-        if not frame.rows or not frame.columns:
-            what = "feature" if frame.rows else "sample"
+        named = _is_frame(X)
+        table: Any = nw.from_native(X, eager_only=True) if named else _array(X)
+        rows, columns = table.shape
+        if not rows or not columns:
             raise ValueError(
-                f"Found array with 0 {what}(s) (shape=({frame.rows}, "
-                f"{len(frame.columns)})) while a minimum of 1 is required."
+                f"Found array with 0 {'feature' if rows else 'sample'}(s) (shape="
+                f"{table.shape}) while a minimum of 1 is required."
             )
-        self.n_features_in_, self._count = len(frame.columns), frame.rows
+        self.n_features_in_, self._count = columns, rows
         self.__dict__.pop("feature_names_in_", None)
-        if frame.names is not None:
-            self.feature_names_in_ = np.array(frame.names, object)
-        return frame, _target(self, y, frame.rows), _weights(frame, sample_weight)
+        if named:
+            names = [str(name) for name in table.columns]
+            self.feature_names_in_ = np.array(names, object)
+        return table, _target(self, y, rows), _weights(rows, sample_weight)
 
     def _learn(
-        self, frame: Frame, y: Array, weights: Array | None, tasks: Sequence[Task]
+        self, x: Any, y: Array, weights: Array | None, tasks: Sequence[Task]
     ) -> tuple[Part, Array] | None:
         """Columns and nets; the rows held out with what nets answered there, if any."""
         started = time.perf_counter()
-        counts = np.arange(frame.rows) if weights is None else np.flatnonzero(weights)
+        counts = np.arange(len(y)) if weights is None else np.flatnonzero(weights)
         if len(counts) < 2:
             raise ValueError(
                 f"X must have two rows at least, of weights above 0; got n_samples = "
                 f"{len(counts)}, 1 sample at most"
             )
         if weights is not None:  # rows of weight 0 are as if they were not there
-            frame, y = frame.take(counts), y[counts]
+            x, y = x[counts], y[counts]
             weights = weights[counts] / weights[counts].mean()
+        frame = Frame(x)
         self._columns = columns = Columns(frame, weights)
         self.columns_ = columns.columns
         part = Part(columns.rows(frame), y, weights)
@@ -366,10 +369,10 @@ def _target(est: Any, y: Any, rows: int) -> Array:
     return checked
 
 
-def _weights(frame: Frame, sample_weight: Any) -> Array | None:
+def _weights(rows: int, sample_weight: Any) -> Array | None:
     if sample_weight is None:
         return None
-    shaped = np.empty((frame.rows, 1))
+    shaped = np.empty((rows, 1))
     found: Array = _check_sample_weight(
         sample_weight, shaped, dtype=np.float64, ensure_non_negative=True
     )

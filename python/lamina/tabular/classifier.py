@@ -110,7 +110,7 @@ class TableClassifier(ClassifierMixin, BaseTable):
         -------
         self
         """
-        frame, y, weights = self._read(X, y, sample_weight)
+        x, y, weights = self._read(X, y, sample_weight)
         check_classification_targets(y)
         kind = type_of_target(y)
         if kind == "multiclass-multioutput":
@@ -126,14 +126,14 @@ class TableClassifier(ClassifierMixin, BaseTable):
         if self._several:
             self.classes_ = np.arange(y.shape[1])
             task = _task(y.shape[1], "sigmoid", losses.binary_crossentropy)
-            held = self._learn(frame, y.astype(np.float32), weights, [task])
+            held = self._learn(x, y.astype(np.float32), weights, [task])
         else:
             self.classes_, codes = np.unique(
                 column_or_1d(y, warn=True), return_inverse=True
             )
             count = len(self.classes_)
             task = _task(count, "softmax", losses.categorical_crossentropy)
-            held = self._learn(frame, codes, weights, [task] if count > 1 else [])
+            held = self._learn(x, codes, weights, [task] if count > 1 else [])
         if held is not None:
             self._calibrate(*held)
         return self

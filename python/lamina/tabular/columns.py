@@ -7,7 +7,6 @@ polars, pyarrow and others alike.
 from __future__ import annotations
 
 import collections
-import copy
 import dataclasses
 import datetime
 import decimal
@@ -131,12 +130,6 @@ class Frame:
             ]
         self.kinds = [kind for kind, _ in read]
         self.columns = [values for _, values in read]
-
-    def take(self, rows: Array) -> Frame:
-        made = copy.copy(self)
-        made.columns = [column[rows] for column in self.columns]
-        made.rows = len(rows)
-        return made
 
 
 def _places(names: list[str], wanted: Sequence[str]) -> list[int]:

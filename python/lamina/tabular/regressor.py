@@ -34,7 +34,10 @@ class TableRegressor(RegressorMixin, BaseTable):
     ----------
     loss : {"squared_error", "quantile"}
     quantiles : float or sequence of float
-        For "quantile": which ones, between 0 and 1. Nets of its own learn each.
+        For "quantile": which ones, between 0 and 1. Nets of its own learn each. Answers
+        of several are (n, quantiles), for which scikit-learn has no tag: of its checks
+        ``check_regressors_train`` then fails, since it wants the shape of `y`; name it
+        in ``check_estimator(..., expected_failed_checks=...)``.
 
     Examples
     --------
@@ -84,7 +87,7 @@ class TableRegressor(RegressorMixin, BaseTable):
         -------
         self
         """
-        frame, y, weights = self._read(X, y, sample_weight)
+        x, y, weights = self._read(X, y, sample_weight)
         y = y.astype(np.float64)
         self._answers, self._several = y, y.ndim == 2
         table = y.reshape(len(y), -1)
@@ -115,7 +118,7 @@ class TableRegressor(RegressorMixin, BaseTable):
                 Task(table.shape[1], None, losses.mean_squared_error, scores.squares)
             ]
         scaled = ((table - self._mean) / self._scale).astype(np.float32)
-        held = self._learn(frame, scaled, weights, tasks)
+        held = self._learn(x, scaled, weights, tasks)
         self.scores_ = {}
         if held is not None and self.loss != "quantile":
             rows, found = held
@@ -230,3 +233,8 @@ class TableRegressor(RegressorMixin, BaseTable):
                 ]
             )
         )
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = self.loss != "quantile"
+        return tags
