@@ -202,9 +202,10 @@ def _of_values(name: str, values: Any) -> tuple[str, Array]:
 
 
 def _texts(name: str, values: list[Any], others: bool = False) -> Array:
-    return np.array(
-        [None if is_gap(v) else _text(name, v, others) for v in values], object
-    )
+    def read(value: Any) -> str | None:
+        return None if is_gap(value) else _text(name, value, others)
+
+    return np.array([v if type(v) is str else read(v) for v in values], object)
 
 
 def _alike(name: str, values: list[Any]) -> tuple[str, Any] | None:

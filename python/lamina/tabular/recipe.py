@@ -72,7 +72,7 @@ class Recipe:
 PRESETS = {
     "fast": Recipe(width=64, steps=2000, members=1, folds=5),
     "default": Recipe(
-        width=64, steps=4000, members=6, folds=5, most_epochs=128, dims=4
+        width=64, steps=4000, members=6, folds=5, most_epochs=120, dims=4
     ),
     "best": Recipe(width=128, steps=4000, members=10, folds=8, dropout=0.1),
 }
