@@ -146,21 +146,26 @@ class _Rule(Optimizer):
         return numbers("learning_rate", self.learning_rate, first_step, count)
 
     def decays(self, first_step: int, count: int) -> Array | None:
-        decay = self._decay()
-        if not isinstance(decay, Schedule):  # an update of few parameters feels checks
-            return None
         first_step = _checks.count("first_step", first_step)
         count = _checks.count("count", count)
+        decay = self._decay()
+        if not isinstance(decay, Schedule):
+            return None
         return numbers("weight_decay", decay, first_step, count)
 
     def update(self, weights: Array, gradients: Array, state: Array, step: int) -> None:
         """As in `Optimizer`; the net has limited the gradients before."""
-        rate = self.learning_rate
-        if isinstance(rate, Schedule):
-            rate = self.rates(step, 1).item()
-        core = core_at(self, step)
+        core, rate = self._fixed or (core_at(self, step), self.rates(step, 1).item())
         assert core is not None
         _core.update(core, weights, gradients, state, rate, step)
+
+    @functools.cached_property
+    def _fixed(self) -> tuple[OptimizerCore, float] | None:
+        """Core and rate of every step, if no schedule changes them."""
+        rate = self.learning_rate
+        if isinstance(rate, Schedule) or isinstance(self._decay(), Schedule):
+            return None
+        return self.core, rate
 
     @functools.cached_property
     def core(self) -> OptimizerCore:
