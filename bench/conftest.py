@@ -51,7 +51,8 @@ AVX2 = {
     "BLIS_ARCH_TYPE": "3",  # haswell in the order of thinc's BLIS
     "NUMBA_CPU_NAME": "haswell",
     "NUMBA_CPU_FEATURES": "+avx2,+fma",
-    "XLA_FLAGS": "--xla_cpu_max_isa=AVX2",
+    # Its library for products, which looks for AVX-512 itself, is left out.
+    "XLA_FLAGS": "--xla_cpu_max_isa=AVX2 --xla_cpu_experimental_ynn_fusion_type=",
 }
 
 

@@ -236,8 +236,48 @@ Rows with a ratio below 1, of all rows measured:
 """
 WORST = """\
 All of them follow, the worst first. Won: the share of rounds in which Lamina was
-faster; near 50% the two are equal, whatever the ratio.
+faster; near 50% the two are equal, whatever the ratio. Bound: what Lamina's time is
+made of there, where that is known:
 """
+MET = {  # what binds, by whatever of "table operation size" matches first
+    "generator": (
+        r"dropout \d\.\d [\d ]+$",
+        "random bits of Philox, which pass the tests of randomness; the row of Cython "
+        "hashes a counter, with a third of the operations",
+    ),
+    "divider": (
+        r"squareplus|smooth_clip",
+        "roots and divisions, which take nearly all cycles. The plain formula of "
+        "squareplus has no division, and no digit right for x < -3000; numba's fast "
+        "mathematics takes the processor's estimate of a root",
+    ),
+    "import": (
+        r"cold start",
+        "NumPy's own import is two thirds of it; what Lamina adds to it is 20 to 30 ms",
+    ),
+    "accuracy": (
+        r"gelu|tanh_shrink",
+        "multiply-adds of a formula that is right to 4 units in the last place, for "
+        "every float ([accuracy](accuracy.md))",
+    ),
+    "memory": (
+        r" (1 048 576|16 777 216|1 000 000|10 000 000)$|1x1024x1024|1024x512$",
+        "each element is read or written once, beyond the second-level cache; all wait "
+        "for it, and ratios change from run to run",
+    ),
+    "cache": (
+        r" (16 384|10 000|100 000)$|256x100$",
+        "the lines that the second-level cache moves: a line takes 1.5 to 2 cycles",
+    ),
+    "call": (
+        r" 1 000$|256x1$|^calls",
+        "the call: arguments are checked in 0.1 to 0.5 us",
+    ),
+    "threads": (
+        r"growth by threads",
+        "more threads of Python than cores: who runs when is the system's",
+    ),
+}
 NOTES = {
     "calls": "\nNumPy's row is `np.tanh(x, out=y)`, a ufunc as a yardstick.\n",
     "cold start": "\nNew processes, from nothing to the result; most memory held.\n",
@@ -333,15 +373,18 @@ def losses(runs: Sequence[Run]) -> Iterator[str]:
             if lost:
                 parts.append(f"### {name}, {run.title}: slower in {counts[-1][-1]}\n")
                 head = ["operation", "size", "table", "ratio", "quartiles", "won"]
-                parts.append(grid(head, map(loss, lost)))
+                parts.append(grid([*head, "bound"], map(loss, lost)))
     yield grid(["opponent", *(run.title for run in runs)], counts)
-    yield from [WORST, *parts]
+    reasons = [f"- **{name}**: {reason}." for name, (_, reason) in MET.items()]
+    yield from [WORST, "\n".join(reasons) + "\n", *parts]
 
 
 def loss(row: Row) -> list[str]:
     quartiles = " to ".join(map(digits, row.quartiles))
     cells = [f"**{ratio(row)}**", quartiles, f"{row.won:.0%}"]
-    return [row.operation, label(row.size), row.table, *cells]
+    place = f"{row.table} {row.operation} {label(row.size)}".replace("\u202f", " ")
+    met = [name for name, (places, _) in MET.items() if re.search(places, place)]
+    return [row.operation, label(row.size), row.table, *cells, *(met or [NONE])[:1]]
 
 
 def tables_of(run: Run) -> Iterator[str]:
