@@ -333,6 +333,7 @@ def _array(X: Any) -> Array:
 
 
 def rows_of(X: Any) -> int:
+    """How many a table or an array has."""
     return len(X) if hasattr(X, "__len__") else X.shape[0]
 
 
