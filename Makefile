@@ -40,11 +40,13 @@ test-clang: $(VENV)/environment
 		--config-settings=cmake.define.LAMINA_WERROR=ON
 	build/$(CLANG)/bin/python -m pytest --ignore tests/test_bench.py --ignore tests/test_codebase.py
 
-# On a free-threaded Python, in an environment of its own; what needs a package that is
-# not to be had for it is skipped.
+# On a free-threaded Python, in an environment of its own, then what computes in four
+# threads at once; what needs a package that is not to be had for it is skipped.
 FREE_PYTHON ?= python3.13t
+AT_ONCE := threads pool activations dense losses sparse each_layer tabular_layers network
 test-free: $(FREE)/installed
 	$(FREE)/bin/python -m pytest --ignore tests/test_bench.py --ignore tests/test_codebase.py
+	$(FREE)/bin/python -m pytest --parallel-threads=4 $(AT_ONCE:%=tests/test_%.py)
 
 # Cross-compiled with zig, for every platform and each Python that is named; the tests,
 # of those that run here: tools/wheels.py, tools/test_wheels.sh.

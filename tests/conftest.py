@@ -28,6 +28,21 @@ if sysconfig.get_config_var("Py_GIL_DISABLED"):
     sys.meta_path.append(Absent())
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Where pytest-run-parallel runs each test in several threads, one thread runs what
+    is set for the whole process, and what only waits for a process of its own."""
+    if config.pluginmanager.hasplugin("run-parallel"):
+        config.addinivalue_line("thread_unsafe_fixtures", "target")
+        for function in (
+            "lamina.set_target",
+            "lamina.set_num_threads",
+            "threadpoolctl.threadpool_limits",
+            "tracemalloc.start",
+            "subprocess.run",
+        ):
+            config.addinivalue_line("thread_unsafe_functions", function)
+
+
 def pytest_report_header() -> str:
     return " ".join(f"{key}={value}" for key, value in lm.show_config().items())
 
