@@ -12,7 +12,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 
-from tabular.board import RESULTS, draw, load, markdown
+from tabular.board import RESULTS, beside, draw, load, markdown
 from tabular.learners import LEARNERS
 from tabular.tables import NAMES
 
@@ -38,6 +38,8 @@ def main() -> int:
         )
     results = load()
     print(markdown(results))
+    for learner in "RealMLP_TD_S", "RealMLP_TD":
+        print(beside(results, learner))
     draw(results)
     return 0
 

@@ -65,13 +65,13 @@ def means(results: Results, of: Callable[[str, Any], float]) -> Any:
 
 
 def fair(results: Results) -> tuple[Results, Any]:
-    """Only seeds that all learners have who ran twice or more on every table, and which
-    those are; of others, which get no rank, all seeds."""
+    """Only seeds that all learners have who ran three times or more on every table, and
+    which those are; of others, which get no rank, all seeds."""
     runs = {
         learner: [{s for s in SEEDS if (learner, t, s) in results} for t in NAMES]
         for learner in LEARNERS
     }
-    whole = [min(map(len, seeds)) > 1 for seeds in runs.values()]
+    whole = [min(map(len, seeds)) > 2 for seeds in runs.values()]
     ranked = [learner for learner, good in zip(LEARNERS, whole, strict=True) if good]
     shared = set(SEEDS).intersection(*(s for learner in ranked for s in runs[learner]))
     kept = {k: r for k, r in results.items() if k[0] not in ranked or k[2] in shared}
@@ -97,19 +97,36 @@ def markdown(results: Results) -> str:
         "| | rank | by accuracy | fit, s | predict, s | " + " | ".join(NAMES) + " |",
         "|---" * (5 + len(NAMES)) + "|",
     ]
-    for i in np.argsort(np.nan_to_num(columns[0], nan=99), kind="stable"):
-        cells = [number(c[i], 2) for c in columns[:2]]
-        cells += [number(c[i], 2) for c in columns[2:]]
+    for i in np.argsort(columns[0], kind="stable")[: whole.sum()]:
+        cells = [f"{column[i]:.2f}" for column in columns]
         cells += [
-            f"{number(main[i, j], 4)} ({number(seconds[i, j], 1)} s)"
-            for j in range(len(NAMES))
+            f"{main[i, j]:.4f} ({seconds[i, j]:.1f} s)" for j in range(len(NAMES))
         ]
         lines.append(f"| {list(LEARNERS)[i]} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
-def number(value: float, digits: int) -> str:
-    return "-" if np.isnan(value) else f"{value:.{digits}f}"
+def beside(results: Results, learner: str) -> str:
+    """A learner that is not ranked and the nets of this project, by the seeds that all
+    have; last the mean ranks among these."""
+    names = [learner, *(name for name in LEARNERS if name.startswith("Lamina"))]
+    lines = ["| | seeds | " + " | ".join(names) + " |", "|---" * (2 + len(names)) + "|"]
+    errors = []
+    for table in NAMES:
+        seeds = [s for s in SEEDS if all((n, table, s) in results for n in names)]
+        if not seeds:
+            continue
+        rows = [[results[name, table, seed] for seed in seeds] for name in names]
+        errors.append([np.mean([error(table, row) for row in each]) for each in rows])
+        seconds = [np.mean([row["fit"] for row in each]) for each in rows]
+        cells = [
+            f"{e:.4f} ({s:.1f} s)" for e, s in zip(errors[-1], seconds, strict=True)
+        ]
+        lines.append(f"| {table} | {len(seeds)} | " + " | ".join(cells) + " |")
+    if errors:
+        means = rankdata(errors, axis=1).mean(axis=0)
+        lines.append("| mean rank | | " + " | ".join(f"{m:.2f}" for m in means) + " |")
+    return "\n".join(lines)
 
 
 def draw(results: Results) -> None:
