@@ -43,7 +43,7 @@ test-clang: $(VENV)/environment
 # On a free-threaded Python, in an environment of its own, then what computes in four
 # threads at once; what needs a package that is not to be had for it is skipped.
 FREE_PYTHON ?= python3.13t
-AT_ONCE := threads pool activations dense losses sparse each_layer tabular_layers network
+AT_ONCE := pool activations dense losses sparse each_layer tabular_layers network
 test-free: $(FREE)/installed
 	$(FREE)/bin/python -m pytest --ignore tests/test_bench.py --ignore tests/test_codebase.py
 	$(FREE)/bin/python -m pytest --parallel-threads=4 $(AT_ONCE:%=tests/test_%.py)

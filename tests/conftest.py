@@ -30,7 +30,7 @@ if sysconfig.get_config_var("Py_GIL_DISABLED"):
 
 def pytest_configure(config: pytest.Config) -> None:
     """Where pytest-run-parallel runs each test in several threads, one thread runs what
-    is set for the whole process, and what only waits for a process of its own."""
+    is set, measured or signalled in the whole process, or waits for another one."""
     if config.pluginmanager.hasplugin("run-parallel"):
         config.addinivalue_line("thread_unsafe_fixtures", "target")
         for function in (
@@ -38,6 +38,8 @@ def pytest_configure(config: pytest.Config) -> None:
             "lamina.set_num_threads",
             "threadpoolctl.threadpool_limits",
             "tracemalloc.start",
+            "ctypes.CDLL",
+            "threading.Timer",
             "subprocess.run",
         ):
             config.addinivalue_line("thread_unsafe_functions", function)
