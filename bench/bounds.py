@@ -36,7 +36,7 @@ class Processor(NamedTuple):
     line: float  # cycles in which the second-level cache moves one
 
 
-PROCESSORS = {  # by vendor and family
+PROCESSORS = {  # by vendor and family, of servers and desktops
     ("AuthenticAMD", 25): Processor(1, 5.9, 1.4, 9.5, 2),
     ("AuthenticAMD", 26): Processor(2, 2.5, 1.9, 4.5, 1.5),
 }
@@ -83,15 +83,27 @@ def bound(loop: list[str], processor: Processor) -> Bound:
 
 
 def loops(lines: list[tuple[int, str]]) -> list[list[str]]:
-    """Those that store the most registers a turn: one for each case of a parameter."""
-    bodies = []
+    """Those that store the most registers a turn: one for each case of a parameter.
+
+    Only innermost ones: a jump back to the entry makes a loop of the whole function.
+    """
+    spans = []
     for at, (end, text) in enumerate(lines):
         jump = re.match(r"j\w+ +([0-9a-f]+)", text)
-        if jump and int(jump[1], 16) < end:
-            start = int(jump[1], 16)
-            bodies.append([t for address, t in lines[: at + 1] if address >= start])
+        if jump and (start := int(jump[1], 16)) < end:
+            body = [t for address, t in lines[: at + 1] if address >= start]
+            if stored(body):
+                spans.append((start, end, body))
+    bodies = [
+        body
+        for start, end, body in spans
+        if not any(
+            start <= first and last <= end and (first, last) != (start, end)
+            for first, last, _ in spans
+        )
+    ]
     most = max(map(stored, bodies), default=0)
-    return [body for body in bodies if most and stored(body) == most]
+    return [body for body in bodies if stored(body) == most]
 
 
 def bounds(processor: Processor) -> dict[str, list[Bound]]:

@@ -1,6 +1,6 @@
 """Compiles at run time what bench compares with, by the compiler and flags of Lamina.
 
-The flags are those of the kernels of the target in use, as the build left them in
+The flags are those of target.cpp for the target in use, as the build left them in
 `build/*/compile_commands.json`: what generates code (-O, -f, -m and the standard), no
 warnings, paths or macros, -O3 in place of -O2, at which GCC vectorises few loops.
 

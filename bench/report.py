@@ -241,42 +241,46 @@ made of there, where that is known:
 """
 MET = {  # what binds, by whatever of "table operation size" matches first
     "generator": (
-        r"dropout \d\.\d [\d ]+$",
+        r"^dropout dropout 0\.\d [\d ]+$",
         "random bits of Philox, which pass the tests of randomness; the row of Cython "
         "hashes a counter, with a third of the operations",
     ),
     "divider": (
-        r"squareplus|smooth_clip",
+        r" (squareplus|smooth_clip)|adam (1|10|100) 000$",
         "roots and divisions, which take nearly all cycles. The plain formula of "
         "squareplus has no division, and no digit right for x < -3000; numba's fast "
         "mathematics takes the processor's estimate of a root",
     ),
     "import": (
-        r"cold start",
+        r"^cold start (import|first step 32:)",
         "NumPy's own import is two thirds of it; what Lamina adds to it is 20 to 30 ms",
     ),
     "accuracy": (
-        r"gelu|tanh_shrink",
-        "multiply-adds of a formula that is right to 4 units in the last place, for "
-        "every float ([accuracy](accuracy.md))",
+        r"^(forward|backward) (gelu|tanh_shrink) ",
+        "multiply-adds of a formula that is right to 4 to 6 units in the last place, "
+        "for every float ([accuracy](accuracy.md))",
+    ),
+    "threads": (
+        r"^growth by threads .* [48]$",
+        "more threads of Python than cores: who runs when is the system's",
     ),
     "memory": (
-        r"^(?!.*0.5 backward).* (1 048 576|16 777 216|1 000 000|10 000 000)$"
-        r"|1x1024x1024|1024x512$",
+        r"^(forward|backward|optimizers|growth by parameters) .* \d+ 000 000$"
+        r"|^(forward|backward) .* (1 048 576|16 777 216)$"
+        r"|^layers .* 1024x512$|^dense .* 1x1024x1024$",
         "each element is read or written once, beyond the second-level cache; all wait "
         "for it, and ratios change from run to run",
     ),
     "cache": (
-        r" (16 384|10 000|100 000)$|256x100$",
+        r"^forward (identity|relu|leaky_relu|hard_\w+|soft_shrink|softsign) 16 384$"
+        r"|^backward (\w*relu6?|identity|sigmoid|tanh|selu|celu|hard_\w+|soft_shrink|"
+        r"softsign) backward 16 384$|^dropout .* backward 16 384$"
+        r"|^optimizers sgd.* 10 000$|^losses squared error 256x100$",
         "the lines that the second-level cache moves: a line takes 1.5 to 2 cycles",
     ),
     "call": (
-        r" 1 000$|256x1$|^calls",
+        r"^calls | 1 000$|^losses .* 256x1$",
         "the call: arguments are checked in 0.1 to 0.5 us",
-    ),
-    "threads": (
-        r"growth by threads",
-        "more threads of Python than cores: who runs when is the system's",
     ),
 }
 NOTES = {
@@ -307,8 +311,7 @@ their loops need on this processor ([bench/bounds.py](../bench/bounds.py) says h
 counted): the unit that is busiest, or the second level cache that the elements come
 from. The operations on one element depend on each other, 60 to 100 cycles from load to
 store; a scheduler holds some dozens that wait, a few registers of elements. That
-waiting, and the call with its first misses, is what lies between; where the ratio is
-above 1.5 it is nothing else.
+waiting, and the call with its first misses, is what lies between.
 """
 
 

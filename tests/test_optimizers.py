@@ -7,6 +7,7 @@ import pytest
 
 import lamina as lm
 from lamina import _core, optimizers, reference
+from lamina._checks import Array
 
 N = 37
 MSE = "mean_squared_error"
@@ -620,13 +621,25 @@ def test_by_name() -> None:
         assert optimizers.get(rule.__name__.lower()) == rule()
 
 
+def test_an_update_asks_a_rule_for_decays_of_its_own() -> None:
+    class Decaying(lm.AdamW):
+        def decays(self, first_step: int, count: int) -> Array:
+            return np.full(count, 0.5)
+
+    weights, rule = np.ones(3, np.float32), Decaying(0.1, weight_decay=0.0)
+    rule.update(weights, np.zeros(3, np.float32), np.zeros((2, 3), np.float32), 1)
+    np.testing.assert_allclose(weights, 1 - 0.1 * 0.5, rtol=1e-6)  # float32's rounding
+
+
 def test_core_checks_its_arguments() -> None:
     core, a = lm.Adam().core, np.zeros(4, np.float32)
     state = np.zeros((2, 4), np.float32)
     cases: list[tuple[Any, str]] = [
         ((core, a, a[:3], state, 0.1, 1), "dw must have 4 elements, got 3"),
         ((core, a, a, state[:1], 0.1, 1), "state must have 8 elements, got 4"),
-        ((core, a, a, state, 0.1, 0), "step must be at least 1, got 0"),
+        ((core, a, a, state, 0.1, 0), "step must be a whole number >= 1, got 0"),
+        ((core, a, a, state, 0.1, -1), "step must be a whole number >= 1, got -1"),
+        ((core, a, a, state, 0.1, 1.5), "step must be a whole number >= 1, got 1.5"),
         ((core[:3], a, a, state, 0.1, 1), "core must be a tuple of 9, got .*adam"),
         ((("muon", *core[1:]), a, a, state, 0.1, 1), "kind must be one of .*'muon'"),
     ]

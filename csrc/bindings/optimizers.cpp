@@ -35,9 +35,13 @@ std::size_t size_of(py::handle array) {
 }
 
 void py_update(py::handle core, py::handle w, py::handle dw, py::handle state,
-               double rate, std::uint64_t step) {
+               double rate, py::handle number) {
   const OptimizerChoice rule = optimizer_choice(core);
-  if (step == 0) throw py::value_error("step must be at least 1, got 0");
+  const long long step = PyLong_AsLongLong(number.ptr());  // takes whatever is an index
+  if (PyErr_Occurred()) PyErr_Clear();
+  if (step < 1)
+    throw py::value_error("step must be a whole number >= 1, got " +
+                          std::string(py::repr(number)));
   in_precision(is_double_array("w", w), [&](auto type) {
     using T = decltype(type);
     const std::size_t n = size_of(w);
@@ -47,7 +51,8 @@ void py_update(py::handle core, py::handle w, py::handle dw, py::handle state,
     require_numbers<T>(rule);
     held<T>("learning_rate", rate);
     run_wholly(n, [&] {
-      update(rule, {rate, rule.weight_decay}, step, parameters, gradients, kept, n, n);
+      update(rule, {rate, rule.weight_decay}, static_cast<std::uint64_t>(step),
+             parameters, gradients, kept, n, n);
     });
   });
 }

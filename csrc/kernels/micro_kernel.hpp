@@ -109,8 +109,7 @@ void micro_kernel(const Tile<typename V::Scalar>& t) {
       repeat<vectors>([&](std::size_t v) __attribute__((always_inline)) {
         sum[r][v] = fma(a_rk, V(b_k[v]), V(sum[r][v])).value;
       });
-      if (has_half)
-        half[r] = fma(Half(a[r * a_row_stride]), Half(half_k), Half(half[r])).value;
+      if (has_half) half[r] = fma(Half(a_rk), Half(half_k), Half(half[r])).value;
     });
     a += a_depth_stride;
     b += b_stride;

@@ -87,6 +87,8 @@ LAMINA_INLINE void store_first(float* p, F v, std::size_t n) {
 LAMINA_INLINE void store_first(double* p, D v, std::size_t n) {
   _mm512_mask_storeu_pd(p, first8(n), v);
 }
+LAMINA_INLINE HalfF lower_half(F a) { return _mm512_castps512_ps256(a); }
+LAMINA_INLINE HalfD lower_half(D a) { return _mm512_castpd512_pd256(a); }
 LAMINA_INLINE HalfF load_half(const float* p, std::size_t n) {
   return _mm256_maskz_loadu_ps(static_cast<__mmask8>(first16(n)), p);
 }
@@ -295,6 +297,7 @@ struct HalfVec {
 
   LAMINA_INLINE HalfVec(Native v) : value(v) {}
   LAMINA_INLINE HalfVec(T s) : value(s - Native{}) {}
+  LAMINA_INLINE HalfVec(Vec<T> v) : value(native::lower_half(v.value)) {}
   static LAMINA_INLINE HalfVec load(const T* p) { return load_first(p, lanes); }
   LAMINA_INLINE void store(T* p) const { store_first(p, lanes); }
   static LAMINA_INLINE HalfVec load_first(const T* p, std::size_t n) {

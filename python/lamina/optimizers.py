@@ -155,17 +155,18 @@ class _Rule(Optimizer):
 
     def update(self, weights: Array, gradients: Array, state: Array, step: int) -> None:
         """As in `Optimizer`; the net has limited the gradients before."""
-        core, rate = self._fixed or (core_at(self, step), self.rates(step, 1).item())
+        core, rate = self._constant or (core_at(self, step), self.rates(step, 1).item())
         assert core is not None
         _core.update(core, weights, gradients, state, rate, step)
 
     @functools.cached_property
-    def _fixed(self) -> tuple[OptimizerCore, float] | None:
-        """Core and rate of every step, if no schedule changes them."""
+    def _constant(self) -> tuple[OptimizerCore, float] | None:
+        """Core and rate of every step, if nothing changes them."""
         rate = self.learning_rate
-        if isinstance(rate, Schedule) or isinstance(self._decay(), Schedule):
+        own = type(self).rates, type(self).decays
+        if own != (_Rule.rates, _Rule.decays) or isinstance(rate, Schedule):
             return None
-        return self.core, rate
+        return None if isinstance(self._decay(), Schedule) else (self.core, rate)
 
     @functools.cached_property
     def core(self) -> OptimizerCore:

@@ -303,6 +303,7 @@ def replace(path: str, content: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         if os.path.exists(real):
+            # As shutil does, whose import takes long.
             os.chmod(beside, stat.S_IMODE(os.stat(real).st_mode))
         os.replace(beside, real)
     except OSError as error:  # by the name that the caller knows
