@@ -676,15 +676,15 @@ def test_columns_of_other_things() -> None:
 
 def test_explanations_go_by_rows_that_a_net_has_not_seen() -> None:
     rng = np.random.default_rng(0)
-    x, y = pd.DataFrame(rng.normal(size=(300, 8))), rng.integers(0, 2, 300)
+    x, y = pd.DataFrame(rng.normal(size=(600, 8))), rng.integers(0, 2, 600)
     est = TableClassifier().fit(x, y)
     found = est.explain(x)
-    # Of noise nothing counts; by nets that learnt the rows columns count 0.1 and more.
-    assert found.importances_mean.mean() < 0.04
-    table = pd.DataFrame({"a": np.arange(300.0), "b": x[0]})
+    # Of noise nothing counts; by nets that learnt the rows columns count 0.04 and more.
+    assert found.importances_mean.max() < 0.03
+    table = pd.DataFrame({"a": np.arange(600.0), "b": x[0]})
     for kind in (TableRegressor(), TableRegressor("fast", loss="quantile")):
         assert kind.fit(table, table.a).explain(table).ranked == ["a", "b"]
-    with pytest.raises(ValueError, match=r"table of fit \(300 rows\), got 50"):
+    with pytest.raises(ValueError, match=r"table of fit \(600 rows\), got 50"):
         est.explain(x[:50])
 
 

@@ -90,7 +90,7 @@ class BaseTable(BaseEstimator):
                 f"X must have two rows at least, of weights above 0; got n_samples = "
                 f"{len(counts)}, 1 sample at most"
             )
-        if weights is not None:  # rows of weight 0 are as if they were not there
+        if weights is not None:  # nothing is learnt from rows of weight 0
             x, y = x[counts], y[counts]
             weights = weights[counts] / weights[counts].mean()
         frame = Frame(x)
@@ -260,7 +260,8 @@ class BaseTable(BaseEstimator):
                 )
             X, y = _safe_indexing(X, self._held), self._answers[self._held]
             asked = copy.copy(self)
-            asked._groups = [[_Holders(nets, self._holders)] for nets in self._groups]  # type: ignore[list-item]
+            held = self._holders
+            asked._groups = [[_Holders(nets, held)] for nets in self._groups]  # type: ignore[list-item]
         found = permutation_importance(
             asked, X, y, n_repeats=n_repeats, random_state=self._seed() % 2**32
         )
