@@ -122,22 +122,32 @@ def numpy_headers(interpreter: Path, platform: Platform, folder: Path) -> Path:
     """Those of the version that `interpreter` has, for the platform."""
     version = run(interpreter, "-c", "import numpy; print(numpy.__version__)").strip()
     tag = platform.tag.replace("macosx_11", "macosx_14")  # NumPy's oldest
-    run(
-        *(interpreter, "-m", "pip", "install", "--quiet", "--no-deps"),
-        *("--only-binary=:all:", "--platform", tag, "--target", folder / "numpy"),
-        f"numpy=={version}",
-    )
-    return folder / "numpy/numpy/_core/include"
+    target = folder / f"numpy-{version}"
+    if not target.exists():
+        run(
+            *(interpreter, "-m", "pip", "install", "--quiet", "--no-deps"),
+            *("--only-binary=:all:", "--platform", tag, "--target", target),
+            f"numpy=={version}",
+        )
+    return target / "numpy/_core/include"
 
 
 def windows_python(interpreter: Path, folder: Path) -> tuple[Path, Path]:
     """Headers, and a library that names what the DLL of Python exports."""
-    about = "from sysconfig import *; print(get_path('include'), get_python_version())"
-    headers, version = run(interpreter, "-c", about).split()
-    shutil.copytree(headers, folder / "include")
-    (folder / "include/pyconfig.h").write_text(WINDOWS_PYCONFIG)
+    about = (
+        "import sys; from sysconfig import *; v = get_config_var; print(get_path("
+        "'include'), v('VERSION') + sys.abiflags, v('LIBDIR') + '/' + v('INSTSONAME'))"
+    )
+    headers, version, program = run(interpreter, "-c", about).split()
+    if ".so" not in program or not Path(program).exists():  # has no such library
+        program = str(interpreter.resolve())
+    others = shutil.ignore_patterns("pyconfig.h")
+    shutil.copytree(headers, folder / "include", ignore=others, dirs_exist_ok=True)
+    if not (config := folder / "include/pyconfig.h").exists():
+        no_lock = "#define Py_GIL_DISABLED 1\n" if version.endswith("t") else ""
+        config.write_text(WINDOWS_PYCONFIG + no_lock)
     name = f"python{version.replace('.', '')}"
-    symbols = run("nm", "-D", "--defined-only", interpreter.resolve()).splitlines()
+    symbols = run("nm", "-D", "--defined-only", program).splitlines()
     exports = [
         f"{symbol}{'' if kind == 'T' else ' DATA'}"
         for _, kind, symbol in map(str.split, symbols)
@@ -155,6 +165,8 @@ def windows_python(interpreter: Path, folder: Path) -> tuple[Path, Path]:
         "-l",
         library,
     )
+    # What FindPython adds is what the Python that runs here was linked with.
+    (folder / "libdl.a").write_bytes(b"!<arch>\n")
     return folder / "include", library
 
 
@@ -168,9 +180,10 @@ def build(python: str, name: str) -> Path:
     prefix = abi if platform.system == "Windows" else f"cpython-{abi[2:]}"
     # Each Python's is configured anew, what does not depend on it is compiled once.
     folder = BUILD / name
+    made = folder / abi
+    made.mkdir(parents=True, exist_ok=True)
     (folder / "CMakeCache.txt").unlink(missing_ok=True)
-    for made in "include", "numpy", "wheel":
-        shutil.rmtree(folder / made, ignore_errors=True)
+    shutil.rmtree(folder / "wheel", ignore_errors=True)
     defines: dict[str, object] = {
         "CMAKE_SYSTEM_NAME": platform.system,
         "CMAKE_SYSTEM_PROCESSOR": platform.processor,
@@ -179,12 +192,11 @@ def build(python: str, name: str) -> Path:
         "LAMINA_WERROR": "ON",
     }
     if platform.system != "Linux":
-        defines["Python_NumPy_INCLUDE_DIR"] = numpy_headers(
-            interpreter, platform, folder
-        )
+        defines["Python_NumPy_INCLUDE_DIR"] = numpy_headers(interpreter, platform, made)
     if platform.system == "Windows":
-        headers, library = windows_python(interpreter, folder)
+        headers, library = windows_python(interpreter, made)
         defines |= {"Python_INCLUDE_DIR": headers, "Python_LIBRARY": library}
+        defines["CMAKE_MODULE_LINKER_FLAGS"] = f"-s -L{made}"
         defines["CMAKE_RC_COMPILER"] = ZIG  # asked for, not used, and so is the next
     if platform.system == "Darwin":
         defines["CMAKE_INSTALL_NAME_TOOL"] = ZIG

@@ -24,15 +24,15 @@ inline AlignedMemory aligned_memory(std::size_t bytes) {
 // gets memory of its own.
 class Kept {
  public:
-  explicit Kept(std::size_t bytes) : block_(std::move(kept_)) {
+  explicit Kept(std::size_t bytes) : block_(std::move(kept())) {
     if (bytes <= block_.bytes) return;
     block_ = {};
     block_.memory = aligned_memory(bytes);
     block_.bytes = bytes;
   }
   ~Kept() {
-    if (block_.bytes > kept_.bytes && block_.bytes <= most_kept)
-      std::swap(block_, kept_);
+    if (block_.bytes > kept().bytes && block_.bytes <= most_kept)
+      std::swap(block_, kept());
   }
   Kept(const Kept&) = delete;
   Kept& operator=(const Kept&) = delete;
@@ -52,9 +52,12 @@ class Kept {
     }
   };
   static constexpr std::size_t most_kept = std::size_t{32} << 20;
+  // Not a member: Clang for Windows would define its initialisation in every file.
+  static Block& kept() {
+    static thread_local Block block;
+    return block;
+  }
   Block block_;
-  static thread_local Block kept_;
 };
-inline thread_local Kept::Block Kept::kept_;
 
 }  // namespace lamina
