@@ -5,8 +5,9 @@ them in dist/wheels: `make wheels`.
 
 For each Python its interpreter is needed here, whose headers serve every platform but
 for the sizes that `pyconfig.h` gives on Windows. NumPy's headers are from its own wheel
-for the platform. Linux's wheels are meant for users; of macOS and Windows that they
-compile and link is all that is known: no such machine has run them.
+for the platform. Linux's wheels are meant for users; of macOS that they compile and
+link is all that is known, of Windows that their kernels run under Wine: no such machine
+has run them.
 """
 
 import argparse
