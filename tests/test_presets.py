@@ -110,6 +110,7 @@ def test_the_page_of_questions_is_whole_and_its_code_runs(tmp_path: Path) -> Non
     for picture in (docs / "experiments").iterdir():
         assert f"(experiments/{picture.name})" in page
         assert picture.stat().st_size < 100_000
+    pytest.importorskip("optuna")
     code = "\n".join(re.findall(r"```python\n(.*?)```", page, re.S))
     done = subprocess.run(
         [sys.executable, "-c", code],
