@@ -10,6 +10,7 @@ import itertools
 import re
 import subprocess
 import sys
+import sysconfig
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -285,6 +286,10 @@ def complaint(name: str, parameter: str, value: Any) -> str | None:
     """What is wrong with what a call does with a number."""
     try:
         CALLS[name](**{parameter: value})
+    except ImportError:
+        if sysconfig.get_config_var("Py_GIL_DISABLED"):
+            return None  # no onnx for this Python
+        raise
     except MemoryError:
         return None if parameter in SIZES else "takes too much memory"
     except (TypeError, ValueError) as error:
