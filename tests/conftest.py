@@ -1,5 +1,6 @@
 """What every test file shares: the targets of this machine, by name."""
 
+import signal
 import sys
 import sysconfig
 from collections.abc import Iterator, Sequence
@@ -29,8 +30,12 @@ if sysconfig.get_config_var("Py_GIL_DISABLED"):
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Where pytest-run-parallel runs each test in several threads, one thread runs what
-    is set, measured or signalled in the whole process, or waits for another one."""
+    """Interrupts, which tests send, are heard even where a shell had this process
+    ignore them, as it does in the background. Where pytest-run-parallel runs each test
+    in several threads, one thread runs what is set, measured or signalled in the whole
+    process, or waits for another one."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if config.pluginmanager.hasplugin("run-parallel"):
         config.addinivalue_line("thread_unsafe_fixtures", "target")
         for function in (

@@ -116,8 +116,9 @@ def test_check_estimator(kind: type, name: str) -> None:
         kind(**options), expected_failed_checks=known, on_skip=None, on_fail=None
     )
     bad = [each for each in found if each["status"] not in ("passed", "xfail")]
-    # From scikit-learn 1.9 on, without SCIPY_ARRAY_API.
-    skipped = [("check_array_api_input", "skipped")] * len(bad)
+    # Without SCIPY_ARRAY_API; scikit-learn 1.8, for Pythons without a GIL, has it not.
+    old = sklearn.__version__.startswith("1.8.")
+    skipped = [] if old else [("check_array_api_input", "skipped")]
     assert [(each["check_name"], each["status"]) for each in bad] == skipped, bad
     names = {each["check_name"] for each in found}
     assert names > their_checks(kind)
