@@ -378,17 +378,23 @@ struct SmoothClip {
                              .max_derivative_error = {6, 6}};
   static constexpr double huge = 0x1p60;  // has a square, beside which 1 is nothing
   double limit = info.parameter.initial;
+  // So that the limit, and its reciprocal, are normal numbers.
+  double scale = limit < 1 / huge ? 0x1p64 : limit > huge ? 0x1p-64 : 1;
+  double divisor = limit * scale, reciprocal = 1 / divisor;
+  auto by_limit(auto x) const { return quotient(x * scale, divisor, reciprocal); }
+  // A mask like others: GCC chooses between registers by their addresses.
+  auto nowhere(auto x) const { return decltype(x)(limit) == __builtin_inf(); }
   auto forward(auto x) const {
-    const auto z = x / limit;
+    const auto z = by_limit(x);
     const auto clipped =
         select(abs(z) > huge, select(x < 0.0, -limit, limit), x / sqrt(fma(z, z, 1.0)));
-    return __builtin_isinf(limit) ? x : clipped;
+    return select(nowhere(x), x, clipped);
   }
   // 1 / (1 + (x / limit)^2) = 1 - (y / limit)^2
   auto derivative(auto y) const {
-    const auto z = y / limit;
+    const auto z = by_limit(y);
     const auto rest = max(0.0, (1.0 - z) * (1.0 + z));
-    return __builtin_isinf(limit) ? select(y == y, 1.0, y) : rest * sqrt(rest);
+    return select(nowhere(y), keep_nan(y, 1.0), rest * sqrt(rest));
   }
 };
 

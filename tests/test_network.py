@@ -952,6 +952,23 @@ def test_a_signal_that_trains_the_same_net() -> None:
     assert np.isfinite(net.parameters).all()
 
 
+def test_a_signal_before_the_core_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its handler trains by another optimizer: the step has its own rule and state."""
+    net = lm.Sequential([lm.Dense(3)], seed=0)
+    x, y = np.ones((8, 4), np.float32), np.zeros((8, 3), np.float32)
+    net.train_on_batch(x, y, loss="mean_squared_error", optimizer=lm.SGD(0.1))
+    runner = net._runner
+
+    def interrupted(*arguments: Any) -> Any:
+        monkeypatch.undo()
+        net.train_on_batch(x, y, optimizer=lm.Adam(0.1))
+        return runner(*arguments)
+
+    monkeypatch.setattr(net, "_runner", interrupted)
+    net._steps(net._goal(None), x, y, None, None, 8)
+    assert (net.steps, net.optimizer) == (3, lm.Adam(0.1))
+
+
 def test_own_penalty() -> None:
     class Pull(lm.Dense):
         """Towards 1."""

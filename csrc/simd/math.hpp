@@ -146,6 +146,17 @@ LAMINA_INLINE Vec<T> product_sum(Vec<T> a, Vec<T> b, Vec<T> c) {
   return product + (c + select(abs(rest) < abs(product), rest, 0.0));
 }
 
+// x / divisor, rounded as division does where that is a normal number, by what the
+// rounded reciprocal leaves (Markstein, "Computation of elementary functions on the IBM
+// RISC System/6000 processor", 1990): for loops that keep the divider busy anyway.
+template <class T>
+LAMINA_INLINE Vec<T> quotient(Vec<T> x, double divisor, double reciprocal) {
+  if constexpr (!fused) return x / divisor;
+  const Vec<T> near = x * reciprocal;
+  const Vec<T> exact = fma(fma(-near, divisor, x), reciprocal, near);
+  return select(abs(near) < __builtin_inf(), exact, near);
+}
+
 // exp(x) = 2^n (1 + q), not yet multiplied out: what is to be multiplied by an exp that
 // may be subnormal goes into `times`, because multiplying after rounding to a subnormal
 // loses bits (370 ULP in float64 silu).

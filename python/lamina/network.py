@@ -566,7 +566,8 @@ class Network(Assembly):
         step; what its handler raises is raised, and the parameters then are those after
         that step.
         """
-        rule = self.optimizer
+        # At once: a signal's handler may train this net, and change all three.
+        rule, state, updates = self.optimizer, self._state, self._updates
         assert rule is not None
         net, loss_core, rule_core = self._runner("fit", goal, rule, x)
         count = len(x) if rows is None else len(rows)
@@ -583,10 +584,10 @@ class Network(Assembly):
             rule_core,
             *self._rates(rule, steps),
             self._shares(steps),
-            self._state,
+            state,
             *self._following,
             self.steps,
-            self._updates + 1,
+            updates + 1,
             before[0],
             before[1],
             before[3],
