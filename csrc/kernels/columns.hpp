@@ -136,7 +136,7 @@ template <class T>
 [[gnu::flatten]] void scale_columns(const T* x, const T* factor, T* y, std::size_t rows,
                                     std::size_t cols) {
   for (std::size_t row = 0; row < rows; ++row, x += cols, y += cols)
-    transform(y, cols, [](Vec<T> v, Vec<T> f) { return v * f; }, x, factor);
+    transform<false>(y, cols, [](Vec<T> v, Vec<T> f) { return v * f; }, x, factor);
 }
 
 template <class T>

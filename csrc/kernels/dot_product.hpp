@@ -35,10 +35,14 @@ LAMINA_INLINE void dot_group(const Product<T>& p, const T* b,
       });
     });
   };
+  // Two and three rows take 0.6 to 0.85 of the time; of four GCC itself keeps in
+  // registers what fits there.
+  constexpr bool once = rows == 2 || rows == 3;
   const std::size_t whole = p.depth / count * count, rest = p.depth - whole;
   for (std::size_t k = 0; k < whole; k += count)
-    step(k, [](const T* x, std::size_t i)
-                __attribute__((always_inline)) { return V::load(x + i); });
+    step(k, [](const T* x, std::size_t i) __attribute__((always_inline)) {
+      return once ? V::load_once(x + i) : V::load(x + i);
+    });
   if (rest > 0)
     step(whole, [rest](const T* x, std::size_t i) __attribute__((always_inline)) {
       if (rest >= i + lanes) return V::load(x + i);

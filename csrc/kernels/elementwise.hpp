@@ -12,11 +12,13 @@ namespace lamina::LAMINA_TARGET {
 // y[i] = f(x[i], ...). Three vectors a turn: the chains of operations of one or two
 // leave the units idle (8 to 15 % slower), those of four need more registers than are.
 // From a border of registers on, which the arrays of NumPy lie 16 bytes beside: relu
-// and its like take 0.7 to 0.9 of the time.
-template <class T, class Function, class... In>
+// and its like take 0.7 to 0.9 of the time. `light`: moving data is most of the work,
+// and f reads some of it more than once.
+template <bool light = true, class T, class Function, class... In>
 LAMINA_INLINE void transform(T* y, std::size_t n, Function f, const In*... x) {
   using V = Vec<T>;
   constexpr std::size_t turn = 3;
+  const auto load = [](const T* p) { return light ? V::load_once(p) : V::load(p); };
   std::size_t i = 0;
   const std::size_t past = reinterpret_cast<std::uintptr_t>(y) / sizeof(T) % V::lanes;
   if (past > 0 && n >= 8 * V::lanes) {
@@ -26,7 +28,7 @@ LAMINA_INLINE void transform(T* y, std::size_t n, Function f, const In*... x) {
   for (; i + turn * V::lanes <= n; i += turn * V::lanes) {
     V r[turn];
 #pragma GCC unroll 3
-    for (std::size_t k = 0; k < turn; ++k) r[k] = f(V::load(x + i + k * V::lanes)...);
+    for (std::size_t k = 0; k < turn; ++k) r[k] = f(load(x + i + k * V::lanes)...);
 #pragma GCC unroll 3
     for (std::size_t k = 0; k < turn; ++k) r[k].store(y + i + k * V::lanes);
   }
@@ -44,8 +46,13 @@ void stream(const T* from, T* to, std::size_t n) {
 
 template <class T>
 [[gnu::flatten]] void add(const T* a, const T* b, T* y, std::size_t n) {
-  transform(y, n, [](Vec<T> v, Vec<T> w) { return v + w; }, a, b);
+  transform<false>(y, n, [](Vec<T> v, Vec<T> w) { return v + w; }, a, b);
 }
+
+template <class A>
+constexpr bool is_light = A::info.cycles < 0.5;
+template <class A>
+constexpr bool has_light_derivative = is_light<A> || A::info.saves != Saves::input;
 
 template <class A, class T>
 LAMINA_INLINE A with_parameter([[maybe_unused]] T parameter) {
@@ -60,18 +67,18 @@ LAMINA_INLINE A with_parameter([[maybe_unused]] T parameter) {
 template <class A, class T>
 [[gnu::flatten]] void forward(const T* x, T* y, std::size_t n, T parameter) {
   const A activation = with_parameter<A>(parameter);
-  transform(y, n, [=](Vec<T> v) { return activation.forward(v); }, x);
+  transform<is_light<A>>(y, n, [=](Vec<T> v) { return activation.forward(v); }, x);
 }
 
 template <class A, class T>
 [[gnu::flatten]] void derivative(const T* x, T* y, std::size_t n, T parameter) {
   const A activation = with_parameter<A>(parameter);
   if (saves_output(A::info, static_cast<double>(parameter)))
-    transform(
+    transform<is_light<A>>(
         y, n, [=](Vec<T> v) { return activation.derivative(activation.forward(v)); },
         x);
   else
-    transform(y, n, [=](Vec<T> v) { return activation.derivative(v); }, x);
+    transform<is_light<A>>(y, n, [=](Vec<T> v) { return activation.derivative(v); }, x);
 }
 
 template <class A, class T>
@@ -81,7 +88,7 @@ template <class A, class T>
   if constexpr (__is_same(A, Identity))  // whatever was saved
     transform(dx, n, [](Vec<T> g) { return g; }, dy);
   else
-    transform(
+    transform<has_light_derivative<A>>(
         dx, n, [=](Vec<T> g, Vec<T> s) { return g * activation.derivative(s); }, dy,
         saved);
 }
@@ -98,16 +105,17 @@ template <class A, class T>
   }
   if (!bias) {
     if (saved) transform(saved, rows * cols, [](Vec<T> v) { return v; }, z);
-    transform(z, rows * cols, finish, z);
+    transform<is_light<A>>(z, rows * cols, finish, z);
     return;
   }
   for (std::size_t row = 0; row < rows; ++row, z += cols) {
     if (saved) {
       transform(saved, cols, [](Vec<T> v, Vec<T> b) { return v + b; }, z, bias);
-      transform(z, cols, finish, saved);
+      transform<is_light<A>>(z, cols, finish, saved);
       saved += cols;
     } else {
-      transform(z, cols, [=](Vec<T> v, Vec<T> b) { return finish(v + b); }, z, bias);
+      transform<is_light<A>>(
+          z, cols, [=](Vec<T> v, Vec<T> b) { return finish(v + b); }, z, bias);
     }
   }
 }
