@@ -386,9 +386,14 @@ def losses(runs: Sequence[Run]) -> Iterator[str]:
 def loss(row: Row) -> list[str]:
     quartiles = " to ".join(map(digits, row.quartiles))
     cells = [f"**{ratio(row)}**", quartiles, f"{row.won:.0%}"]
+    return [row.operation, label(row.size), row.table, *cells, met(row)]
+
+
+def met(row: Row) -> str:
+    """The bound of `MET` that the row is at, where one is known."""
     place = f"{row.table} {row.operation} {label(row.size)}".replace("\u202f", " ")
-    met = [name for name, (places, _) in MET.items() if re.search(places, place)]
-    return [row.operation, label(row.size), row.table, *cells, *(met or [NONE])[:1]]
+    found = (name for name, (places, _) in MET.items() if re.search(places, place))
+    return next(found, NONE)
 
 
 def tables_of(run: Run) -> Iterator[str]:

@@ -70,3 +70,62 @@ def test_report_shows_the_rows(results: Path, tmp_path: Path) -> None:
     document = (tmp_path / "docs" / "performance.md").read_text()
     for cell in ("| tanh |", "33x65x17", "Where Lamina is slower", "### Share of"):
         assert cell in document
+
+
+BOUNDS = """
+import sys
+sys.path.insert(0, "bench")
+from report import met
+from tables import Row
+for line in sys.stdin:
+    print(met(Row(*line.strip().split(","), "numba", 1.0, 0.8)))
+"""
+
+
+def test_a_slower_row_has_its_bound() -> None:
+    wanted = {
+        "dropout,dropout 0.5,16384": "generator",
+        "backward,smooth_clip backward,16384": "divider",
+        "optimizers,adam,10000": "divider",
+        "cold start,import,1": "import",
+        "forward,gelu,1048576": "accuracy",
+        "growth by threads,dense relu 256x512x512,4": "threads",
+        "growth by threads,dense relu 256x512x512,2": "-",
+        "optimizers,sgd,10000000": "memory",
+        "forward,hard_tanh,16777216": "memory",
+        "backward,tanh backward,16384": "cache",
+        "losses,squared error,256x1": "call",
+        "dense,matmul NT,8x64x64": "-",
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", BOUNDS],
+        cwd=ROOT,
+        input="\n".join(wanted),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert dict(zip(wanted, done.stdout.split(), strict=True)) == wanted
+
+
+LOOP = """
+import sys
+sys.path.insert(0, "bench")
+from bounds import PROCESSORS, bound
+copy = ["vmovups (%rdi,%rax,4),%zmm0", "vmovups %zmm0,(%rsi,%rax,4)"]
+multiply = [*copy[:1], *["vmulps %zmm0,%zmm1,%zmm0"] * 12, *copy[1:]]
+divide = [*copy[:1], "vsqrtps %zmm0,%zmm0", "vdivps %zmm0,%zmm1,%zmm0", *copy[1:]]
+for loop in copy, multiply, divide:
+    for family in 25, 26:
+        found = bound(loop, PROCESSORS["AuthenticAMD", family])
+        print(round(16 * found.cycles, 2), found.binds, sep=",")
+"""
+
+
+def test_least_cycles_of_a_loop() -> None:
+    """Of one register: two lines; twelve products on one or two pipes; the divider."""
+    assert run("-c", LOOP).split("\n")[:-1] == [
+        *("4.0,bytes", "3.0,bytes"),
+        *("12.0,multiply-adds", "6.0,multiply-adds"),
+        *("15.4,division and root", "7.0,division and root"),
+    ]

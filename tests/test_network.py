@@ -928,6 +928,14 @@ def test_states_of_other_meaning_begin_anew() -> None:
     assert np.abs(net.parameters - before).max() < 0.1
 
 
+def test_repr_of_a_net_whose_layers_are_refused() -> None:
+    """As debuggers show it."""
+    net = lm.Sequential.__new__(lm.Sequential)
+    with pytest.raises(ValueError, match=r"layers\[1\] must not be in a net already"):
+        net.__init__([first := lm.Dense(2), first])  # type: ignore[misc]
+    assert repr(net).startswith("Sequential([Dense(2, 'identity'), Dense(2, ")
+
+
 def test_a_signal_that_trains_the_same_net() -> None:
     """The step that it came in goes on with its own optimizer and state."""
     x = np.random.default_rng(0).normal(size=(3000, 300)).astype(np.float32)

@@ -80,6 +80,9 @@ class Assembly:
     ) -> None:
         if not isinstance(layers, Iterable):
             raise TypeError(f"layers must be a list of layers, got {layers!r}")
+        # First, for repr() of a net whose layers are refused.
+        self.seed = _checks.seed(seed)
+        self.dtype = _checks.float_dtype(dtype)
         self.layers = tuple(in_a_row(layers))
         if not self.layers:
             raise ValueError("layers must hold at least one layer, got none")
@@ -102,8 +105,6 @@ class Assembly:
         for end, begin in blocks(self.layers).items():
             self.layers[end].beginning = self.layers[begin]
             self.layers[begin].layers = ()
-        self.seed = _checks.seed(seed)
-        self.dtype = _checks.float_dtype(dtype)
         self.features = self.epoch = self.steps = 0
         self.rate_factor = 1.0
         self.loss: losses.Loss | None = None
