@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstddef>
+#include <string>
 #include <vector>
 
 #include "bindings/numpy.hpp"
@@ -78,6 +79,31 @@ PyObject* guarded(F f) {
     PyErr_SetString(PyExc_RuntimeError, error.what());
   }
   return nullptr;
+}
+
+// What Python calls for `function`, whose arguments, the later ones None if they are
+// not given, come by position alone: where a call is most of the work, pybind11's
+// dispatcher takes half of it.
+template <pybind11::object (*function)(const pybind11::handle*), Py_ssize_t least,
+          Py_ssize_t most>
+PyObject* positional(PyObject*, PyObject* const* args, Py_ssize_t count) {
+  return guarded([=] {
+    if (count < least || count > most)
+      throw pybind11::type_error("takes " + std::to_string(least) + " to " +
+                                 std::to_string(most) + " arguments, got " +
+                                 std::to_string(count));
+    pybind11::handle values[most];
+    for (Py_ssize_t i = 0; i < most; ++i) values[i] = i < count ? args[i] : Py_None;
+    return function(values);
+  });
+}
+
+// The signature as text, for inspect: "name($module, a, b, /)\n--\n\n".
+template <pybind11::object (*function)(const pybind11::handle*), Py_ssize_t least,
+          Py_ssize_t most>
+PyMethodDef positional_method(const char* name, const char* signature) {
+  const auto call = reinterpret_cast<void (*)()>(positional<function, least, most>);
+  return {name, reinterpret_cast<PyCFunction>(call), METH_FASTCALL, signature};
 }
 
 }  // namespace lamina

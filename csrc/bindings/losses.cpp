@@ -1,11 +1,13 @@
 #include "bindings/losses.hpp"
 
+#include <algorithm>
 #include <iterator>
 #include <memory>
 #include <string>
 
 #include "bindings/arrays.hpp"
 #include "bindings/call.hpp"
+#include "bindings/function.hpp"
 
 namespace lamina {
 
@@ -34,12 +36,17 @@ py::object checked_labels(const Argument& targets, std::size_t rows, std::size_t
   return labels;
 }
 
-py::tuple py_loss(py::handle core, py::handle outputs, py::handle targets, double scale,
-                  py::handle weights, py::handle gradient) {
-  const LossChoice choice = loss_choice(core);
+// core, outputs, targets, scale (of the mean where it is None), weights, gradient
+py::object py_loss(const py::handle* arguments) {
+  const LossChoice choice = loss_choice(arguments[0]);
+  const py::handle outputs = arguments[1], targets = arguments[2],
+                   weights = arguments[4], gradient = arguments[5];
   Argument o("outputs", outputs), t("targets", targets);
   o.require_dimensions(2, "(batch, units)");
   const std::size_t rows = o.extent(0), cols = o.extent(1);
+  const double scale = arguments[3].is_none()
+                           ? 1 / static_cast<double>(std::max<std::size_t>(rows, 1))
+                           : number_of(arguments[3]);
   py::object labels;
   if (choice.kind == LossKind::softmax_cross_entropy && t.shape().size() == 1) {
     t.require_shape({rows}, "one label per row");
@@ -49,7 +56,7 @@ py::tuple py_loss(py::handle core, py::handle outputs, py::handle targets, doubl
   }
   Argument w("weights", weights.is_none() ? outputs : weights);
   if (!weights.is_none()) w.require_shape({rows}, "one weight per row");
-  return in_precision(o.needs_double(), [&](auto type) {
+  return in_precision(o.needs_double(), [&](auto type) -> py::object {
     using T = decltype(type);
     const LossRows<T> in = {
         .outputs = o.contiguous<T>(),
@@ -87,8 +94,7 @@ LossChoice loss_choice(py::handle core) {
   PyObject* name = PyTuple_GET_ITEM(core.ptr(), 0);
   double numbers[2];
   for (Py_ssize_t i = 0; i < 2; ++i) {
-    numbers[i] = PyFloat_AsDouble(PyTuple_GET_ITEM(core.ptr(), i + 1));
-    if (numbers[i] == -1 && PyErr_Occurred()) throw py::error_already_set();
+    numbers[i] = number_of(PyTuple_GET_ITEM(core.ptr(), i + 1));
   }
   for (std::size_t kind = 0; PyUnicode_Check(name) && kind < std::size(names); ++kind)
     if (PyUnicode_CompareWithASCIIString(name, names[kind]) == 0)
@@ -116,9 +122,12 @@ template void require_option<double>(const LossChoice&);
 
 void register_losses(py::module_& m) {
   m.attr("LOSSES") = names_of(names);
-  m.def("loss", py_loss, py::arg("core"), py::arg("outputs"), py::arg("targets"),
-        py::arg("scale"), py::arg("weights") = py::none(),
-        py::arg("gradient") = py::none());
+  static PyMethodDef methods[] = {
+      positional_method<py_loss, 4, 6>("loss",
+                                       "loss($module, core, outputs, targets, scale, "
+                                       "weights=None, gradient=None, /)\n--\n\n"),
+      {}};
+  if (PyModule_AddFunctions(m.ptr(), methods) < 0) throw py::error_already_set();
 }
 
 }  // namespace lamina

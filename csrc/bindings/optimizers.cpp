@@ -11,6 +11,7 @@
 
 #include "bindings/arrays.hpp"
 #include "bindings/call.hpp"
+#include "bindings/function.hpp"
 
 namespace lamina {
 
@@ -34,9 +35,12 @@ std::size_t size_of(py::handle array) {
       PyArray_SIZE(reinterpret_cast<PyArrayObject*>(array.ptr())));
 }
 
-void py_update(py::handle core, py::handle w, py::handle dw, py::handle state,
-               double rate, py::handle number) {
-  const OptimizerChoice rule = optimizer_choice(core);
+// core, w, dw, state, rate, step
+py::object py_update(const py::handle* arguments) {
+  const OptimizerChoice rule = optimizer_choice(arguments[0]);
+  const py::handle w = arguments[1], dw = arguments[2], state = arguments[3],
+                   number = arguments[5];
+  const double rate = number_of(arguments[4]);
   const long long step = PyLong_AsLongLong(number.ptr());  // takes whatever is an index
   if (PyErr_Occurred()) PyErr_Clear();
   if (step < 1)
@@ -55,6 +59,7 @@ void py_update(py::handle core, py::handle w, py::handle dw, py::handle state,
              parameters, gradients, kept, n, n);
     });
   });
+  return py::none();
 }
 
 void py_follow(py::handle w, py::handle mean, double share) {
@@ -102,11 +107,7 @@ OptimizerChoice optimizer_choice(py::handle core) {
     throw py::value_error("core must be a tuple of 9, got " +
                           std::string(py::repr(core)));
   const auto part = [&](Py_ssize_t i) { return PyTuple_GET_ITEM(core.ptr(), i); };
-  const auto number = [&](Py_ssize_t i) {
-    const double value = PyFloat_AsDouble(part(i));
-    if (value == -1 && PyErr_Occurred()) throw py::error_already_set();
-    return value;
-  };
+  const auto number = [&](Py_ssize_t i) { return number_of(part(i)); };
   const char* kind = PyUnicode_AsUTF8(part(0));
   if (!kind) throw py::error_already_set();
   return {.kind = optimizer_kind(kind),
@@ -133,8 +134,11 @@ template void require_numbers<double>(const OptimizerChoice&);
 
 void register_optimizers(py::module_& m) {
   m.attr("OPTIMIZERS") = names_of(names);
-  m.def("update", py_update, py::arg("core"), py::arg("w"), py::arg("dw"),
-        py::arg("state"), py::arg("rate"), py::arg("step"));
+  static PyMethodDef methods[] = {
+      positional_method<py_update, 6, 6>(
+          "update", "update($module, core, w, dw, state, rate, step, /)\n--\n\n"),
+      {}};
+  if (PyModule_AddFunctions(m.ptr(), methods) < 0) throw py::error_already_set();
   m.def("follow", py_follow, py::arg("w"), py::arg("mean"), py::arg("share"));
   m.def("clip", py_clip, py::arg("core"), py::arg("dw"), py::arg("sizes"));
   m.def("limit_norms", py_limit_norms, py::arg("kernel"), py::arg("limit"));

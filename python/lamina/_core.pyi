@@ -201,9 +201,10 @@ def loss(
     core: tuple[str, float, float],
     outputs: NDArray[Any],
     targets: NDArray[Any],
-    scale: float,
+    scale: float | None,
     weights: NDArray[Any] | None = None,
     gradient: NDArray[Any] | None = None,
+    /,
 ) -> tuple[float, float]: ...
 def update(
     core: tuple[Any, ...],
@@ -212,6 +213,7 @@ def update(
     state: NDArray[Any],
     rate: float,
     step: int,
+    /,
 ) -> None: ...
 def follow(w: NDArray[Any], mean: NDArray[Any], share: float) -> None: ...
 def clip(core: tuple[Any, ...], dw: NDArray[Any], sizes: Sequence[int]) -> float: ...

@@ -160,13 +160,13 @@ class Loss:
         TypeError, ValueError
             Arrays that do not fit each other, or what `value` returned.
         """
-        if scale is None:
-            scale = 1 / max(len(outputs), 1)
-        else:
+        if scale is not None:
             scale = _checks.finite_number("scale", scale)
         core = self.core
         if core is not None:
             return _core.loss(core, outputs, targets, scale, weights, gradient)
+        if scale is None:
+            scale = 1 / max(len(outputs), 1)
         losses, slopes = self._checked_value(outputs, targets)
         if weights is not None:
             if weights.shape != losses.shape:
