@@ -5,6 +5,7 @@
 // shuffled.
 #pragma once
 
+#include "kernels/elementwise.hpp"
 #include "kernels/kernel_table.hpp"
 #include "simd/philox.hpp"
 #include "simd/registers.hpp"
@@ -96,7 +97,7 @@ template <class T>
           __builtin_memcpy(flags, &kept, sizeof kept);
           for (std::size_t part = 0; part < sizeof kept / 4; part += V::lanes) {
             const std::size_t to = i + at + part;
-            finish(V::load(x + to), flags + part).store(y + to);
+            finish(V::load_once(x + to), flags + part).store(y + to);
           }
         });
       },
@@ -151,26 +152,56 @@ inline void dropout_mask(std::uint8_t* mask, std::size_t n, const DropoutBits& b
     *mask++ = static_cast<std::uint8_t>(pending);
 }
 
+// 1, 2, 4, ...: in lanes, what a bit of a word is taken out by.
 template <class T>
-[[gnu::flatten]] void dropout_masked(const T* dy, const std::uint8_t* mask, T* dx,
-                                     std::size_t n, T scale) {
+struct EachBit {
+  alignas(64) typename Vec<T>::Integer of[32] = {};
+  constexpr EachBit() {
+    for (std::size_t i = 0; i < 32; ++i)
+      of[i] = static_cast<typename Vec<T>::Integer>(std::uint32_t{1} << i);
+  }
+};
+
+// 32 elements a turn: a vector a turn takes 1.4 times as long within the caches. A load
+// that GCC merges into the product under the mask waits for the mask: 6.0 -> 2.6 ms for
+// 16 777 216 elements.
+template <class T>
+[[gnu::flatten]] void dropout_masked(const T* dy, const std::uint8_t* mask,
+                                     std::size_t bit, T* dx, std::size_t n, T scale) {
   using V = Vec<T>;
-  using Bits = typename V::Bits;
-  Bits lane_bit;
-  for (std::size_t lane = 0; lane < V::lanes; ++lane) lane_bit[lane] = 1 << lane;
-  // The mask bits of the vector that starts at element i, a multiple of its lanes.
-  const auto keep = [=](V v, std::size_t i, std::size_t count) {
-    std::uint32_t word = mask[i / 8];
-    if (V::lanes > 8 && count > 8)
-      word |= static_cast<std::uint32_t>(mask[i / 8 + 1]) << 8;
-    word >>= i % 8;
-    const Bits bit = (static_cast<std::int32_t>(word) - Bits{}) & lane_bit;
-    return select(typename V::Mask{bit != 0}, v * V(scale), V(0.0));
+  constexpr std::size_t turn = 32;
+  static constexpr EachBit<T> each;
+  // By the bits of `word` from number `first` on.
+  const auto keep = [scale](V v, std::uint32_t word, std::size_t first) {
+    typename V::Bits own;
+    __builtin_memcpy(&own, each.of + first, sizeof own);
+    const typename V::Bits all =
+        static_cast<typename V::Integer>(word) - typename V::Bits{};
+    return select(typename V::Mask{(all & own) != 0}, v * V(scale), V(0.0));
   };
   std::size_t i = 0;
-  for (; i + V::lanes <= n; i += V::lanes)
-    keep(V::load(dy + i), i, V::lanes).store(dx + i);
-  if (i < n) keep(V::load_first(dy + i, n - i), i, n - i).store_first(dx + i, n - i);
+  const std::size_t past = bit % 8;
+  for (; i + turn <= n; i += turn) {
+    const std::uint8_t* const from = mask + (bit + i) / 8;
+    std::uint32_t word;
+    __builtin_memcpy(&word, from, sizeof word);
+    if (past > 0) word = word >> past | std::uint32_t{from[4]} << (turn - past);
+    repeat<turn / V::lanes>([&](std::size_t k) __attribute__((always_inline)) {
+      const std::size_t at = k * V::lanes;
+      keep(V::load_once(dy + i + at), word, at).store(dx + i + at);
+    });
+  }
+  for (; i < n; i += V::lanes) {
+    const std::size_t at = bit + i, count = smaller(n - i, V::lanes);
+    std::uint32_t word = 0;
+    for (std::size_t byte = 0; 8 * byte < at % 8 + count; ++byte)
+      word |= std::uint32_t{mask[at / 8 + byte]} << 8 * byte;
+    word >>= at % 8;
+    if (count == V::lanes)
+      keep(V::load(dy + i), word, 0).store(dx + i);
+    else
+      keep(V::load_first(dy + i, count), word, 0).store_first(dx + i, count);
+  }
 }
 
 // The gradient of relu before a dropout, from what came out: zeros in y are one's or
@@ -178,14 +209,10 @@ template <class T>
 template <class T>
 [[gnu::flatten]] void relu_dropout_backward(const T* dy, const T* y, T* dx,
                                             std::size_t n, T scale) {
-  using V = Vec<T>;
-  const auto step = [=](V d, V out) { return select(out > 0.0, d * V(scale), 0.0); };
-  std::size_t i = 0;
-  for (; i + V::lanes <= n; i += V::lanes)
-    step(V::load(dy + i), V::load(y + i)).store(dx + i);
-  if (i < n)
-    step(V::load_first(dy + i, n - i), V::load_first(y + i, n - i))
-        .store_first(dx + i, n - i);
+  transform(
+      dx, n,
+      [=](Vec<T> d, Vec<T> out) { return select(out > 0.0, d * Vec<T>(scale), 0.0); },
+      dy, y);
 }
 
 inline void random_words(std::uint32_t* words, std::size_t first, std::size_t n,

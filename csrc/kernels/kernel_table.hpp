@@ -278,10 +278,10 @@ struct Kernels {
   // y = x / keep where kept, 0 where dropped, by `scale` = 1 / keep (1 in classic mode)
   void (*dropout)(const T* x, T* y, std::size_t n, const DropoutBits&,
                   const DropoutValues&);
-  // dx = dy scale where the bit of `mask` is set, else 0; bit i is bit i % 8 of byte i
-  // / 8
-  void (*dropout_masked)(const T* dy, const std::uint8_t* mask, T* dx, std::size_t n,
-                         T scale);
+  // dx[i] = dy[i] scale where bit j = bit + i of `mask` is set, else 0; that is bit
+  // j % 8 of byte j / 8
+  void (*dropout_masked)(const T* dy, const std::uint8_t* mask, std::size_t bit, T* dx,
+                         std::size_t n, T scale);
   // dx = dy scale where y > 0, else 0
   void (*relu_dropout_backward)(const T* dy, const T* y, T* dx, std::size_t n, T scale);
 

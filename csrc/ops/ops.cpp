@@ -243,8 +243,13 @@ template <class T>
 void dropout_masked(const T* dy, const std::uint8_t* mask, T* dx, std::size_t n,
                     T scale) {
   const Kernels<T>& table = kernels<T>();
+  const bool far = dy != dx && beyond_cache(2 * n * sizeof(T));
   parallel_elements(n, cycles_of<T>(0.07), [&](std::size_t begin, std::size_t size) {
-    table.dropout_masked(dy + begin, mask + begin / 8, dx + begin, size, scale);
+    fill(table, dx + begin, size, far,
+         [&](std::size_t first, std::size_t count, T* to) {
+           const std::size_t at = begin + first;
+           table.dropout_masked(dy + at, mask, at, to, count, scale);
+         });
   });
 }
 
