@@ -345,6 +345,17 @@ py::object py_random_words(std::size_t size, std::uint64_t seed, std::uint64_t s
   return words;
 }
 
+py::object py_normal_quantile(py::handle p) {
+  Argument probabilities("p", p);
+  probabilities.require_dimensions(1, "(n,)");
+  const std::size_t n = probabilities.extent(0);
+  const auto* from = probabilities.contiguous<double>();
+  py::object found = new_array(NPY_FLOAT64, n);
+  auto* to = static_cast<double*>(data_of(found));
+  run(8 * n, [&] { normal_quantile(from, to, n); });
+  return found;
+}
+
 // Of random keys, whose upper halves come before all lower ones.
 py::object py_sorted_order(py::handle words) {
   Argument keys("words", words);
@@ -392,6 +403,7 @@ void register_functions(py::module_& m) {
         py::arg("seed"), py::arg("stream"), py::arg("offset") = 0);
   m.def("dropout_mask", py_dropout_mask);
   m.def("random_words", py_random_words);
+  m.def("normal_quantile", py_normal_quantile);
   m.def("sorted_order", py_sorted_order);
   m.def("random_seed", random_seed);
 }

@@ -355,6 +355,9 @@ struct KernelTable {
   // them, from word `first` on, a multiple of 64
   void (*random_words)(std::uint32_t* words, std::size_t first, std::size_t n,
                        std::uint64_t seed, std::uint64_t stream);
+  // x = the number below which a normal one is with probability p, in [1e-11, 1 -
+  // 1e-11]
+  void (*normal_quantile)(const double* p, double* x, std::size_t n);
 };
 
 }  // namespace lamina

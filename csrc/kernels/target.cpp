@@ -11,6 +11,7 @@
 #include "kernels/optimizer.hpp"
 #include "kernels/penalty.hpp"
 #include "kernels/periodic.hpp"
+#include "kernels/quantile.hpp"
 #include "kernels/softmax.hpp"
 #include "kernels/sparse.hpp"
 
@@ -43,6 +44,7 @@ constexpr KernelTable kernel_table = {
     .f64 = kernels<double>(Activations{}),
     .dropout_mask = dropout_mask,
     .random_words = random_words,
+    .normal_quantile = normal_quantile,
 };
 
 }  // namespace lamina::LAMINA_TARGET

@@ -270,6 +270,13 @@ void random_words(std::uint32_t* words, std::size_t n, std::uint64_t seed,
   });
 }
 
+void normal_quantile(const double* p, double* x, std::size_t n) {
+  const KernelTable& table = active();
+  parallel_elements(n, 8, [&](std::size_t begin, std::size_t size) {
+    table.normal_quantile(p + begin, x + begin, size);
+  });
+}
+
 template <class T>
 void relu_dropout_backward(const T* dy, const T* y, T* dx, std::size_t n, T scale) {
   const Kernels<T>& table = kernels<T>();

@@ -159,6 +159,7 @@ double penalty(const T* w, T* dw, std::size_t n, double l1, double l2, double we
 void dropout_mask(std::uint8_t* mask, std::size_t n, const DropoutBits&);
 void random_words(std::uint32_t* words, std::size_t n, std::uint64_t seed,
                   std::uint64_t stream);
+void normal_quantile(const double* p, double* x, std::size_t n);
 
 // At a stddev of 0 a copy, so that not even a sign changes; y may be x.
 template <class T>

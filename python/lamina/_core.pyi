@@ -2,7 +2,7 @@ from collections.abc import Callable, Sequence
 from inspect import Signature
 from typing import Any, TypeVar
 
-from numpy import ufunc, uint8, uint32
+from numpy import float64, ufunc, uint8, uint32
 from numpy.typing import ArrayLike, NDArray
 from typing_extensions import disjoint_base
 
@@ -197,6 +197,7 @@ class Network:
 def sorted_order(words: NDArray[uint32]) -> NDArray[Any]: ...
 def random_seed() -> int: ...
 def random_words(size: int, seed: int, stream: int) -> NDArray[uint32]: ...
+def normal_quantile(p: NDArray[Any]) -> NDArray[float64]: ...
 def loss(
     core: tuple[str, float, float],
     outputs: NDArray[Any],

@@ -53,51 +53,6 @@ def permutation(n: int, seed: int, stream: int) -> Array:
     return _core.sorted_order(_core.random_words(2 * n, seed, stream))
 
 
-# Wichura's AS 241 (PPND16): numerators and denominators, highest power first.
-_CENTRE = (
-    (2.5090809287301226727e3, 3.3430575583588128105e4, 6.7265770927008700853e4,
-     4.5921953931549871457e4, 1.3731693765509461125e4, 1.9715909503065514427e3,
-     1.3314166789178437745e2, 3.3871328727963666080e0),
-    (5.2264952788528545610e3, 2.8729085735721942674e4, 3.9307895800092710610e4,
-     2.1213794301586595867e4, 5.3941960214247511077e3, 6.8718700749205790830e2,
-     4.2313330701600911252e1, 1.0),
-)  # fmt: skip
-_TAIL = (
-    (7.74545014278341407640e-4, 2.27238449892691845833e-2, 2.41780725177450611770e-1,
-     1.27045825245236838258e0, 3.64784832476320460504e0, 5.76949722146069140550e0,
-     4.63033784615654529590e0, 1.42343711074968357734e0),
-    (1.05075007164441684324e-9, 5.47593808499534494600e-4, 1.51986665636164571966e-2,
-     1.48103976427480074590e-1, 6.89767334985100004550e-1, 1.67638483018380384940e0,
-     2.05319162663775882187e0, 1.0),
-)  # fmt: skip
-_LOG_TERMS = [2 / (2 * k + 1) for k in range(11, -1, -1)]  # 2 atanh(s) / s in s * s
-
-
-def _log(x: Array) -> Array:
-    """Logarithm of normal positive float64, to 2 units in the last place."""
-    mantissa, exponent = np.frexp(x)
-    low = mantissa < np.sqrt(0.5)
-    mantissa, exponent = np.where(low, 2 * mantissa, mantissa), exponent - low
-    s = (mantissa - 1) / (mantissa + 1)
-    log: Array = exponent * 0.6931471805599453 + s * np.polyval(_LOG_TERMS, s * s)
-    return log
-
-
-def normal_quantile(p: Array) -> Array:
-    """Inverse of the normal distribution function, float64 `p` in [1e-11, 1 - 1e-11].
-
-    Relative error about 1e-15 (Wichura, Applied Statistics 37, 1988); his third
-    branch, for still smaller p, cannot be reached from 32 random bits.
-    """
-    q = p - 0.5
-    r = 0.180625 - q * q
-    x: Array = q * np.polyval(_CENTRE[0], r) / np.polyval(_CENTRE[1], r)
-    tail = np.abs(q) > 0.425
-    r = np.sqrt(-_log(np.minimum(p, 1 - p)[tail])) - 1.6
-    x[tail] = np.copysign(np.polyval(_TAIL[0], r) / np.polyval(_TAIL[1], r), q[tail])
-    return x
-
-
 _BELOW_2_SIGMA = 0.022750131948179207  # normal distribution function at -2
 _STD_WITHIN_2_SIGMA = 0.87962566103423978
 _BLOCK = 1 << 14  # numbers at a time: the temporaries stay in the cache
@@ -188,9 +143,9 @@ def _fill_normal(
     for block, u in _fractions(flat.size, seed, stream):
         if truncated:
             u = _BELOW_2_SIGMA + u * (1 - 2 * _BELOW_2_SIGMA)
-            flat[block] = normal_quantile(u) * (std / _STD_WITHIN_2_SIGMA)
+            flat[block] = _core.normal_quantile(u) * (std / _STD_WITHIN_2_SIGMA)
         else:
-            flat[block] = normal_quantile(u) * std
+            flat[block] = _core.normal_quantile(u) * std
 
 
 def _fill_uniform(weights: Array, limit: float, seed: int, stream: int) -> None:
