@@ -3,9 +3,6 @@
 
 #include <pybind11/pybind11.h>
 
-#include <chrono>
-#include <thread>
-
 #define PY_ARRAY_UNIQUE_SYMBOL lamina_ARRAY_API
 #define PY_UFUNC_UNIQUE_SYMBOL lamina_UFUNC_API
 #ifndef LAMINA_IMPORTS_NUMPY
@@ -17,21 +14,27 @@
 
 namespace lamina {
 
-// What f returns, which may take the GIL and does not throw. Up to Python 3.13 a thread
-// that takes it when the interpreter has ended is unwound by pthread_exit, through
-// frames that must not be, or that drop references. Here it sleeps to the end of the
+// Calls work(argument), which may take the GIL and does not throw. Up to Python 3.13 a
+// thread that takes it when the interpreter has ended is unwound by pthread_exit,
+// through frames that must not be, or that drop references, or that another unwinder
+// than the system's cannot read (in a wheel by zig). Here it sleeps to the end of the
 // process instead, as by later versions.
+void outliving(void (*work)(void*), void* argument);
+
+// What f returns, called so.
 template <class F>
-[[gnu::noinline]] auto taking_gil(F f) {
-  struct Sleep {
-    bool wanted = true;
-    ~Sleep() {
-      while (wanted) std::this_thread::sleep_for(std::chrono::hours(1));
-    }
-  } sleep;
-  auto result = f();
-  sleep.wanted = false;
-  return result;
+auto taking_gil(F f) {
+  struct Call {
+    F& f;
+    decltype(f()) result;
+  } call{f, {}};
+  outliving(
+      [](void* argument) {
+        auto* const call = static_cast<Call*>(argument);
+        call->result = call->f();
+      },
+      &call);
+  return call.result;
 }
 
 // Without pybind11's casts, which take longer than a small loss.
