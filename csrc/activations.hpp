@@ -378,23 +378,24 @@ struct SmoothClip {
                              .max_derivative_error = {6, 6}};
   static constexpr double huge = 0x1p60;  // has a square, beside which 1 is nothing
   double limit = info.parameter.initial;
-  // So that the limit, and its reciprocal, are normal numbers.
+  // A divisor that is a normal number, as is its reciprocal.
   double scale = limit < 1 / huge ? 0x1p64 : limit > huge ? 0x1p-64 : 1;
   double divisor = limit * scale, reciprocal = 1 / divisor;
   auto by_limit(auto x) const { return quotient(x * scale, divisor, reciprocal); }
-  // A mask like others: GCC chooses between registers by their addresses.
-  auto nowhere(auto x) const { return decltype(x)(limit) == __builtin_inf(); }
+  // In every lane. A mask, since for a condition of one number GCC puts both registers
+  // into memory and chooses an address.
+  auto clips_nothing(auto x) const { return decltype(x)(limit) == __builtin_inf(); }
   auto forward(auto x) const {
     const auto z = by_limit(x);
     const auto clipped =
         select(abs(z) > huge, select(x < 0.0, -limit, limit), x / sqrt(fma(z, z, 1.0)));
-    return select(nowhere(x), x, clipped);
+    return select(clips_nothing(x), x, clipped);
   }
   // 1 / (1 + (x / limit)^2) = 1 - (y / limit)^2
   auto derivative(auto y) const {
     const auto z = by_limit(y);
     const auto rest = max(0.0, (1.0 - z) * (1.0 + z));
-    return select(nowhere(y), keep_nan(y, 1.0), rest * sqrt(rest));
+    return select(clips_nothing(y), keep_nan(y, 1.0), rest * sqrt(rest));
   }
 };
 

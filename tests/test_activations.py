@@ -541,6 +541,8 @@ def test_results_that_pass_the_caches_are_the_same(dtype: Any, target: str) -> N
     n = (32 << 20) // np.dtype(dtype).itemsize // 2 + 37
     x = np.random.default_rng(0).normal(size=n + 3).astype(dtype)
     out = np.empty_like(x)
+    mask = np.random.default_rng(1).integers(0, 256, n // 8 + 1, np.uint8)
+    kept = np.unpackbits(mask, count=n, bitorder="little")
     for start in (0, 1, 3):
         part, y = x[start : start + n], out[start : start + n]
         pieces = [lm.sigmoid(piece) for piece in np.array_split(part, 9)]
@@ -552,6 +554,8 @@ def test_results_that_pass_the_caches_are_the_same(dtype: Any, target: str) -> N
         dx = lm.sigmoid.backward(part, y)
         np.testing.assert_array_equal(dx[:1000], expected)
         np.testing.assert_array_equal(dx[-7:], lm.sigmoid.backward(part[-7:], y[-7:]))
+        lm.dropout_backward(part, 0.5, mask=mask, out=y)
+        np.testing.assert_array_equal(y, np.where(kept, 2 * part, 0))
 
 
 def test_results_that_the_kernel_cannot_write_directly() -> None:

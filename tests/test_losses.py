@@ -393,6 +393,26 @@ def test_wrong_core(core: Any) -> None:
         _core.loss(core, Z, BITS, 1.0)
 
 
+def test_wrong_number_of_arguments() -> None:
+    with pytest.raises(TypeError, match=r"loss\(\) takes 4 to 6 arguments, got 2"):
+        _core.loss(BINARY.core, Z)  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match=r"update\(\) takes 6 arguments, got 0"):
+        _core.update()  # type: ignore[call-arg]
+
+
+def test_a_number_that_changes_the_outputs() -> None:
+    """What Python may run comes before the extents are read."""
+    outputs = np.ones((3000, 4))
+
+    class Scale:
+        def __float__(self) -> float:
+            outputs.resize((1, 1), refcheck=False)
+            return 1.0
+
+    with pytest.raises(ValueError, match=r"targets must have shape \(1, 1\)"):
+        _core.loss(losses.huber.core, outputs, outputs.copy(), Scale())  # type: ignore[arg-type]
+
+
 # Options ------------------------------------------------------------------------------
 
 

@@ -931,6 +931,9 @@ def test_states_of_other_meaning_begin_anew() -> None:
 def test_repr_of_a_net_whose_layers_are_refused() -> None:
     """As debuggers show it."""
     net = lm.Sequential.__new__(lm.Sequential)
+    with pytest.raises(TypeError, match="layers must be a list of layers, got 5"):
+        net.__init__(5)  # type: ignore[misc]
+    assert repr(net).startswith("Sequential([], ")
     with pytest.raises(ValueError, match=r"layers\[1\] must not be in a net already"):
         net.__init__([first := lm.Dense(2), first])  # type: ignore[misc]
     assert repr(net).startswith("Sequential([Dense(2, 'identity'), Dense(2, ")
@@ -960,21 +963,64 @@ def test_a_signal_that_trains_the_same_net() -> None:
     assert np.isfinite(net.parameters).all()
 
 
-def test_a_signal_before_the_core_runs(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its handler trains by another optimizer: the step has its own rule and state."""
-    net = lm.Sequential([lm.Dense(3)], seed=0)
+@pytest.mark.parametrize("call", ["_runner", "_rates", "_shares"])
+@pytest.mark.parametrize("phases", [False, True])
+def test_a_signal_before_the_core_runs(
+    call: str, phases: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its handler makes a step of the same net: as if it had come before this one."""
+    rule = lm.Adam(lm.schedules.Exponential(0.1, 0.5))
     x, y = np.ones((8, 4), np.float32), np.zeros((8, 3), np.float32)
-    net.train_on_batch(x, y, loss="mean_squared_error", optimizer=lm.SGD(0.1))
-    runner = net._runner
+
+    def step(net: lm.Sequential) -> None:
+        if phases:
+            net.apply_gradients()
+        else:
+            net._steps(net._goal(None), x, y, None, None, 8)
+
+    plain, net = (lm.Sequential([lm.Dense(3)], seed=0) for _ in range(2))
+    for each in plain, net:
+        each.train_on_batch(x, y, loss="mean_squared_error", optimizer=rule)
+    step(plain)
+    step(plain)
+    known = getattr(net, call)
 
     def interrupted(*arguments: Any) -> Any:
         monkeypatch.undo()
-        net.train_on_batch(x, y, optimizer=lm.Adam(0.1))
-        return runner(*arguments)
+        step(net)
+        return known(*arguments)
 
-    monkeypatch.setattr(net, "_runner", interrupted)
+    monkeypatch.setattr(net, call, interrupted)
+    step(net)
+    assert (net.steps, net._updates) == (plain.steps, plain._updates) == (3, 3)
+    np.testing.assert_array_equal(net.parameters, plain.parameters)
+
+
+@pytest.mark.parametrize("call", ["_runner", "_rates", "_shares"])
+def test_a_signal_whose_handler_brings_an_optimizer(
+    call: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each has its own state, and its own count of updates."""
+    rule = lm.Adam(lm.schedules.Exponential(0.1, 0.5))
+    x, y = np.ones((8, 4), np.float32), np.zeros((8, 3), np.float32)
+    plain, net = (lm.Sequential([lm.Dense(3)], seed=0) for _ in range(2))
+    for each in plain, net:
+        each.train_on_batch(x, y, loss="mean_squared_error", optimizer=rule)
+    before = plain.parameters.copy()
+    plain.train_on_batch(x, y)
+    moved = plain.parameters - before  # by the second step of that rule
+    known = getattr(net, call)
+
+    def interrupted(*arguments: Any) -> Any:
+        monkeypatch.undo()
+        net.gradients(x, y, weight=0)  # of which SGD moves nothing
+        net.apply_gradients(lm.SGD(0.1))
+        return known(*arguments)
+
+    monkeypatch.setattr(net, call, interrupted)
     net._steps(net._goal(None), x, y, None, None, 8)
-    assert (net.steps, net.optimizer) == (3, lm.Adam(0.1))
+    assert (net.steps, net._updates, net.optimizer) == (3, 1, lm.SGD(0.1))
+    np.testing.assert_array_equal(net.parameters - before, moved)
 
 
 def test_own_penalty() -> None:

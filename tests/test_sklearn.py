@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 import scipy.sparse
 import sklearn.neural_network
-from hypothesis import assume, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from sklearn.base import clone
 from sklearn.datasets import (
@@ -265,9 +265,13 @@ at_once = st.fixed_dictionaries(
 PROBLEMS = ["binary", "classes", "labels", "numbers", "outputs", "poisson"]
 
 
-def differences(name: str, options: Any, seed: int, weighted: bool) -> tuple[Any, Any]:
+def differences(
+    name: str, options: Any, seed: int, weighted: bool, nudged: bool = False
+) -> tuple[Any, Any]:
     X, y = problem(name, 60, seed)
     X = (X - X.mean(axis=0)) / X.std(axis=0)
+    if nudged:  # half of the numbers, by a unit in the last place
+        X *= 1 - np.random.default_rng(0).integers(0, 2, X.shape) * 2.0**-53
     kind = MLPClassifier if name in PROBLEMS[:3] else MLPRegressor
     if name == "poisson":
         options = options | {"loss": "poisson"}
@@ -286,14 +290,32 @@ def differences(name: str, options: Any, seed: int, weighted: bool) -> tuple[Any
     return getattr(mine, method)(X), getattr(known, method)(X)
 
 
+UNSTABLE = {
+    "hidden_layer_sizes": (7, 7, 6),
+    "activation": "identity",
+    "random_state": 8,
+    "learning_rate_init": 0.01,
+    "max_iter": 17,
+    "shuffle": False,
+    "beta_1": 0.0,
+    "beta_2": 0.9,
+    "alpha": 0.0,
+    "tol": 0.0,
+}
+
+
 @settings(deadline=None, max_examples=60)
 @given(st.sampled_from(PROBLEMS), stochastic, st.integers(0, 999), st.booleans())
+@example("numbers", UNSTABLE, 199, True)
 def test_exact_predictions_are_theirs(
     name: str, options: Any, seed: int, weighted: bool
 ) -> None:
     mine, known = differences(name, options, seed, weighted)
-    # float64, the same sums in another order.
-    np.testing.assert_allclose(mine, known, rtol=1e-12, atol=1e-12)
+    # float64, the same sums in another order; where steps amplify what rounding does
+    # (Adam beyond the edge of stability), theirs move as far when data are rounded.
+    if not np.allclose(mine, known, rtol=1e-12, atol=1e-12):
+        moved = differences(name, options, seed, weighted, nudged=True)[1]
+        assert np.abs(mine - known).max() <= 10 * np.abs(moved - known).max()
 
 
 @settings(deadline=None, max_examples=25)

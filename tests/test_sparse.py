@@ -245,7 +245,7 @@ def test_a_step_that_fails_leaves_those_before() -> None:
         place = net.steps, net._updates + 1, 0.0, 0.0, 0.0, None
         *_, done, steps, finite, error = core.train(
             *arguments,
-            *net._rates(rule, 3),
+            *net._rates(rule, net._updates, 3),
             net._shares(3),
             net._state,
             *net._following,

@@ -1,6 +1,8 @@
 // How a bound function runs its kernels, and what the other files add to the module.
 #pragma once
 
+#include <string>
+
 #include "bindings/numpy.hpp"
 #include "ops/ops.hpp"
 
@@ -76,6 +78,68 @@ void run_wholly(std::size_t amount, Work work) {
 template <class Function>
 auto in_precision(bool is_double, Function f) {
   return is_double ? f(double{}) : f(float{});
+}
+
+// Runs f, which may throw, where Python calls a C function.
+template <class F>
+PyObject* guarded(F f) {
+  try {
+    pybind11::object result = f();
+    return result.release().ptr();
+  } catch (pybind11::error_already_set& error) {
+    error.restore();
+  } catch (const pybind11::builtin_exception& error) {
+    error.set_error();
+  } catch (const std::bad_alloc&) {
+    PyErr_NoMemory();
+  } catch (const std::invalid_argument& error) {
+    PyErr_SetString(PyExc_ValueError, error.what());
+  } catch (const std::exception& error) {
+    PyErr_SetString(PyExc_RuntimeError, error.what());
+  }
+  return nullptr;
+}
+
+// Without pybind11's casts, which take longer than a small loss.
+inline double number_of(pybind11::handle value) {
+  const double number = PyFloat_AsDouble(value.ptr());
+  if (number == -1 && PyErr_Occurred()) throw pybind11::error_already_set();
+  return number;
+}
+
+// A function whose arguments come by position alone, the later ones None if they are
+// not given: where the call is most of the work, pybind11's dispatcher takes half of
+// it.
+struct Positional {
+  const char* name;
+  const char* signature;  // as inspect reads it: "name($module, a, b, /)\n--\n\n"
+  pybind11::object (*call)(const pybind11::handle*);
+  Py_ssize_t least, most;
+};
+
+template <const Positional& function>
+PyObject* call_positional(PyObject*, PyObject* const* args, Py_ssize_t count) {
+  return guarded([=] {
+    constexpr Py_ssize_t least = function.least, most = function.most;
+    if (count < least || count > most)
+      throw pybind11::type_error(function.name + std::string("() takes ") +
+                                 (least < most ? std::to_string(least) + " to " : "") +
+                                 std::to_string(most) + " arguments, got " +
+                                 std::to_string(count));
+    pybind11::handle values[most];
+    for (Py_ssize_t i = 0; i < most; ++i) values[i] = i < count ? args[i] : Py_None;
+    return function.call(values);
+  });
+}
+
+template <const Positional& function>
+void define(pybind11::module_& module) {
+  const auto call = reinterpret_cast<void (*)()>(call_positional<function>);
+  static PyMethodDef methods[] = {{function.name, reinterpret_cast<PyCFunction>(call),
+                                   METH_FASTCALL, function.signature},
+                                  {}};
+  if (PyModule_AddFunctions(module.ptr(), methods) < 0)
+    throw pybind11::error_already_set();
 }
 
 // The names of a list of the core's.

@@ -3,9 +3,9 @@
 #pragma once
 
 #include <cstddef>
-#include <string>
 #include <vector>
 
+#include "bindings/call.hpp"
 #include "bindings/numpy.hpp"
 #include "bindings/ufuncs.hpp"
 #include "ops/ops.hpp"
@@ -59,51 +59,6 @@ Object* allocate(PyTypeObject* type) {
   PyObject* made = type->tp_alloc(type, 0);
   if (!made) throw pybind11::error_already_set();
   return reinterpret_cast<Object*>(made);
-}
-
-// Runs f, which may throw, where Python calls a C function.
-template <class F>
-PyObject* guarded(F f) {
-  try {
-    pybind11::object result = f();
-    return result.release().ptr();
-  } catch (pybind11::error_already_set& error) {
-    error.restore();
-  } catch (const pybind11::builtin_exception& error) {
-    error.set_error();
-  } catch (const std::bad_alloc&) {
-    PyErr_NoMemory();
-  } catch (const std::invalid_argument& error) {
-    PyErr_SetString(PyExc_ValueError, error.what());
-  } catch (const std::exception& error) {
-    PyErr_SetString(PyExc_RuntimeError, error.what());
-  }
-  return nullptr;
-}
-
-// What Python calls for `function`, whose arguments, the later ones None if they are
-// not given, come by position alone: where a call is most of the work, pybind11's
-// dispatcher takes half of it.
-template <pybind11::object (*function)(const pybind11::handle*), Py_ssize_t least,
-          Py_ssize_t most>
-PyObject* positional(PyObject*, PyObject* const* args, Py_ssize_t count) {
-  return guarded([=] {
-    if (count < least || count > most)
-      throw pybind11::type_error("takes " + std::to_string(least) + " to " +
-                                 std::to_string(most) + " arguments, got " +
-                                 std::to_string(count));
-    pybind11::handle values[most];
-    for (Py_ssize_t i = 0; i < most; ++i) values[i] = i < count ? args[i] : Py_None;
-    return function(values);
-  });
-}
-
-// The signature as text, for inspect: "name($module, a, b, /)\n--\n\n".
-template <pybind11::object (*function)(const pybind11::handle*), Py_ssize_t least,
-          Py_ssize_t most>
-PyMethodDef positional_method(const char* name, const char* signature) {
-  const auto call = reinterpret_cast<void (*)()>(positional<function, least, most>);
-  return {name, reinterpret_cast<PyCFunction>(call), METH_FASTCALL, signature};
 }
 
 }  // namespace lamina

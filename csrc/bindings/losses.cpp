@@ -7,7 +7,6 @@
 
 #include "bindings/arrays.hpp"
 #include "bindings/call.hpp"
-#include "bindings/function.hpp"
 
 namespace lamina {
 
@@ -39,14 +38,16 @@ py::object checked_labels(const Argument& targets, std::size_t rows, std::size_t
 // core, outputs, targets, scale (of the mean where it is None), weights, gradient
 py::object py_loss(const py::handle* arguments) {
   const LossChoice choice = loss_choice(arguments[0]);
-  const py::handle outputs = arguments[1], targets = arguments[2],
-                   weights = arguments[4], gradient = arguments[5];
-  Argument o("outputs", outputs), t("targets", targets);
+  const py::handle weights = arguments[4], gradient = arguments[5];
+  // All that may run Python comes before the first extent.
+  const bool is_mean = arguments[3].is_none();
+  const double given = is_mean ? 0 : number_of(arguments[3]);
+  Argument o("outputs", arguments[1]), t("targets", arguments[2]);
+  Argument w("weights", weights.is_none() ? arguments[1] : weights);
   o.require_dimensions(2, "(batch, units)");
   const std::size_t rows = o.extent(0), cols = o.extent(1);
-  const double scale = arguments[3].is_none()
-                           ? 1 / static_cast<double>(std::max<std::size_t>(rows, 1))
-                           : number_of(arguments[3]);
+  const double scale =
+      is_mean ? 1 / static_cast<double>(std::max<std::size_t>(rows, 1)) : given;
   py::object labels;
   if (choice.kind == LossKind::softmax_cross_entropy && t.shape().size() == 1) {
     t.require_shape({rows}, "one label per row");
@@ -54,7 +55,6 @@ py::object py_loss(const py::handle* arguments) {
   } else {
     t.require_shape({rows, cols}, "that of the outputs");
   }
-  Argument w("weights", weights.is_none() ? outputs : weights);
   if (!weights.is_none()) w.require_shape({rows}, "one weight per row");
   return in_precision(o.needs_double(), [&](auto type) -> py::object {
     using T = decltype(type);
@@ -81,6 +81,12 @@ py::object py_loss(const py::handle* arguments) {
   });
 }
 
+constexpr Positional loss_function = {
+    "loss",
+    "loss($module, core, outputs, targets, scale, weights=None, "
+    "gradient=None, /)\n--\n\n",
+    py_loss, 4, 6};
+
 }  // namespace
 
 LossChoice loss_choice(py::handle core) {
@@ -93,9 +99,8 @@ LossChoice loss_choice(py::handle core) {
     throw py::type_error(wrong());
   PyObject* name = PyTuple_GET_ITEM(core.ptr(), 0);
   double numbers[2];
-  for (Py_ssize_t i = 0; i < 2; ++i) {
+  for (Py_ssize_t i = 0; i < 2; ++i)
     numbers[i] = number_of(PyTuple_GET_ITEM(core.ptr(), i + 1));
-  }
   for (std::size_t kind = 0; PyUnicode_Check(name) && kind < std::size(names); ++kind)
     if (PyUnicode_CompareWithASCIIString(name, names[kind]) == 0)
       return {.kind = static_cast<LossKind>(kind),
@@ -122,12 +127,7 @@ template void require_option<double>(const LossChoice&);
 
 void register_losses(py::module_& m) {
   m.attr("LOSSES") = names_of(names);
-  static PyMethodDef methods[] = {
-      positional_method<py_loss, 4, 6>("loss",
-                                       "loss($module, core, outputs, targets, scale, "
-                                       "weights=None, gradient=None, /)\n--\n\n"),
-      {}};
-  if (PyModule_AddFunctions(m.ptr(), methods) < 0) throw py::error_already_set();
+  define<loss_function>(m);
 }
 
 }  // namespace lamina

@@ -37,11 +37,4 @@ auto taking_gil(F f) {
   return call.result;
 }
 
-// Without pybind11's casts, which take longer than a small loss.
-inline double number_of(pybind11::handle value) {
-  const double number = PyFloat_AsDouble(value.ptr());
-  if (number == -1 && PyErr_Occurred()) throw pybind11::error_already_set();
-  return number;
-}
-
 }  // namespace lamina

@@ -11,7 +11,6 @@
 
 #include "bindings/arrays.hpp"
 #include "bindings/call.hpp"
-#include "bindings/function.hpp"
 
 namespace lamina {
 
@@ -97,6 +96,10 @@ void py_limit_norms(py::handle kernel, double limit) {
   });
 }
 
+constexpr Positional update_function = {
+    "update", "update($module, core, w, dw, state, rate, step, /)\n--\n\n", py_update,
+    6, 6};
+
 }  // namespace
 
 // By the C API: an update of a thousand parameters takes no longer than pybind11's
@@ -134,11 +137,7 @@ template void require_numbers<double>(const OptimizerChoice&);
 
 void register_optimizers(py::module_& m) {
   m.attr("OPTIMIZERS") = names_of(names);
-  static PyMethodDef methods[] = {
-      positional_method<py_update, 6, 6>(
-          "update", "update($module, core, w, dw, state, rate, step, /)\n--\n\n"),
-      {}};
-  if (PyModule_AddFunctions(m.ptr(), methods) < 0) throw py::error_already_set();
+  define<update_function>(m);
   m.def("follow", py_follow, py::arg("w"), py::arg("mean"), py::arg("share"));
   m.def("clip", py_clip, py::arg("core"), py::arg("dw"), py::arg("sizes"));
   m.def("limit_norms", py_limit_norms, py::arg("kernel"), py::arg("limit"));

@@ -12,13 +12,13 @@ namespace lamina::LAMINA_TARGET {
 // y[i] = f(x[i], ...). Three vectors a turn: the chains of operations of one or two
 // leave the units idle (8 to 15 % slower), those of four need more registers than are.
 // From a border of registers on, which the arrays of NumPy lie 16 bytes beside: relu
-// and its like take 0.7 to 0.9 of the time. `light`: moving data is most of the work,
-// and f reads some of it more than once.
-template <bool light = true, class T, class Function, class... In>
+// and its like take 0.7 to 0.9 of the time. `once`: each vector is loaded by an
+// instruction of its own (Vec::load_once).
+template <bool once = true, class T, class Function, class... In>
 LAMINA_INLINE void transform(T* y, std::size_t n, Function f, const In*... x) {
   using V = Vec<T>;
   constexpr std::size_t turn = 3;
-  const auto load = [](const T* p) { return light ? V::load_once(p) : V::load(p); };
+  const auto load = [](const T* p) { return once ? V::load_once(p) : V::load(p); };
   std::size_t i = 0;
   const std::size_t past = reinterpret_cast<std::uintptr_t>(y) / sizeof(T) % V::lanes;
   if (past > 0 && n >= 8 * V::lanes) {
@@ -49,9 +49,11 @@ template <class T>
   transform<false>(y, n, [](Vec<T> v, Vec<T> w) { return v + w; }, a, b);
 }
 
+// Where moving data is most of the work. Formulas that take longer lose a hundredth by
+// loads of their own.
 template <class A>
 constexpr bool is_light = A::info.cycles < 0.5;
-template <class A>
+template <class A>  // of an output it is a few operations
 constexpr bool has_light_derivative = is_light<A> || A::info.saves != Saves::input;
 
 template <class A, class T>

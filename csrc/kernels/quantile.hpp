@@ -16,7 +16,7 @@ LAMINA_INLINE Vec<double> horner_unfused(Vec<double> x, const double (&c)[n]) {
   return sum;
 }
 
-// Of normal positive numbers, to 2 units in the last place.
+// Of normal positive numbers.
 LAMINA_INLINE Vec<double> log_unfused(Vec<double> x) {
   using V = Vec<double>;
   constexpr double terms[] = {2.0 / 23, 2.0 / 21, 2.0 / 19, 2.0 / 17,

@@ -146,9 +146,11 @@ LAMINA_INLINE Vec<T> product_sum(Vec<T> a, Vec<T> b, Vec<T> c) {
   return product + (c + select(abs(rest) < abs(product), rest, 0.0));
 }
 
-// x / divisor, rounded as division does where that is a normal number, by what the
-// rounded reciprocal leaves (Markstein, "Computation of elementary functions on the IBM
-// RISC System/6000 processor", 1990): for loops that keep the divider busy anyway.
+// x / divisor, for normal numbers `divisor` and `reciprocal`, by what the rounded
+// reciprocal leaves (Markstein, "Computation of elementary functions on the IBM RISC
+// System/6000 processor", 1990): for loops that keep the divider busy anyway. Rounded
+// as division does, but for quotients so small that what is left is subnormal, which
+// may be off by a unit; infinite where the quotient is.
 template <class T>
 LAMINA_INLINE Vec<T> quotient(Vec<T> x, double divisor, double reciprocal) {
   if constexpr (!fused) return x / divisor;

@@ -40,12 +40,6 @@ struct VecTraits<double> {
   using Integer = std::int64_t;
 };
 
-#if defined(__x86_64__)
-#define LAMINA_IN_REGISTER "+v"
-#else
-#define LAMINA_IN_REGISTER "+w"
-#endif
-
 // The few operations that need intrinsics, by instruction set. `maximum(a, b)` and
 // `minimum(a, b)` return b when either is NaN; bit i of `top_bits` is the sign of lane
 // i.
@@ -199,6 +193,12 @@ LAMINA_INLINE D square_root(D a) { return _mm_sqrt_pd(a); }
 #endif
 }  // namespace native
 
+#if defined(__x86_64__)
+#define LAMINA_IN_REGISTER "+v"
+#else
+#define LAMINA_IN_REGISTER "+w"
+#endif
+
 // A register of T. Scalars convert implicitly (broadcast), so formulas read as on
 // paper.
 template <class T>
@@ -243,7 +243,7 @@ struct Vec {
   }
   // By an instruction of its own: GCC reads memory anew for each use, and under a mask
   // where there is one. Where loads are most of the work and lie across borders of
-  // cache lines, or come from memory, that takes to 2.3 times as long.
+  // cache lines, or come from memory, that takes up to 2.3 times as long.
   static LAMINA_INLINE Vec load_once(const T* p) {
     Native v = load(p).value;
     asm("" : LAMINA_IN_REGISTER(v));

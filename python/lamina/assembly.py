@@ -78,11 +78,12 @@ class Assembly:
         seed: int | None = None,
         dtype: DTypeLike = "float32",
     ) -> None:
-        if not isinstance(layers, Iterable):
-            raise TypeError(f"layers must be a list of layers, got {layers!r}")
         # First, for repr() of a net whose layers are refused.
+        self.layers: tuple[Layer, ...] = ()
         self.seed = _checks.seed(seed)
         self.dtype = _checks.float_dtype(dtype)
+        if not isinstance(layers, Iterable):
+            raise TypeError(f"layers must be a list of layers, got {layers!r}")
         self.layers = tuple(in_a_row(layers))
         if not self.layers:
             raise ValueError("layers must hold at least one layer, got none")
@@ -443,17 +444,34 @@ class Assembly:
             rates, at = rule.rates(self._updates, 1), 0
         return float(rates[at]) * self.rate_factor
 
+    def _steps_to_come(
+        self, rule: optimizers.Optimizer, state: Array, updates: int, count: int
+    ) -> tuple[int, tuple[Array, Array | None], Array | None]:
+        """How many updates that state of the rule has seen, rates and decays of the
+        next `count`, and what layers drop in them.
+
+        A signal's handler may train this net while they are asked for: by the same
+        state, which has seen more updates then, or by another, which it leaves in place
+        of this one.
+        """
+        while True:
+            if self._state is state:
+                updates = self._updates
+            rates, shares = self._rates(rule, updates, count), self._shares(count)
+            if self._state is not state or self._updates == updates:
+                return updates, rates, shares
+
     def _rates(
-        self, rule: optimizers.Optimizer, count: int
+        self, rule: optimizers.Optimizer, updates: int, count: int
     ) -> tuple[Array, Array | None]:
-        """Rates of the steps to come, and decays if they change; a rule of the user's
-        own knows them itself."""
+        """Rates of the steps after so many, and decays if they change; a rule of the
+        user's own knows them itself."""
         if rule.core is None:
             return np.ones(count), None
         if count <= _AHEAD and optimizers.is_foreseen(rule):
-            rates, decays = self._next_rates(rule, count)
+            rates, decays = self._next_rates(rule, updates, count)
         else:
-            steps = self._updates + 1, count
+            steps = updates + 1, count
             rates, decays = rule.rates(*steps), rule.decays(*steps)
         return (rates if self.rate_factor == 1 else rates * self.rate_factor), decays
 
@@ -467,13 +485,13 @@ class Assembly:
         return shares
 
     def _next_rates(
-        self, rule: optimizers.Optimizer, count: int
+        self, rule: optimizers.Optimizer, updates: int, count: int
     ) -> tuple[Array, Array | None]:
         """Asked for together with those of many more steps."""
         known, first, rates, decays = self._ahead
-        at = self._updates - first
+        at = updates - first
         if known is not rule or not 0 <= at <= len(rates) - count:
-            first, at = self._updates, 0
+            first, at = updates, 0
             steps = first + 1, _AHEAD
             try:
                 with np.errstate(all="ignore"):  # of steps that may never come

@@ -265,15 +265,15 @@ class Network(Assembly):
         rule = self._rule(optimizer)
         self._require_same(rule)
         self._adopt(rule)
-        update, (rates, decays) = self._updates + 1, self._rates(rule, 1)
+        state, updates = self._state, self._updates
         net, _, core = self._runner("apply_gradients", _SPARSE, rule)
-        if decays is not None and core is not rule:
-            core = optimizers.decaying(core, decays.item())
-        finite = net.apply(core, rates.item(), self._state, update)
+        updates, rates, _ = self._steps_to_come(rule, state, updates, 1)
+        if rates[1] is not None and core is not rule:
+            core = optimizers.decaying(core, rates[1].item())
+        finite = net.apply(core, rates[0].item(), state, updates + 1)
         if not finite:
             raise FloatingPointError(_NOT_FINITE)
-        self._updates = update
-        self.steps += 1
+        self._count(state, 1)
 
     def train_on_batch(
         self,
@@ -566,13 +566,14 @@ class Network(Assembly):
         step; what its handler raises is raised, and the parameters then are those after
         that step.
         """
-        # At once: a signal's handler may train this net, and change all three.
+        # At once: a signal's handler may bring another optimizer.
         rule, state, updates = self.optimizer, self._state, self._updates
         assert rule is not None
         net, loss_core, rule_core = self._runner("fit", goal, rule, x)
         count = len(x) if rows is None else len(rows)
         batch_size = min(batch_size, count)
         steps = -(-count // batch_size)
+        updates, rates, shares = self._steps_to_come(rule, state, updates, steps)
         loss, correct, penalty, done, steps, finite, error = net.train(
             x,
             y,
@@ -582,8 +583,8 @@ class Network(Assembly):
             loss_core,
             bool(goal.activations),
             rule_core,
-            *self._rates(rule, steps),
-            self._shares(steps),
+            *rates,
+            shares,
             state,
             *self._following,
             self.steps,
@@ -593,13 +594,18 @@ class Network(Assembly):
             before[3],
             precision,
         )
-        self.steps += steps
-        self._updates += steps
+        self._count(state, steps)
         if error is not None:
             raise error
         if not finite:
             raise FloatingPointError(_NOT_FINITE)
         return loss, correct, before[2] + done, penalty
+
+    def _count(self, state: Array, steps: int) -> None:
+        """Steps that were made, by that state of the optimizer."""
+        self.steps += steps
+        if self._state is state:  # else a signal's handler brought another
+            self._updates += steps
 
     def _is_narrow(
         self,
