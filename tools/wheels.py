@@ -120,15 +120,14 @@ def environment_of(python: str) -> Path:
 
 
 def numpy_headers(interpreter: Path, platform: Platform, folder: Path) -> Path:
-    """Those of the version that `interpreter` has, for the platform."""
-    version = run(interpreter, "-c", "import numpy; print(numpy.__version__)").strip()
+    """Those of the newest NumPy that there is for it; all from 2.0 on do."""
     tag = platform.tag.replace("macosx_11", "macosx_14")  # NumPy's oldest
-    target = folder / f"numpy-{version}"
+    target = folder / "numpy"
     if not target.exists():
         run(
             *(interpreter, "-m", "pip", "install", "--quiet", "--no-deps"),
             *("--only-binary=:all:", "--platform", tag, "--target", target),
-            f"numpy=={version}",
+            "numpy>=2.0",
         )
     return target / "numpy/_core/include"
 
