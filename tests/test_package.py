@@ -108,7 +108,8 @@ def test_a_sub_interpreter_is_refused_and_does_not_hang() -> None:
     else:
         name, kinds = "_xxsubinterpreters", "(isolated=True), (isolated=False)"
     inside = "".join(
-        f"try:\n import {module}\nexcept ImportError as error:\n print(error)\n"
+        f"try:\n import {module}\nexcept ImportError as error:\n"
+        " print(error, flush=True)\n"  # at exit Python 3.11 would end the main thread
         for module in ("lamina", "lamina._core", "lamina.kernels", "lamina")
     )
     for before in ("", "import lamina", "import numpy, lamina.kernels, lamina"):
