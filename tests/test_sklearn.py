@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 import scipy.sparse
 import sklearn.neural_network
-from hypothesis import assume, example, given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from sklearn.base import clone
 from sklearn.datasets import (
@@ -116,10 +116,8 @@ def test_check_estimator(kind: type, name: str) -> None:
         kind(**options), expected_failed_checks=known, on_skip=None, on_fail=None
     )
     bad = [each for each in found if each["status"] not in ("passed", "xfail")]
-    # Without SCIPY_ARRAY_API; scikit-learn 1.8, for Pythons without a GIL, has it not.
-    old = sklearn.__version__.startswith("1.8.")
-    skipped = [] if old else [("check_array_api_input", "skipped")]
-    assert [(each["check_name"], each["status"]) for each in bad] == skipped, bad
+    assert [each["check_name"] for each in bad] == ["check_array_api_input"], bad
+    assert bad[0]["status"] == "skipped"  # without SCIPY_ARRAY_API
     names = {each["check_name"] for each in found}
     assert names > their_checks(kind)
     assert "check_transformer_general" in names
@@ -265,15 +263,9 @@ at_once = st.fixed_dictionaries(
 PROBLEMS = ["binary", "classes", "labels", "numbers", "outputs", "poisson"]
 
 
-def predictions(
-    name: str, options: Any, seed: int, weighted: bool, nudge: int = 0
-) -> tuple[Any, Any, bool]:
-    """Ours and theirs, and whether both made as many epochs; of data that differ in the
-    last bit for another `nudge`."""
+def differences(name: str, options: Any, seed: int, weighted: bool) -> tuple[Any, Any]:
     X, y = problem(name, 60, seed)
     X = (X - X.mean(axis=0)) / X.std(axis=0)
-    if nudge:
-        X *= 1 - np.random.default_rng(nudge).integers(0, 2, X.shape) * 2.0**-53
     kind = MLPClassifier if name in PROBLEMS[:3] else MLPRegressor
     if name == "poisson":
         options = options | {"loss": "poisson"}
@@ -288,54 +280,18 @@ def predictions(
             assume(False)
         mine = kind(**options, exact=True).fit(X, y, sample_weight=w)
     method = "predict_proba" if kind is MLPClassifier else "predict"
-    same = mine.n_iter_ == known.n_iter_
-    return getattr(mine, method)(X), getattr(known, method)(X), same
-
-
-# Without a mean of gradients Adam goes to and fro about the minimum, where each step
-# amplifies what rounding does: after so many epochs by 1e4, or without end.
-TO_AND_FRO = {
-    "activation": "identity",
-    "learning_rate_init": 0.01,
-    "shuffle": False,
-    "beta_1": 0.0,
-    "beta_2": 0.9,
-    "tol": 0.0,
-}
-UNSTABLE = TO_AND_FRO | {
-    "hidden_layer_sizes": (7, 7, 6),
-    "random_state": 8,
-    "max_iter": 17,
-    "alpha": 0.0,
-}
-CHAOTIC = TO_AND_FRO | {
-    "hidden_layer_sizes": (4, 1),
-    "random_state": 0,
-    "max_iter": 13,
-    "alpha": 1.0,
-    "batch_size": 1,
-    "epsilon": 1e-3,
-    "n_iter_no_change": 1,
-}
+    assert mine.n_iter_ == known.n_iter_
+    return getattr(mine, method)(X), getattr(known, method)(X)
 
 
 @settings(deadline=None, max_examples=60)
 @given(st.sampled_from(PROBLEMS), stochastic, st.integers(0, 999), st.booleans())
-@example("numbers", UNSTABLE, 199, True)
-@example("classes", CHAOTIC, 0, True)
 def test_exact_predictions_are_theirs(
     name: str, options: Any, seed: int, weighted: bool
 ) -> None:
-    mine, known, same = predictions(name, options, seed, weighted)
-    # float64, the same sums in another order. Where that is not enough, theirs must
-    # move as far by the last bit of the data, all epochs gone through.
-    if not same or not np.allclose(mine, known, rtol=1e-12, atol=1e-12):
-        last = options | {"early_stopping": False, "n_iter_no_change": 1000}
-        case = name, last, seed, weighted
-        mine, known, same = predictions(*case)
-        assert same
-        moved = [predictions(*case, nudge)[1] - known for nudge in (1, 2, 3)]
-        assert np.abs(mine - known).max() <= 10 * np.abs(moved).max()
+    mine, known = differences(name, options, seed, weighted)
+    # float64, the same sums in another order.
+    np.testing.assert_allclose(mine, known, rtol=1e-12, atol=1e-12)
 
 
 @settings(deadline=None, max_examples=25)
@@ -343,8 +299,7 @@ def test_exact_predictions_are_theirs(
 def test_exact_predictions_by_lbfgs_are_theirs(
     name: str, options: Any, seed: int, weighted: bool
 ) -> None:
-    mine, known, same = predictions(name, options, seed, weighted)
-    assert same
+    mine, known = differences(name, options, seed, weighted)
     np.testing.assert_allclose(mine, known, rtol=1e-9, atol=1e-9)
 
 

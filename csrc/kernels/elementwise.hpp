@@ -49,12 +49,10 @@ template <class T>
   transform<false>(y, n, [](Vec<T> v, Vec<T> w) { return v + w; }, a, b);
 }
 
-// Where moving data is most of the work. Formulas that take longer lose a hundredth by
-// loads of their own.
+// Where moving data is most of the work: 0.07 in Info::cycles. Formulas that take
+// longer lose a hundredth by loads of their own.
 template <class A>
-constexpr bool is_light = A::info.cycles < 0.5;
-template <class A>  // of an output it is a few operations
-constexpr bool has_light_derivative = is_light<A> || A::info.saves != Saves::input;
+constexpr bool is_light = A::info.cycles < 0.1;
 
 template <class A, class T>
 LAMINA_INLINE A with_parameter([[maybe_unused]] T parameter) {
@@ -90,7 +88,7 @@ template <class A, class T>
   if constexpr (__is_same(A, Identity))  // whatever was saved
     transform(dx, n, [](Vec<T> g) { return g; }, dy);
   else
-    transform<has_light_derivative<A>>(
+    transform<is_light<A>>(
         dx, n, [=](Vec<T> g, Vec<T> s) { return g * activation.derivative(s); }, dy,
         saved);
 }
