@@ -24,7 +24,7 @@ LAMINA_INLINE void for_vectors(std::size_t n, Step step) {
   using V = Vec<T>;
   std::size_t i = 0;
   for (; i + V::lanes <= n; i += V::lanes)
-    step([=](const T* p) { return V::load_once(p + i); },
+    step([=](const T* p) { return V::load(p + i); },
          [=](V v, T* p) { v.store(p + i); });
   if (i < n)
     step([=](const T* p) { return V::load_first(p + i, n - i); },
