@@ -47,6 +47,8 @@ def net(dtype: str = "float32") -> lm.Sequential:
 
 
 ADAM = lm.Adam(lm.schedules.Cosine(0.02, 60), global_clip_norm=1.0)
+MOMENTUM = lm.SGD(0.001, momentum=0.9)
+DECAYING = lm.AdamW(0.01, weight_decay=lm.schedules.Cosine(0.1, 40))
 
 
 def train(
@@ -59,23 +61,48 @@ def train(
     return made
 
 
+def plain(dtype: str = "float32") -> lm.Sequential:
+    """Whose shards are computed at once where they have five rows, and kernels in
+    blocks."""
+    layers = [
+        lm.Dense(150, "gelu"),
+        lm.Dropout(0.2),
+        lm.Dense(1, use_bias=False),
+        lm.Dense(53, "relu"),
+        lm.Dropout(0.1),
+        lm.GaussianNoise(0.05),
+        lm.Residual([lm.Dense(53, "softmax")]),
+        lm.Dense(3, "softmax"),
+    ]
+    return lm.Sequential(layers, seed=3, dtype=dtype)
+
+
 def histories(nets: list[lm.Sequential]) -> list[dict[str, list[float]]]:
     return [dict(each.history or {}) for each in nets]
 
 
 @pytest.mark.parametrize("size", [2, 3, 4])
 @pytest.mark.parametrize("shards", [1, 2, 3, 8, 11])
+@pytest.mark.parametrize(
+    ("make", "some"),
+    [
+        (net, {}),
+        (plain, {}),
+        (plain, {"batch_size": 16, "optimizer": DECAYING}),  # each rank updates a part
+        (partial(plain, "float64"), {"batch_size": 24, "optimizer": MOMENTUM}),
+    ],
+)
 def test_the_same_shards_give_the_same_net_on_any_number_of_ranks(
-    size: int, shards: int
+    size: int, shards: int, make: Callable[[], lm.Sequential], some: dict[str, Any]
 ) -> None:
-    """200 rows in batches of 64: the last is of 8, fewer than 11 shards."""
-    options: dict[str, Any] = {
+    """Where batches are of 64 of the 180 rows, the last of 52; 16 rows in 11 shards."""
+    options: dict[str, Any] = some | {
         "shards": shards,
         "validation_split": 0.1,
         "class_weight": "balanced",
     }
-    (alone,) = together(1, lambda own: train(own, **options))
-    ranks = together(size, lambda own: train(own, **options))
+    (alone,) = together(1, lambda own: train(own, make(), **options))
+    ranks = together(size, lambda own: train(own, make(), **options))
     assert {bits(each) for each in ranks} == {bits(alone)}
     assert all(each == histories([alone])[0] for each in histories(ranks))
 
@@ -119,7 +146,7 @@ def embedded() -> lm.Sequential:
     [
         (float64, {}),
         (embedded, {"optimizer": SignMomentum()}),
-        (net, {"optimizer": lm.AdamW(0.01, weight_decay=lm.schedules.Cosine(0.1, 40))}),
+        (net, {"optimizer": DECAYING}),
         (net, {"optimizer": "lion", "shuffle": False}),
         (net, {"callbacks": [lm.callbacks.ReduceOnPlateau("loss", patience=1)]}),
         (

@@ -9,6 +9,7 @@
 #include <type_traits>
 #include <utility>
 #include <variant>
+#include <vector>
 
 #include "bindings/activation_function.hpp"
 #include "bindings/arrays.hpp"
@@ -407,6 +408,46 @@ class PyNetwork {
     });
   }
 
+  // Whether the gradients of shards of so many rows can be had by one call.
+  bool adds_shards(std::size_t rows) {
+    return visit([&](auto& net, auto) { return net.adds_shards(rows); });
+  }
+
+  // (loss, correct, penalty) of each shard, rows borders[i] to borders[i + 1] of a batch
+  // whose x begins at the first.
+  py::list shard_gradients(py::handle x, py::handle y, py::handle weights,
+                             py::handle loss, bool logits, std::size_t batch,
+                             const py::sequence& given, std::uint64_t step,
+                             py::handle shares) {
+    std::vector<std::size_t> borders;
+    for (py::handle each : given) borders.push_back(py::cast<std::size_t>(each));
+    return visit([&](auto& net, auto type) {
+      using T = decltype(type);
+      if (borders.size() < 2) throw py::value_error("borders must be of a shard");
+      const Shards shards{borders.data(), borders.size() - 1};
+      std::size_t least = batch;
+      for (std::size_t i = 0; i < shards.count; ++i) {
+        if (borders[i] >= borders[i + 1] || borders[i + 1] > batch)
+          throw py::value_error("borders must rise to at most the rows of the batch");
+        least = std::min(least, shards.rows(i));
+      }
+      const Goal goal = this->template goal<T>(loss, logits);
+      const Data<T> data(net, goal.loss, x, y, weights);
+      if (data.examples.rows != shards.begin(shards.count) || data.inputs.sparse ||
+          !net.adds_shards(least))
+        throw py::value_error("x must have the rows of shards that can be added");
+      const Draw draw = this->draw(net, step, borders[0], true, shares);
+      std::vector<Scores> scores(shards.count);
+      run(data.examples.rows * net.work(), [&] {
+        net.gradients(data.examples, goal, draw, batch, shards, scores.data());
+      });
+      py::list sums;
+      for (const Scores& each : scores)
+        sums.append(py::make_tuple(each.loss, each.correct, each.penalty));
+      return sums;
+    });
+  }
+
   // The gradient by x, or None if `down` does not ask for it.
   py::object backward(py::handle x, py::handle dy, bool training, std::uint64_t step,
                       std::uint64_t first_row, bool fill, bool accumulate, bool down,
@@ -482,6 +523,26 @@ class PyNetwork {
       run_wholly(net.size(), [&] { finite = net.apply(rule, rate, update, memory); });
       return finite;
     });
+  }
+
+  // Of the parameters from begin to before end, where updates_apart().
+  void apply_part(py::handle optimizer, double rate, py::handle state,
+                  std::uint64_t update, std::size_t begin, std::size_t end) {
+    visit([&](auto& net, auto type) {
+      using T = decltype(type);
+      const OptimizerChoice rule = optimizer_(optimizer, parameters_);
+      require_numbers<T>(rule);
+      held<T>("learning_rate", rate);
+      if (!net.updates_apart(rule) || begin > end || end > net.size())
+        throw py::value_error("parts must be of parameters that are updated apart");
+      T* memory = in_place<T>("state", state, slots(rule) * net.size());
+      run_wholly(end - begin,
+                 [&] { net.apply(rule, rate, update, memory, begin, end); });
+    });
+  }
+  bool updates_apart(py::handle optimizer) {
+    const OptimizerChoice rule = optimizer_(optimizer, parameters_);
+    return visit([&](auto& net, auto) { return net.updates_apart(rule); });
   }
 
   py::object predict(py::handle x, py::handle out, std::size_t chunk,
@@ -613,11 +674,15 @@ void register_network(py::module_& m) {
       .def("train", &PyNetwork::train)
       .def("is_narrow", &PyNetwork::is_narrow)
       .def("gradients", &PyNetwork::gradients)
+      .def("adds_shards", &PyNetwork::adds_shards)
+      .def("shard_gradients", &PyNetwork::shard_gradients)
       .def("forward", &PyNetwork::forward)
       .def("backward", &PyNetwork::backward)
       .def("input_gradient", &PyNetwork::input_gradient)
       .def("release", &PyNetwork::release)
       .def("apply", &PyNetwork::apply)
+      .def("apply_part", &PyNetwork::apply_part)
+      .def("updates_apart", &PyNetwork::updates_apart)
       .def("predict", &PyNetwork::predict, py::arg("x"), py::arg("out"),
            py::arg("chunk"), py::arg("precision") = py::none())
       .def("evaluate", &PyNetwork::evaluate)

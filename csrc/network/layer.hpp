@@ -41,6 +41,7 @@ struct Batch {
   bool bare = false;      // without the activation, which the loss or what follows has
   const PackedKernel* packed = nullptr;  // instead of the layer's own
   Products products = {};
+  const Shards* shards = nullptr;  // whose gradients are added in their tree
 };
 
 // What Python says of a layer, by the names of its settings. What they may be has been
@@ -120,6 +121,9 @@ class Layer {
 
   // Whether a step of the batch has products in bfloat16.
   virtual bool is_narrow(const Batch&) const { return false; }
+
+  // Whether backward heeds Batch::shards: nothing to add, or added as they say.
+  virtual bool adds_shards() const { return sizes.empty(); }
 
   // The kernel for inference in bfloat16, of a layer that has one.
   virtual std::optional<PackedKernel> pack(const Bfloat16Kernels&) const { return {}; }

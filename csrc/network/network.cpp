@@ -301,6 +301,43 @@ Scores Network<T>::gradients(const Examples<T>& examples, const Goal& goal,
 }
 
 template <class T>
+void Network<T>::gradients(const Examples<T>& examples, const Goal& goal,
+                           const Draw& draw, size_t rows, const Shards& shards,
+                           Scores* scores) {
+  filling(examples.rows, false, [&](const Memory& memory, T* target) {
+    const Batch batch{
+        .rows = examples.rows, .draw = draw, .training = true, .shards = &shards};
+    const T* const y = forward(0, examples.x, batch, goal.logits, true, memory);
+    for (size_t i = 0; i < shards.count; ++i) {
+      const size_t first = shards.begin(i), at = first * outputs();
+      const Examples<T> own{nullptr, examples.targets ? examples.targets + at : nullptr,
+                            examples.labels ? examples.labels + first : nullptr,
+                            examples.weights ? examples.weights + first : nullptr,
+                            shards.rows(i)};
+      const Mean mean = this->mean(own, goal);
+      const auto n = static_cast<double>(own.rows);
+      const double weight = n / static_cast<double>(rows);
+      const LossResult result =
+          loss_of(own, goal, y + at, weight * mean.factor / mean.losses,
+                  memory.gradient + at, memory);
+      scores[i] = {.loss = result.sum * mean.factor * (n / mean.losses),
+                   .correct = result.correct,
+                   .rows = own.rows,
+                   .steps = 1};
+    }
+    return backward(examples.x, batch, goal.logits, false, target, memory);
+  });
+}
+
+// Products of up to four rows have sums of their own (dot_product.hpp).
+template <class T>
+bool Network<T>::adds_shards(size_t rows) const {
+  return rows > 4 &&
+         std::all_of(layers_.begin(), layers_.end(),
+                     [](const auto& layer) { return layer->adds_shards(); });
+}
+
+template <class T>
 bool Network<T>::forward(const T* x, size_t rows, const Draw& draw, bool training,
                          T* y) {
   Arena::Lease arena(arena_);
@@ -371,11 +408,35 @@ bool Network<T>::apply(const OptimizerChoice& optimizer, const Pace& pace,
   return true;
 }
 
+namespace {
+bool clips(const OptimizerChoice& rule) {
+  return !std::isinf(rule.clip_value) || !std::isinf(rule.clip_norm) ||
+         !std::isinf(rule.global_clip_norm);
+}
+}  // namespace
+
+template <class T>
+void Network<T>::apply(const OptimizerChoice& rule, double rate, std::uint64_t step,
+                       T* state, size_t begin, size_t end) {
+  for (const auto& [first, size, factors] : learning_) {
+    const size_t from = std::max(begin, first), to = std::min(end, first + size);
+    if (from < to)
+      lamina::update(rule, Pace{rate, rule.weight_decay} * factors, step,
+                     parameters_ + from, gradient_ + from, state + from, to - from,
+                     size_);
+  }
+}
+
+template <class T>
+bool Network<T>::updates_apart(const OptimizerChoice& rule) const {
+  return !clips(rule) && std::all_of(layers_.begin(), layers_.end(),
+                                     [](const auto& each) { return each->rests(); });
+}
+
 template <class T>
 bool Network<T>::may_wait(const OptimizerChoice& rule) const {
   const Layer<T>& entry = *layers_[entry_];
-  return entry.trainable && entry.rests() && std::isinf(rule.clip_value) &&
-         std::isinf(rule.clip_norm) && std::isinf(rule.global_clip_norm) &&
+  return entry.trainable && entry.rests() && !clips(rule) &&
          WaitingRows<T>::suits(rule, entry.outputs);
 }
 

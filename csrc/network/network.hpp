@@ -68,6 +68,12 @@ class Network {
   // to what is there.
   Scores gradients(const Examples<T>&, const Goal&, const Draw&, double weight,
                    bool accumulate);
+  // The gradient of a batch of so many rows from examples that are shards of it, and
+  // the scores of each: the same bits as from one shard at a time, with `weight` the
+  // share of its rows, added up as Shards says. Only if adds_shards() of their rows.
+  void gradients(const Examples<T>&, const Goal&, const Draw&, std::size_t batch,
+                 const Shards&, Scores*);
+  bool adds_shards(std::size_t rows) const;
   // The same of the sum of dy times the outputs, if `fill` asks for it; the gradient by
   // x is written to dx unless that is null.
   void backward(const T* x, std::size_t rows, const T* dy, const Draw&, bool training,
@@ -80,6 +86,12 @@ class Network {
   // Second phase: clips, updates, limits norms; false if a norm was not finite, and
   // nothing was updated. `update` counts from 1.
   bool apply(const OptimizerChoice&, double rate, std::uint64_t update, T* state);
+
+  // The same of parameters begin ... end - 1 alone, where updates_apart(): what it comes
+  // to for each does not depend on the others.
+  void apply(const OptimizerChoice&, double rate, std::uint64_t update, T* state,
+             std::size_t begin, std::size_t end);
+  bool updates_apart(const OptimizerChoice&) const;
 
   // Both phases in turn, over the rows order[0 ... count - 1] of the data, or the first
   // `count` if order is null, `batch` at a time, each step at its pace.

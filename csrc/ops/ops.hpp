@@ -200,4 +200,20 @@ void dense_backward(const T* dy, const Matrix<T>& x, const Matrix<T>& kernel,
                     const T* saved, const ActivationChoice&, const DropoutChoice*,
                     T* dx, T* dkernel, T* dbias);
 
+// The rows of a batch from borders[0] to borders[count], cut into shards, whose sums are
+// added in a tree: to the sum of the first half, the longer one, that of the second.
+struct Shards {
+  const std::size_t* borders;
+  std::size_t count;
+
+  std::size_t begin(std::size_t i) const { return borders[i] - borders[0]; }
+  std::size_t rows(std::size_t i) const { return borders[i + 1] - borders[i]; }
+};
+
+// dkernel and dbias of dense_backward, to the bit as if each shard had its own and all
+// were added.
+template <class T>
+void shard_gradients(const T* dz, const Matrix<T>& x, std::size_t cols, const Shards&,
+                     T* dkernel, T* dbias);
+
 }  // namespace lamina

@@ -244,8 +244,9 @@ struct Vec {
   // By an instruction of its own: GCC reads memory anew for each use, and under a mask
   // where there is one. Where loads are most of the work and lie across borders of
   // cache lines, or come from memory, that takes up to 2.3 times as long.
-  static LAMINA_INLINE Vec load_once(const T* p) {
-    Native v = load(p).value;
+  static LAMINA_INLINE Vec load_once(const T* p) { return load(p).loaded(); }
+  LAMINA_INLINE Vec loaded() const {
+    Native v = value;
     asm("" : LAMINA_IN_REGISTER(v));
     return v;
   }

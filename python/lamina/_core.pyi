@@ -164,11 +164,34 @@ class Network:
         accumulate: bool,
         shares: NDArray[Any] | None,
     ) -> tuple[float, float, float]: ...
+    def shard_gradients(
+        self,
+        x: Any,
+        y: ArrayLike,
+        weights: ArrayLike | None,
+        loss: tuple[Any, ...],
+        logits: bool,
+        batch: int,
+        borders: Sequence[int],
+        step: int,
+        shares: NDArray[Any] | None,
+    ) -> list[tuple[float, float, float]]: ...
+    def adds_shards(self, rows: int) -> bool: ...
     def is_narrow(self, rows: int, precision: str) -> bool: ...
     def release(self) -> None: ...
     def apply(
         self, optimizer: tuple[Any, ...], rate: float, state: NDArray[Any], update: int
     ) -> bool: ...
+    def apply_part(
+        self,
+        optimizer: tuple[Any, ...],
+        rate: float,
+        state: NDArray[Any],
+        update: int,
+        begin: int,
+        end: int,
+    ) -> None: ...
+    def updates_apart(self, optimizer: tuple[Any, ...]) -> bool: ...
     def predict(
         self,
         x: Any,

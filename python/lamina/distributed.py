@@ -132,8 +132,8 @@ def fit(
     at any time. Ctrl-C on any rank ends the training on all, after the running steps.
 
     Where a rank fails the others raise `RankError` within the engine's time-out; MPI
-    ends them. Then start again from the last file of a `ModelCheckpoint`, with as many
-    ranks as are left.
+    ends them. What they have is no whole net then: start again from the last file of a
+    `ModelCheckpoint`, with as many ranks as are left.
 
     Parameters
     ----------
@@ -612,7 +612,11 @@ class _Group:
         # Sums of every shard, and whether Ctrl-C came here.
         table = np.zeros(len(starts) * self.shards * 3 + 1)
         sums = table[:-1].reshape(len(starts), self.shards, 3)
-        failed = None
+        failed, net = None, self.net
+        rule, own_part = net._rule(None), self._slices[self.rank]
+        # Then each rank updates its slice, and has the others': that of the gradient
+        # and of the state at the end alone.
+        apart = len(starts) > 4 and net._updates_apart(rule)
         for i, start in enumerate(starts):
             part = slice(start, min(start + batch_size, count))
             if rows is None:
@@ -620,11 +624,18 @@ class _Group:
                 self._gradient(x[part], y[part], own, None, sums[i])
             else:
                 self._gradient(x, y, weights, rows[part], sums[i])
+            if apart:
+                net._apply(rule, own_part)
+                self._spread(net.parameters)
+                continue
+            self._spread(net.gradient)
             try:
-                self.net.apply_gradients()
+                net.apply_gradients()
             except FloatingPointError as error:
                 failed = error
                 break
+        for array in (net.gradient, *net._state) if apart else ():
+            self._spread(array)
         table[-1] = bool(self.interrupted)
         table = np.sum(self._gather(table), axis=0)
         if table[-1] and not self.interrupted:
@@ -666,24 +677,32 @@ class _Group:
         rows: Array | None,
         sums: Array,
     ) -> None:
-        """Fill `net.gradient` on every rank, and `sums` of the own shards."""
-        net, exchange = self.net, self.communicator.exchange
-        gradient = net.gradient
+        """Fill this rank's slice of `net.gradient`, and `sums` of the own shards."""
+        net, gradient = self.net, self.net.gradient
         n = len(x) if rows is None else len(rows)
         plan = self._plan(min(self.shards, n))
+        at_once = net._adds_shards(self.goal, x, n // plan.root[1])
+
+        def take(start: int, stop: int) -> list[Any]:
+            part = slice(start, stop) if rows is None else rows[start:stop]
+            return [self._take(i, a, part) for i, a in enumerate((x, y, weights))]
 
         def fill(shard: int, accumulate: bool) -> None:
             start, stop = (n * i // plan.root[1] for i in (shard, shard + 1))
-            part = slice(start, stop) if rows is None else rows[start:stop]
-            own = [self._take(i, a, part) for i, a in enumerate((x, y, weights))]
-            own += [(stop - start) / n, start, accumulate]
+            own = [*take(start, stop), (stop - start) / n, start, accumulate]
             sums[shard] = net._fill(self.goal, *own)
 
         def add(node: Node, depth: int = 0) -> None:
             """Leave the sum of that part of the tree in the gradient."""
-            if node[1] - node[0] <= 2:
-                for shard in range(*node):
-                    fill(shard, shard > node[0])
+            low, high = node
+            if high - low > 1 and at_once:
+                borders = [n * i // plan.root[1] for i in range(low, high + 1)]
+                own = *take(borders[0], borders[-1]), n, borders
+                sums[low:high] = net._fill_shards(self.goal, *own)
+                return
+            if high - low <= 2:
+                for shard in range(low, high):
+                    fill(shard, shard > low)
                 return
             left, right = _halves(node)
             spare = plan.spare[depth]
@@ -697,10 +716,15 @@ class _Group:
             if len(plan.own) > 1:
                 out[...] = gradient
         for send, receive in plan.rounds:
-            exchange(send, receive)
-        own = self._slices[self.rank]
-        gradient[own] = plan.total(plan.root)
-        exchange([gradient[own]] * self.size, [gradient[s] for s in self._slices])
+            self.communicator.exchange(send, receive)
+        total = plan.total(plan.root)
+        if not np.may_share_memory(total, gradient):  # it may lie there
+            gradient[self._slices[self.rank]] = total
+
+    def _spread(self, array: Array) -> None:
+        """Fill the slices of the other ranks by what they have there."""
+        own = array[self._slices[self.rank]]
+        self.communicator.exchange([own] * self.size, [array[s] for s in self._slices])
 
     def _take(self, which: int, array: Any, rows: slice | Array) -> Any:
         """Those rows, in memory that is taken once."""

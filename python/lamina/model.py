@@ -9,12 +9,10 @@ from typing import Any, Literal
 
 from numpy.typing import ArrayLike, DTypeLike
 
-from lamina import losses, optimizers, training
+from lamina import exchange, losses, optimizers, training
 from lamina._checks import Array
 from lamina.callbacks import Callback
 from lamina.callbacks.progress import say
-from lamina.exchange import arrays, files, to_onnx
-from lamina.exchange import from_onnx as onnx_reader
 from lamina.history import History
 from lamina.layers.dense import fold
 from lamina.layers.dropout import convert_dropout
@@ -506,7 +504,7 @@ class Sequential(Network):
         ImportError
             safetensors is not installed: ``pip install lamina[files]``.
         """
-        files.save(self, path)
+        exchange.files.save(self, path)
 
     def to_onnx(
         self,
@@ -564,7 +562,7 @@ class Sequential(Network):
         ['Gemm', 'Relu', 'Gemm', 'Softmax']
         """
         self._require_built("to_onnx")
-        return to_onnx.write(self, path, opset, dtype, labels)
+        return exchange.to_onnx.write(self, path, opset, dtype, labels)
 
     def clone(self, *, seed: int | None = None) -> Sequential:
         """A net of the same layers that has learnt nothing and is not built.
@@ -598,7 +596,7 @@ class Sequential(Network):
             The net is not built.
         """
         self._require_built("get_weights")
-        return [array.copy() for array in arrays.weights(self)]
+        return [array.copy() for array in exchange.arrays.weights(self)]
 
     def set_weights(self, weights: Iterable[ArrayLike]) -> None:
         """Set all parameters, from a list as `get_weights` returns it.
@@ -630,7 +628,7 @@ class Sequential(Network):
         array([[6.5, 7.5]], dtype=float32)
         """
         self._require_built("set_weights")
-        arrays.set_weights(self, weights)
+        exchange.arrays.set_weights(self, weights)
 
     def state_dict(self) -> dict[str, Array]:
         """The weights of the layers as PyTorch names and lays them out.
@@ -657,7 +655,7 @@ class Sequential(Network):
         {'0.weight': (3, 2), '0.bias': (3,), '3.weight': (1, 3), '3.bias': (1,)}
         """
         self._require_built("state_dict")
-        return arrays.state_dict(self)
+        return exchange.arrays.state_dict(self)
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Set the weights from those of PyTorch's layers of the same kinds.
@@ -678,7 +676,7 @@ class Sequential(Network):
             before.
         """
         self._require_built("load_state_dict")
-        arrays.load_state_dict(self, state)
+        exchange.arrays.load_state_dict(self, state)
 
 
 def load(
@@ -727,7 +725,7 @@ def load(
     >>> bool((again.parameters == net.parameters).all())
     True
     """
-    return files.load(path, Sequential, custom)
+    return exchange.files.load(path, Sequential, custom)
 
 
 def from_onnx(path: str | os.PathLike[str]) -> Sequential:
@@ -771,4 +769,4 @@ def from_onnx(path: str | os.PathLike[str]) -> Sequential:
     >>> bool((again.parameters == net.parameters).all())
     True
     """
-    return onnx_reader.read(path, Sequential)
+    return exchange.from_onnx.read(path, Sequential)

@@ -265,15 +265,25 @@ class Network(Assembly):
         rule = self._rule(optimizer)
         self._require_same(rule)
         self._adopt(rule)
+        self._apply(rule)
+
+    def _apply(self, rule: optimizers.Optimizer, part: slice | None = None) -> None:
+        """Update all parameters, or, where `_updates_apart`, those of a part."""
         state, updates = self._state, self._updates
         net, _, core = self._runner("apply_gradients", _SPARSE, rule)
         updates, rates, _ = self._steps_to_come(rule, state, updates, 1)
         if rates[1] is not None and core is not rule:
             core = optimizers.decaying(core, rates[1].item())
-        finite = net.apply(core, rates[0].item(), state, updates + 1)
-        if not finite:
+        now = core, rates[0].item(), state, updates + 1
+        if part is not None:
+            net.apply_part(*now, part.start, part.stop)
+        elif not net.apply(*now):
             raise FloatingPointError(_NOT_FINITE)
         self._count(state, 1)
+
+    def _updates_apart(self, rule: optimizers.Optimizer) -> bool:
+        net, _, core = self._runner("apply_gradients", _SPARSE, rule)
+        return isinstance(net, _core.Network) and net.updates_apart(core)
 
     def train_on_batch(
         self,
@@ -640,6 +650,29 @@ class Network(Assembly):
             x, y, weights, core, logits, weight, *at, accumulate, self._shares()
         )
         return sums
+
+    def _fill_shards(
+        self,
+        goal: losses.Loss,
+        x: Array,
+        y: Array,
+        weights: Array | None,
+        batch: int,
+        borders: Sequence[int],
+    ) -> list[tuple[float, float, float]]:
+        """As `_fill` of each shard of a batch of so many rows, added in their tree."""
+        net, core, _ = self._runner("gradients", goal, x=x)
+        logits, shares = bool(goal.activations), self._shares()
+        sums: list[tuple[float, float, float]] = net.shard_gradients(
+            x, y, weights, core, logits, batch, borders, self.steps, shares
+        )
+        return sums
+
+    def _adds_shards(self, goal: losses.Loss, x: Any, rows: int) -> bool:
+        """Whether `_fill_shards` can do it, of shards of at least so many rows."""
+        net, _, _ = self._runner("gradients", goal, x=x)
+        known = isinstance(net, _core.Network) and isinstance(x, np.ndarray)
+        return known and net.adds_shards(rows)
 
     def _last_activation(self) -> Any:
         """None where the last layer has none, or a way of its own."""

@@ -60,9 +60,16 @@ class Dense final : public Layer<T> {
         finish_backward(batch, nullptr, dy, nullptr, nullptr, gradient);
         return dx;
       }
-    finish_backward(batch, x, dy, dx, gradient, gradient);
+    finish_backward(batch, x, dy, dx, batch.shards ? nullptr : gradient,
+                    batch.shards ? nullptr : gradient);
+    if (batch.shards && gradient)
+      shard_gradients(dy, Matrix<T>::contiguous(x, batch.rows, inputs), outputs,
+                      *batch.shards, gradient, has_bias_ ? gradient + size() : nullptr);
     return dx;
   }
+
+  // A penalty is in the gradient of each shard.
+  bool adds_shards() const override { return l1_ == 0 && l2_ == 0; }
 
   typename Layer<T>::Sparse sparse() const override { return Layer<T>::Sparse::takes; }
 
