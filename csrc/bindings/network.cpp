@@ -413,12 +413,12 @@ class PyNetwork {
     return visit([&](auto& net, auto) { return net.adds_shards(rows); });
   }
 
-  // (loss, correct, penalty) of each shard, rows borders[i] to borders[i + 1] of a batch
-  // whose x begins at the first.
+  // (loss, correct, penalty) of each shard, rows borders[i] to borders[i + 1] of a
+  // batch whose x begins at the first.
   py::list shard_gradients(py::handle x, py::handle y, py::handle weights,
-                             py::handle loss, bool logits, std::size_t batch,
-                             const py::sequence& given, std::uint64_t step,
-                             py::handle shares) {
+                           py::handle loss, bool logits, std::size_t batch,
+                           const py::sequence& given, std::uint64_t step,
+                           py::handle shares) {
     std::vector<std::size_t> borders;
     for (py::handle each : given) borders.push_back(py::cast<std::size_t>(each));
     return visit([&](auto& net, auto type) {

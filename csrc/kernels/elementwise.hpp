@@ -58,9 +58,8 @@ constexpr bool is_light = A::info.cycles < 0.1;
 // once, and six vectors a turn make up for that instruction: sigmoid and tanh take 0.8
 // to 0.95 of the time, what has a parameter up to 1.09.
 template <class A>
-constexpr bool has_short_derivative = !is_light<A> &&
-                                      A::info.saves == Saves::output &&
-                                      A::info.parameter.name == nullptr;
+constexpr bool has_short_derivative =
+    !is_light<A> && A::info.saves == Saves::output && A::info.parameter.name == nullptr;
 
 template <class A, class T>
 LAMINA_INLINE A with_parameter([[maybe_unused]] T parameter) {

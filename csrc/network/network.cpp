@@ -332,9 +332,9 @@ void Network<T>::gradients(const Examples<T>& examples, const Goal& goal,
 // Products of up to four rows have sums of their own (dot_product.hpp).
 template <class T>
 bool Network<T>::adds_shards(size_t rows) const {
-  return rows > 4 &&
-         std::all_of(layers_.begin(), layers_.end(),
-                     [](const auto& layer) { return layer->adds_shards(); });
+  return rows > 4 && std::all_of(layers_.begin(), layers_.end(), [](const auto& layer) {
+           return layer->adds_shards();
+         });
 }
 
 template <class T>

@@ -87,8 +87,8 @@ class Network {
   // nothing was updated. `update` counts from 1.
   bool apply(const OptimizerChoice&, double rate, std::uint64_t update, T* state);
 
-  // The same of parameters begin ... end - 1 alone, where updates_apart(): what it comes
-  // to for each does not depend on the others.
+  // The same of parameters begin ... end - 1 alone, where updates_apart(): what it
+  // comes to for each does not depend on the others.
   void apply(const OptimizerChoice&, double rate, std::uint64_t update, T* state,
              std::size_t begin, std::size_t end);
   bool updates_apart(const OptimizerChoice&) const;

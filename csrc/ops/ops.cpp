@@ -562,8 +562,8 @@ void shard_gradients(const T* dz, const Matrix<T>& x, std::size_t cols,
                           count, cols, to);
           };
           const auto add = [&](const T* from, T* to) { k.add(to, from, to, count); };
-          add_up(0, shards.count, dbias + first,
-                 static_cast<T*>(scratch.get()) + first, cols, false, leaf, add);
+          add_up(0, shards.count, dbias + first, static_cast<T*>(scratch.get()) + first,
+                 cols, false, leaf, add);
         });
   }
 }

@@ -200,8 +200,9 @@ void dense_backward(const T* dy, const Matrix<T>& x, const Matrix<T>& kernel,
                     const T* saved, const ActivationChoice&, const DropoutChoice*,
                     T* dx, T* dkernel, T* dbias);
 
-// The rows of a batch from borders[0] to borders[count], cut into shards, whose sums are
-// added in a tree: to the sum of the first half, the longer one, that of the second.
+// The rows of a batch from borders[0] to borders[count], cut into shards, whose sums
+// are added in a tree: to the sum of the first half, the longer one, that of the
+// second.
 struct Shards {
   const std::size_t* borders;
   std::size_t count;

@@ -146,7 +146,8 @@ def fit(
     shards : int
         Into how many parts a batch is cut. Its bits depend on this as they do on
         `batch_size`, but not on the number of ranks. At least as many as ranks, or
-        some have nothing to compute; those of fewer than 32 rows are slow.
+        some have nothing to compute; those of fewer than 32 rows are slow, of fewer
+        than five in nets of `Dense` layers without penalties.
     epochs, batch_size, optimizer, loss, sample_weight, class_weight, validation_split,
     validation_data, shuffle, callbacks, verbose, metrics, train_metrics
         As in `Sequential.fit`.
