@@ -171,7 +171,9 @@ void add_up(std::size_t first, std::size_t last, T* to, T* spare, std::size_t si
   add(spare, to);
 }
 
-std::size_t levels(const Shards& shards) { return std::bit_width(shards.count - 1); }
+std::size_t levels(const Shards& shards) {
+  return static_cast<std::size_t>(std::bit_width(shards.count - 1));
+}
 
 }  // namespace
 
