@@ -55,8 +55,9 @@ template <class A>
 constexpr bool is_light = A::info.cycles < 0.1;
 
 // Two or three operations on an output, which they use several times. It is loaded
-// once, and six vectors a turn make up for that instruction: sigmoid and tanh take 0.8
-// to 0.95 of the time, what has a parameter up to 1.09.
+// once, and six vectors a turn make up for that instruction, but on AVX-512, where they
+// lose a twentieth: sigmoid and tanh take 0.8 to 0.95 of the time; what has a parameter
+// would take up to 1.09.
 template <class A>
 constexpr bool has_short_derivative =
     !is_light<A> && A::info.saves == Saves::output && A::info.parameter.name == nullptr;
@@ -95,7 +96,7 @@ template <class A, class T>
   if constexpr (__is_same(A, Identity))  // whatever was saved
     transform(dx, n, [](Vec<T> g) { return g; }, dy);
   else if constexpr (has_short_derivative<A>)
-    transform<false, 6>(
+    transform<false, many_registers ? 3 : 6>(
         dx, n,
         [=](Vec<T> g, Vec<T> s) { return g * activation.derivative(s.loaded()); }, dy,
         saved);
