@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 import scipy.sparse
+from numpy.typing import ArrayLike
 
 import lamina as lm
 import ranks
@@ -88,7 +89,8 @@ def histories(nets: list[lm.Sequential]) -> list[dict[str, list[float]]]:
     [
         (net, {}),
         (plain, {}),
-        (plain, {"batch_size": 16, "optimizer": DECAYING}),  # each rank updates a part
+        (plain, {"batch_size": 16, "optimizer": DECAYING}),
+        (plain, {"batch_size": 5, "optimizer": DECAYING}),  # each rank updates a part
         (partial(plain, "float64"), {"batch_size": 24, "optimizer": MOMENTUM}),
     ],
 )
@@ -105,6 +107,53 @@ def test_the_same_shards_give_the_same_net_on_any_number_of_ranks(
     ranks = together(size, lambda own: train(own, make(), **options))
     assert {bits(each) for each in ranks} == {bits(alone)}
     assert all(each == histories([alone])[0] for each in histories(ranks))
+
+
+class Wrong(lm.schedules.Schedule):
+    """From step 50 on."""
+
+    def __call__(self, steps: ArrayLike) -> Array:
+        return np.where(np.asarray(steps) < 50, 0.01, -1.0)
+
+
+def test_a_net_of_which_ranks_have_parts_is_neither_copied_nor_saved(
+    tmp_path: Path,
+) -> None:
+    """Not in the 40 steps of an epoch, but between them; not after a fault."""
+    said: list[str] = []
+
+    def assert_whole(made: lm.Sequential) -> None:
+        assert bits(copy.deepcopy(made)) == bits(made)
+
+    def run(own: Communicator) -> lm.Sequential:
+        made, exchange = plain(), own.exchange
+
+        def watched(*arrays: Any) -> None:
+            exchange(*arrays)
+            try:
+                bits(copy.deepcopy(made))
+            except RuntimeError as error:
+                said.append(str(error))
+
+        own.exchange = watched  # type: ignore[assignment, method-assign]
+        between = lm.callbacks.LambdaCallback(
+            on_epoch_end=lambda net, *_: assert_whole(net)
+        )
+        options: dict[str, Any] = {"batch_size": 5, "epochs": 1, "callbacks": [between]}
+        train(own, made, optimizer=lm.Adam(Wrong()), **options)
+        assert made.steps == 40
+        assert_whole(made)
+        with pytest.raises(ValueError, match="learning_rate"):
+            train(own, made, optimizer=lm.Adam(Wrong()), **options)
+        return made
+
+    found = together(2, run)
+    assert len(said) > 72
+    for each in found:
+        with pytest.raises(RuntimeError, match="save must wait until the steps of all"):
+            each.save(tmp_path / "other")
+        with pytest.raises(RuntimeError, match=r"fit must wait .* ModelCheckpoint"):
+            each.fit(X, Y, verbose=0)
 
 
 def test_one_shard_is_a_plain_fit() -> None:

@@ -446,7 +446,7 @@ import signal
 lm.set_target(lm.show_config()["targets_available"][0])  # the slowest
 x = np.zeros(64_000_000)
 small, columns = np.zeros(x.size, np.int8), x.reshape(1000, -1).T
-calls = [lambda: lm.gelu(x[::2], out=x[::2]), lambda: lm.elu.backward(x, small, out=x),
+calls = [lambda: lm.gelu(x[::2], out=x[::2]), lambda: lm.gelu.backward(x, small, out=x),
          lambda: lm.softmax(columns, out=columns)]
 signal.signal(signal.SIGALRM, signal.default_int_handler)
 for call in calls:

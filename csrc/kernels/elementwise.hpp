@@ -54,10 +54,10 @@ template <class T>
 template <class A>
 constexpr bool is_light = A::info.cycles < 0.1;
 
-// Two or three operations on an output, which they use several times. It is loaded
-// once, and six vectors a turn make up for that instruction, but on AVX-512, where they
-// lose a twentieth: sigmoid and tanh take 0.8 to 0.95 of the time; what has a parameter
-// would take up to 1.09.
+// Mostly two or three operations on an output, which they use several times. It is
+// loaded once, and six vectors a turn make up for that instruction, but on AVX-512,
+// where they lose a twentieth: sigmoid and tanh take 0.8 to 0.95 of the time; what has
+// a parameter would take up to 1.09.
 template <class A>
 constexpr bool has_short_derivative =
     !is_light<A> && A::info.saves == Saves::output && A::info.parameter.name == nullptr;

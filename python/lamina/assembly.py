@@ -67,6 +67,8 @@ class Assembly:
     _averaged: Array | None = None
     # Rates of steps to come: the optimizer's, from that update on.
     _ahead: _Ahead = None, 0, np.empty(0), None
+    # Whether other ranks have parts of the parameters and of the optimizer's state.
+    _parted = False
     # What the last step on a batch was computed by and called with, and the bounds of
     # its targets, if the core can check the rows of the next one.
     _ready: tuple[tuple[Any, ...], Any] = (), None
@@ -115,6 +117,7 @@ class Assembly:
         self._link(0)
 
     def __getstate__(self) -> dict[str, Any]:
+        self._require_whole("a copy")
         state = self.__dict__.copy()
         for name in _MADE_ANEW:
             state.pop(name, None)
@@ -398,6 +401,7 @@ class Assembly:
     @contextlib.contextmanager
     def _fitting(self) -> Iterator[None]:
         """A fit: no other one of this net, and no training in another thread."""
+        self._require_whole("fit")
         here = os.getpid(), threading.get_ident()
         with _first_use:
             running = self._fit  # which may end meanwhile
@@ -415,6 +419,7 @@ class Assembly:
 
     def _require_own(self, method: str) -> None:
         """Raise RuntimeError while a fit runs in another thread."""
+        self._require_whole(method)
         running = self._fit  # which may end meanwhile
         if running is None or running[1] == threading.get_ident():
             return
@@ -424,6 +429,15 @@ class Assembly:
         raise RuntimeError(
             f"{method} must wait until the fit of this net in another thread has ended"
         )
+
+    def _require_whole(self, method: str) -> None:
+        """Raise RuntimeError where other ranks have parts of the net."""
+        if self._parted:
+            raise RuntimeError(
+                f"{method} must wait until the steps of all ranks are done, each of "
+                "which has a part of the net; where they failed, load the last file of "
+                "a ModelCheckpoint"
+            )
 
     def _require_same(self, rule: optimizers.Optimizer) -> None:
         """Raise RuntimeError while a fit runs with another optimizer."""

@@ -132,8 +132,9 @@ def fit(
     at any time. Ctrl-C on any rank ends the training on all, after the running steps.
 
     Where a rank fails the others raise `RankError` within the engine's time-out; MPI
-    ends them. What they have is no whole net then: start again from the last file of a
-    `ModelCheckpoint`, with as many ranks as are left.
+    ends them. Start again from the last file of a `ModelCheckpoint`, with as many ranks
+    as are left: each rank may have only a part of the net then, which can neither be
+    saved nor copied nor trained. So it is while steps run, for a signal's handler.
 
     Parameters
     ----------
@@ -146,8 +147,7 @@ def fit(
     shards : int
         Into how many parts a batch is cut. Its bits depend on this as they do on
         `batch_size`, but not on the number of ranks. At least as many as ranks, or
-        some have nothing to compute; those of fewer than 32 rows are slow, of fewer
-        than five in nets of `Dense` layers without penalties.
+        some have nothing to compute; those of fewer than 32 rows are slow.
     epochs, batch_size, optimizer, loss, sample_weight, class_weight, validation_split,
     validation_data, shuffle, callbacks, verbose, metrics, train_metrics
         As in `Sequential.fit`.
@@ -489,6 +489,7 @@ class _Group:
     """What `training.fit` asks of the ranks: `training.Group`."""
 
     interrupted: list[bool]
+    watched = False
 
     def __init__(
         self, communicator: Communicator, shards: int, told: Mapping[str, Any]
@@ -555,6 +556,12 @@ class _Group:
         given = json.dumps(value).encode() if self.rank == 0 else None
         return json.loads(self.communicator.broadcast(given))
 
+    def complete(self) -> None:
+        if self.net._parted:
+            for array in (self.net.gradient, *self.net._state):
+                self._spread(array)
+            self.net._parted = False
+
     def check(self) -> None:
         """After an epoch: raise the same RuntimeError on every rank if one has another
         net."""
@@ -615,9 +622,13 @@ class _Group:
         sums = table[:-1].reshape(len(starts), self.shards, 3)
         failed, net = None, self.net
         rule, own_part = net._rule(None), self._slices[self.rank]
-        # Then each rank updates its slice, and has the others': that of the gradient
-        # and of the state at the end alone.
-        apart = len(starts) > 4 and net._updates_apart(rule)
+        # Then each rank updates its slice and has the others' sent: of the gradient and
+        # of the state when they are complete()d.
+        apart = self.size > 1 and not self.watched and net._updates_apart(rule)
+        if apart:
+            net._parted = True
+        else:
+            self.complete()
         for i, start in enumerate(starts):
             part = slice(start, min(start + batch_size, count))
             if rows is None:
@@ -635,15 +646,15 @@ class _Group:
             except FloatingPointError as error:
                 failed = error
                 break
-        for array in (net.gradient, *net._state) if apart else ():
-            self._spread(array)
         table[-1] = bool(self.interrupted)
         table = np.sum(self._gather(table), axis=0)
         if table[-1] and not self.interrupted:
             self.interrupted.append(True)
         table = table[:-1].reshape(sums.shape)
         bad = np.argwhere(~np.isfinite(table))
-        self.agreed = len(bad) > 0 or failed is not None
+        if len(bad) or failed is not None:
+            self.complete()
+            self.agreed = True
         if len(bad):
             step, shard, _ = bad[0].tolist()
             plan = self._plan(min(self.shards, count - starts[step]))

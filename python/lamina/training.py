@@ -38,6 +38,7 @@ class Group(Protocol):
     `lamina.distributed`. The first decides."""
 
     interrupted: list[bool]  # filled by Ctrl-C in any of them
+    watched: bool  # whether callbacks look at the net after each step
 
     def begin(self, net: Network, goal: losses.Loss, source: Source) -> None:
         """Before the first step: raise unless all are alike."""
@@ -47,6 +48,9 @@ class Group(Protocol):
 
     def agree(self, value: Any) -> Any:
         """That of the first, of what JSON knows."""
+
+    def complete(self) -> None:
+        """After the steps of an epoch: what only one of them had, all have now."""
 
     def check(self) -> None:
         """After the steps of an epoch: raise unless all have the same net."""
@@ -139,7 +143,7 @@ def fit(
         run = _Run(net, goal, told, history, batch_size, wanted, group)
         if group is not None:
             group.begin(net, goal, source)
-            run.pace.each = group.agree(run.pace.each)
+            group.watched = run.pace.each = group.agree(run.pace.each)
         try:
             with _interrupts() as run.interrupted:
                 if group is not None:
@@ -420,6 +424,8 @@ class _Run:
                 history.stopped, pace.batches, net.rate_factor = agreed
             if self.history.stopped is not None:
                 break
+        if self.group is not None:
+            self.group.complete()
         if self.history.stopped is not None and sums[2] != rows:
             return None
         return self.net._scores(self.goal, *sums)

@@ -25,10 +25,15 @@ __all__ = [
 
 
 def __dir__() -> list[str]:
-    return sorted(globals().keys() | set(__all__))
+    return sorted({*globals(), *__all__, "files"})
 
 
-def __getattr__(name: str) -> Any:
-    if name in ("CSVLogger", "ModelCheckpoint"):  # which need what reads and writes
-        return getattr(importlib.import_module("lamina.callbacks.files"), name)
-    raise AttributeError(f"module 'lamina.callbacks' has no attribute {name!r}")
+if not TYPE_CHECKING:  # which knows all names
+
+    def __getattr__(name: str) -> Any:
+        files = importlib.import_module("lamina.callbacks.files")
+        if name == "files":
+            return files
+        if name in files.__all__:
+            return getattr(files, name)
+        raise AttributeError(f"module 'lamina.callbacks' has no attribute {name!r}")

@@ -12,7 +12,13 @@ if TYPE_CHECKING:
 __all__ = ["arrays", "descriptions", "files", "from_onnx", "to_onnx"]
 
 
-def __getattr__(name: str) -> Any:
-    if name in __all__:
-        return importlib.import_module(f"lamina.exchange.{name}")
-    raise AttributeError(f"module 'lamina.exchange' has no attribute {name!r}")
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+if not TYPE_CHECKING:  # which knows all names
+
+    def __getattr__(name: str) -> Any:
+        if name in __all__:
+            return importlib.import_module(f"lamina.exchange.{name}")
+        raise AttributeError(f"module 'lamina.exchange' has no attribute {name!r}")

@@ -44,6 +44,7 @@ _COUNTS = {
 
 def save(net: Network, path: str | os.PathLike[str]) -> None:
     """What `Sequential.save` does."""
+    net._require_whole("save")
     package = _package()
     described = json.dumps(_describe(net), separators=(",", ":"))
     tensors = {name: np.ascontiguousarray(a) for name, a in _tensors(net).items()}
