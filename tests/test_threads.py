@@ -201,3 +201,31 @@ print("last words", end="")
             timeout=600,
         )
         assert (done.returncode, done.stdout) == (0, "last words"), done.stderr
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the C library has no on_exit")
+@pytest.mark.parametrize("seconds", [0.1, 0.15, 0.2])
+def test_a_call_that_asks_for_signals_when_the_interpreter_has_ended(
+    seconds: float,
+) -> None:
+    """For the second after its end that `on_exit` sleeps, by the exit status."""
+    script = f"""
+import ctypes, sys, threading, time
+import numpy as np, lamina as lm
+libc = ctypes.CDLL(None)
+if not hasattr(libc, "on_exit"):
+    sys.exit(1)
+libc.on_exit(libc.sleep, None)
+wide = np.ones((4000, 8000), np.float32).T  # 0.2 s a call, which asks each 0.1 s
+def serve():
+    while True:
+        lm.softmax(wide, out=wide)
+for _ in range(2):
+    threading.Thread(target=serve, daemon=True).start()
+time.sleep({seconds})
+sys.exit(1)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=600
+    )
+    assert done.returncode == 1, done.stderr

@@ -70,7 +70,9 @@ bool Listening::stopped(std::size_t elements) {
 bool Listening::signals_raise() {
   Listening& here = *std::exchange(listening, nullptr);  // not for what a handler calls
   const Poll own = set_poll(nullptr);
-  const bool has_gil = PyGILState_Check();  // NumPy keeps it around short loops
+  // NumPy keeps it around short loops. (PyGILState_Check says so, too, of every thread
+  // when the interpreter has ended.)
+  const bool has_gil = py::detail::get_thread_state_unchecked() == here.state_;
   const int raised = taking_gil([&] {
     if (!has_gil) PyEval_RestoreThread(here.state_);
     return PyErr_CheckSignals();
