@@ -129,6 +129,7 @@ LAMINA_INLINE F load_first(const float* p, std::size_t n) {
 LAMINA_INLINE D load_first(const double* p, std::size_t n) {
   return _mm256_maskload_pd(p, first4(n));
 }
+// Pieces of 4, 2 and 1 instead of a mask take up to 1.1 of a short row's time (Zen 5).
 LAMINA_INLINE void store_first(float* p, F v, std::size_t n) {
   _mm256_maskstore_ps(p, first8(n), v);
 }
