@@ -148,7 +148,7 @@ def test_a_net_of_which_ranks_have_parts_is_neither_copied_nor_saved(
         return made
 
     found = together(2, run)
-    assert len(said) > 72
+    assert len(said) >= 2 * 40 * 2  # ranks, steps of the first fit, exchanges of each
     for each in found:
         with pytest.raises(RuntimeError, match="save must wait until the steps of all"):
             each.save(tmp_path / "other")

@@ -390,19 +390,9 @@ bool Network<T>::apply(const OptimizerChoice& optimizer, const Pace& pace,
                        std::uint64_t update, T* state, bool kernel_has) {
   const double norm = clip(optimizer, gradient_, sizes_.data(), sizes_.size());
   if (!std::isfinite(norm)) return false;
-  for (const auto& [first, size, factors] : learning_) {
-    const auto move = [&, pace = pace * factors](size_t begin, size_t end) {
-      lamina::update(optimizer, pace, update, parameters_ + begin, gradient_ + begin,
-                     state + begin, end - begin, size_);
-    };
-    const size_t kernel = kernel_has ? entry_kernel().first : size_;
-    if (kernel < first || kernel >= first + size) {
-      move(first, first + size);
-      continue;
-    }
-    move(first, kernel);
-    move(kernel + entry_kernel().size, first + size);
-  }
+  const Span waiting = kernel_has ? entry_kernel() : Span{size_, 0, {}};
+  move(optimizer, pace, update, state, 0, waiting.first);
+  move(optimizer, pace, update, state, waiting.first + waiting.size, size_);
   for (const auto& layer : layers_)
     if (layer->trainable) layer->limit();
   return true;
@@ -416,15 +406,20 @@ bool clips(const OptimizerChoice& rule) {
 }  // namespace
 
 template <class T>
-void Network<T>::apply(const OptimizerChoice& rule, double rate, std::uint64_t step,
-                       T* state, size_t begin, size_t end) {
+void Network<T>::move(const OptimizerChoice& rule, const Pace& pace,
+                      std::uint64_t update, T* state, size_t begin, size_t end) {
   for (const auto& [first, size, factors] : learning_) {
     const size_t from = std::max(begin, first), to = std::min(end, first + size);
     if (from < to)
-      lamina::update(rule, Pace{rate, rule.weight_decay} * factors, step,
-                     parameters_ + from, gradient_ + from, state + from, to - from,
-                     size_);
+      lamina::update(rule, pace * factors, update, parameters_ + from, gradient_ + from,
+                     state + from, to - from, size_);
   }
+}
+
+template <class T>
+void Network<T>::apply(const OptimizerChoice& rule, double rate, std::uint64_t update,
+                       T* state, size_t begin, size_t end) {
+  move(rule, {rate, rule.weight_decay}, update, state, begin, end);
 }
 
 template <class T>

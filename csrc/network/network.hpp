@@ -191,6 +191,9 @@ class Network {
   bool is_last(std::size_t layer) const { return layer + 1 == layers_.size(); }
   // Whether rows of the kernel that sparse ones do not meet may wait.
   bool may_wait(const OptimizerChoice&) const;
+  // Updates the parameters begin ... end - 1 that learn.
+  void move(const OptimizerChoice&, const Pace&, std::uint64_t update, T* state,
+            std::size_t begin, std::size_t end);
   // Second phase; whether that kernel has moved before.
   bool apply(const OptimizerChoice&, const Pace&, std::uint64_t update, T* state,
              bool kernel_has);

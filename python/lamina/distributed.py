@@ -614,7 +614,7 @@ class _Group:
         before: Sums = (0.0, 0.0, 0, 0.0),
         precision: str | None = None,
     ) -> Sums:
-        """As `Network._steps`."""
+        """As `Network._steps`, but that the net is whole only when `complete`d."""
         count = len(x) if rows is None else len(rows)
         starts, begun = range(0, count, batch_size), self.net.steps
         # Sums of every shard, and whether Ctrl-C came here.
