@@ -90,6 +90,8 @@ def test_a_study_in_two_threads_finds_the_width_that_learns() -> None:
         # In whichever order the widths come: after 13 epochs the wide nets lead.
         pruner=optuna.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=13),
     )
+    for number in range(20):  # in threads Optuna seeds its sampler anew, by chance
+        study.enqueue_trial({"width": (1, 32)[number % 2]})
     study.optimize(objective, n_trials=20, n_jobs=2)
     states = [trial.state.name for trial in study.trials]
     assert states.count("PRUNED") > 3
