@@ -12,19 +12,13 @@ namespace lamina::LAMINA_TARGET {
 // y[i] = f(x[i], ...). Three vectors a turn: the chains of operations of one or two
 // leave the units idle (8 to 15 % slower), long ones of four need more registers than
 // are.
-// From a border of registers on, which the arrays of NumPy lie 16 bytes beside: relu
-// and its like take 0.7 to 0.9 of the time. `once`: each vector is loaded by an
-// instruction of its own (Vec::load_once).
+// `once`: each vector is loaded by an instruction of its own (Vec::load_once).
 template <bool once = true, std::size_t turn = 3, class T, class Function, class... In>
 LAMINA_INLINE void transform(T* y, std::size_t n, Function f, const In*... x) {
   using V = Vec<T>;
   const auto load = [](const T* p) { return once ? V::load_once(p) : V::load(p); };
-  std::size_t i = 0;
-  const std::size_t past = reinterpret_cast<std::uintptr_t>(y) / sizeof(T) % V::lanes;
-  if (past > 0 && n >= 8 * V::lanes) {
-    i = V::lanes - past;
-    f(V::load_first(x, i)...).store_first(y, i);
-  }
+  std::size_t i = before_border(y, n);
+  if (i > 0) f(V::load_first(x, i)...).store_first(y, i);
   for (; i + turn * V::lanes <= n; i += turn * V::lanes) {
     V r[turn];
 #pragma GCC unroll 6

@@ -304,12 +304,13 @@ LAMINA_INLINE std::size_t transposed_columns(const Product<T>& p) {
   // Both matrices along the depth, as for the gradient of a layer's input: a and c are
   // transposed instead of b where that is half the work and their rows fill vectors.
   // 83 -> 96 % at (32,512,784), 74 -> 95 % at (16,256,256); with more idle lanes it
-  // loses, 10 % at (20,256,256).
+  // loses, 10 % at (20,256,256), and with half a register alone, 1.1 to 1.5 times the
+  // time at (8,512,512) to (8,64,64).
   if (p.a_depth_stride == 1 && p.b_depth_stride == 1) {
     constexpr std::size_t unit = lanes / (half_registers ? 2 : 1);
     const std::size_t idle = parts(p.rows, unit) * unit - p.rows;
-    return idle <= 2 && 2 * p.rows * (p.depth + p.cols) <= p.depth * p.cols ? p.cols
-                                                                            : 0;
+    const bool fills = idle <= 2 && (!half_registers || p.rows > unit);
+    return fills && 2 * p.rows * (p.depth + p.cols) <= p.depth * p.cols ? p.cols : 0;
   }
   // Both across the depth, as for the gradient of a kernel: the columns that would
   // leave a vector a quarter empty. 57 -> 89 % at (512,128,10), 86 -> 95 % at

@@ -12,6 +12,7 @@
 // From a million parameters on, all take the memory's time.
 #pragma once
 
+#include "kernels/elementwise.hpp"
 #include "kernels/kernel_table.hpp"
 #include "simd/registers.hpp"
 
@@ -42,13 +43,13 @@ template <class T>
   const V back = V(-a.rate), kept = V(a.first);
   const bool nesterov = a.variant;
   if (a.first == 0)
-    return for_vectors<T>(
-        a.n, [=](auto load, auto store) { store(fma(back, load(dw), load(w)), w); });
-  for_vectors<T>(a.n, [=](auto load, auto store) {
+    return transform(w, a.n, [=](V g, V x) { return fma(back, g, x); }, dw, w);
+  const auto step = [=](auto load, auto store) {
     const V g = load(dw), velocity = fma(kept, load(v), g);
     store(velocity, v);
     store(fma(back, nesterov ? fma(kept, velocity, g) : velocity, load(w)), w);
-  });
+  };
+  for_vectors<T>(a.n, step, before_border(w, a.n));
 }
 
 // s = rho s + (1 - rho) dw^2; step = dw / (sqrt(s) + epsilon), in place of s, if

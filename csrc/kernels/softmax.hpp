@@ -98,8 +98,8 @@ LAMINA_INLINE T row_exp_sum(Length length, const T* x, T* y, std::size_t cols, T
     for_lanes<T>(
         end,
         [&](std::size_t j, std::size_t n) __attribute__((always_inline)) {
-          // Lanes beyond the row hold exp(-inf), 0, or NaN where the whole row is NaN.
-          const auto e = exp_of(load_some(x + j, n, minus_infinity<T>));
+          // Not exp(-inf): what underflows takes 150 cycles more on AVX2.
+          const auto e = exp_of(load_some(x + j, n, top)).first(n);
           add(e);
           if (y) store_some(e, y + j, n);
         },
@@ -261,15 +261,26 @@ template <class T>
 [[gnu::flatten]] void log_softmax(const T* x, T* y, std::size_t rows,
                                   std::size_t cols) {
   if (cols <= ShortRows<T>::max_cols) return log_softmax_short(x, y, rows, cols);
+  // The logarithms of rows that the first cache holds together, as one vector.
+  constexpr std::size_t lanes = Vec<T>::lanes, cache = 1 << 14;
+  const std::size_t group = lanes * cols * sizeof(T) <= cache ? lanes : 1;
   by_length<T>(cols, [&](auto length) __attribute__((always_inline)) {
-    for (std::size_t row = 0; row < rows; ++row, x += cols, y += cols) {
-      const T top = row_max(x, cols);
-      const T log_sum = log_of_sum(row_exp_sum<T>(length, x, nullptr, cols, top));
-      for_lanes<T>(cols, [&](std::size_t i, std::size_t n) {
-        store_some(map([=](Vec<T> v) { return (v - Vec<T>(top)) - Vec<T>(log_sum); },
-                       load_some(x + i, n, T(0))),
-                   y + i, n);
-      });
+    for (std::size_t row = 0; row < rows; row += group) {
+      const std::size_t count = smaller(rows - row, group);
+      T top[lanes], log_sum[lanes] = {};
+      for (std::size_t r = 0; r < count; ++r) {
+        top[r] = row_max(x + r * cols, cols);
+        log_sum[r] = row_exp_sum<T>(length, x + r * cols, nullptr, cols, top[r]);
+      }
+      log_of_sum(Vec<T>::load(log_sum)).store(log_sum);
+      for (std::size_t r = 0; r < count; ++r, x += cols, y += cols) {
+        const Vec<T> most(top[r]), log(log_sum[r]);
+        for_lanes<T>(cols, [&](std::size_t i, std::size_t n) {
+          store_some(map([=](Vec<T> v) { return (v - most) - log; },
+                         load_some(x + i, n, T(0))),
+                     y + i, n);
+        });
+      }
     }
   });
 }

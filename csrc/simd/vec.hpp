@@ -361,11 +361,19 @@ struct Lanes {
   static LAMINA_INLINE Lanes load_first(const T* p, std::size_t n, T fill) {
     Lanes r;
     for (std::size_t i = 0; i < parts; ++i, p += Vec<T>::lanes) {
-      r.part[i] = n >= Vec<T>::lanes ? Vec<T>::load(p)
-                                     : select(Vec<T>::first(n),
-                                              Vec<T>::load_first(p, n), Vec<T>(fill));
-      n -= n < Vec<T>::lanes ? n : Vec<T>::lanes;
+      const std::size_t own = of_part(n, i);
+      r.part[i] = own == Vec<T>::lanes
+                      ? Vec<T>::load(p)
+                      : select(Vec<T>::first(own), Vec<T>::load_first(p, own),
+                               Vec<T>(fill));
     }
+    return r;
+  }
+  // The first n <= count lanes, 0 in the others.
+  LAMINA_INLINE Lanes first(std::size_t n) const {
+    Lanes r;
+    for (std::size_t i = 0; i < parts; ++i)
+      r.part[i] = select(Vec<T>::first(of_part(n, i)), part[i], Vec<T>(0.0));
     return r;
   }
   LAMINA_INLINE void store(T* p) const {
@@ -373,12 +381,20 @@ struct Lanes {
   }
   LAMINA_INLINE void store_first(T* p, std::size_t n) const {
     for (std::size_t i = 0; i < parts; ++i, p += Vec<T>::lanes) {
-      if (n >= Vec<T>::lanes)
+      const std::size_t own = of_part(n, i);
+      if (own == Vec<T>::lanes)
         part[i].store(p);
       else
-        part[i].store_first(p, n);
-      n -= n < Vec<T>::lanes ? n : Vec<T>::lanes;
+        part[i].store_first(p, own);
     }
+  }
+
+ private:
+  // How many of the first n lanes are in part i.
+  static LAMINA_INLINE std::size_t of_part(std::size_t n, std::size_t i) {
+    constexpr std::size_t lanes = Vec<T>::lanes;
+    const std::size_t before = i * lanes;
+    return n <= before ? 0 : n - before < lanes ? n - before : lanes;
   }
 };
 
