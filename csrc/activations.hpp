@@ -115,6 +115,7 @@ struct Elu {
   }
   auto derivative(auto saved) const {
     if (alpha < 0) return select(saved > 0.0, 1.0, alpha * exp(saved));
+    if (alpha == 1) return min(0.0, saved) + 1.0;
     return select(saved > 0.0, 1.0, saved + alpha);
   }
 };
@@ -153,7 +154,7 @@ struct Celu {
     const auto grown = alpha > 0 ? expm1(u) : -expm1(-u) * exp(u);
     return select(x > 0.0, x, alpha * grown);
   }
-  auto derivative(auto y) const { return select(y > 0.0, 1.0, y / alpha + 1.0); }
+  auto derivative(auto y) const { return min(0.0, y) / alpha + 1.0; }
 };
 
 struct Softplus {
