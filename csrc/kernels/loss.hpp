@@ -52,15 +52,6 @@ LAMINA_INLINE Lanes<T> short_row_find(const ShortRows<T>& x, std::size_t cols,
   return found;
 }
 
-// a, with 0 in the lanes from n on.
-template <class T>
-LAMINA_INLINE Lanes<T> first_lanes(const Lanes<T>& a, std::size_t n) {
-  if (n == Lanes<T>::count) return a;
-  T lane[Lanes<T>::count];
-  a.store(lane);
-  return Lanes<T>::load_first(lane, n, T(0));
-}
-
 // The factors of the gradients of some rows.
 template <class T>
 LAMINA_INLINE Lanes<T> row_scales(const LossRows<T>& a, std::size_t row,
@@ -137,7 +128,7 @@ template <class T>
         map([](Vec<T> c, Vec<T> w,
                Vec<T> s) { return select((c == w) & (s == s), 1.0, 0.0); },
             place, wanted, map([](Vec<T> s, Vec<T> w) { return s + w; }, sum, weight));
-    right += static_cast<std::size_t>(fold_sum(first_lanes(hits, count)));
+    right += static_cast<std::size_t>(fold_sum(hits.first(count)));
     store_some(map([](Vec<T> s, Vec<T> w, Vec<T> c) { return log_of_sum(s) * w - c; },
                    sum, weight, score),
                losses + row, count);
@@ -253,7 +244,7 @@ LAMINA_INLINE std::size_t row_losses(const LossRows<T>& a, T scale, T* losses,
   std::size_t right = 0;
   const auto count_right = [&](const Lanes<T>& hits, std::size_t n) {
     if constexpr (classifies)
-      right += static_cast<std::size_t>(fold_sum(first_lanes(hits, n)));
+      right += static_cast<std::size_t>(fold_sum(hits.first(n)));
   };
   const auto add = [](Vec<T> s, Vec<T> v) { return s + v; };
   if (cols == 1) {  // rows are elements
@@ -310,7 +301,7 @@ LAMINA_INLINE std::size_t row_losses(const LossRows<T>& a, T scale, T* losses,
                              o, t),
                          gradient + i, n);
             // The lanes beyond the row would add term(0, 0), which need not be 0.
-            return map(add, sum, first_lanes(map(term, o, t), n));
+            return map(add, sum, map(term, o, t).first(n));
           });
       if (gradient) gradient += cols;
     }

@@ -362,18 +362,22 @@ struct Lanes {
     Lanes r;
     for (std::size_t i = 0; i < parts; ++i, p += Vec<T>::lanes) {
       const std::size_t own = of_part(n, i);
-      r.part[i] = own == Vec<T>::lanes
-                      ? Vec<T>::load(p)
-                      : select(Vec<T>::first(own), Vec<T>::load_first(p, own),
-                               Vec<T>(fill));
+      r.part[i] =
+          own == Vec<T>::lanes
+              ? Vec<T>::load(p)
+              : select(Vec<T>::first(own), Vec<T>::load_first(p, own), Vec<T>(fill));
     }
     return r;
   }
   // The first n <= count lanes, 0 in the others.
   LAMINA_INLINE Lanes first(std::size_t n) const {
     Lanes r;
-    for (std::size_t i = 0; i < parts; ++i)
-      r.part[i] = select(Vec<T>::first(of_part(n, i)), part[i], Vec<T>(0.0));
+    for (std::size_t i = 0; i < parts; ++i) {
+      const std::size_t own = of_part(n, i);
+      r.part[i] = own == Vec<T>::lanes
+                      ? part[i]
+                      : select(Vec<T>::first(own), part[i], Vec<T>(0.0));
+    }
     return r;
   }
   LAMINA_INLINE void store(T* p) const {
