@@ -323,7 +323,8 @@ template <class T>
 }
 
 // dx = y (dy - sum(dy y)). Two rows at once, whose chains would not wait for each
-// other, take 1.05 to 1.28 of the time.
+// other, take 1.05 to 1.28 of the time; the next row's sum on the way, 0.83 to 1.0 in
+// the second-level cache and 1.2 beyond it, where a prefetch of that row gains nothing.
 template <class T>
 [[gnu::flatten]] void softmax_backward(const T* dy, const T* y, T* dx, std::size_t rows,
                                        std::size_t cols) {
