@@ -260,11 +260,6 @@ MET = {  # what binds, by whatever of "table operation size" matches first
         "multiply-adds of a formula that is right to 4 to 6 units in the last place, "
         "for every float ([accuracy](accuracy.md))",
     ),
-    "kept": (
-        r"^backward log_sigmoid ",
-        "an exponential, of the output; PyTorch keeps exp(-|x|) beside it, and divides "
-        "once",
-    ),
     "threads": (
         r"^growth by threads .* [48]$|^inference predict 1: ",
         "more threads of Python than cores: who runs when is the system's; and a call "
@@ -283,8 +278,13 @@ MET = {  # what binds, by whatever of "table operation size" matches first
         r"^forward (identity|relu|leaky_relu|hard_\w+|soft_shrink|softsign) 16 384$"
         r"|^backward (\w*relu6?|identity|sigmoid|tanh|[sc]?elu|hard_\w+|soft_shrink|"
         r"softsign) backward 16 384$|^dropout .* backward 16 384$"
-        r"|^optimizers sgd.* 100? 000$|^losses squared error 256x100$",
+        r"|^optimizers sgd.* 100? 000$",
         "the lines that the second-level cache moves: a line takes 1.5 to 2 cycles",
+    ),
+    "rows": (
+        r"^losses .* 256x100$",
+        "rows that end within a register, each with a sum of its own; Numba adds all "
+        "elements as one",
     ),
     "call": (
         r"^calls | 1 000$|^losses .* 256x1$",
