@@ -282,7 +282,7 @@ MET = {  # what binds, by whatever of "table operation size" matches first
         "the lines that the second-level cache moves: a line takes 1.5 to 2 cycles",
     ),
     "rows": (
-        r"^losses .* 256x100$",
+        r"^losses squared error 256x100$",
         "rows that end within a register, each with a sum of its own; Numba adds all "
         "elements as one",
     ),

@@ -20,7 +20,7 @@ struct Coefficients<float> {
   // (lift + bias + 1) log 2: there Exponential's quotient has a numerator of 0.
   // limit * exp(-limit) rounds to 0, and exp(limit) to infinity.
   static constexpr double limit = 109.5;
-  // exp(-vanished) has 0 for a factor: what underflows takes ten times as long.
+  // exp(-vanished) has 0 for a factor: what underflows takes thrice as long.
   static constexpr double vanished = 176;
   // Rounds to an integer n when added; the low bits then hold n + 2 * exponent bias.
   static constexpr double round = 0x1.8p23 + 254;
