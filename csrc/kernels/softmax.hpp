@@ -98,8 +98,8 @@ LAMINA_INLINE T row_exp_sum(Length length, const T* x, T* y, std::size_t cols, T
     for_lanes<T>(
         end,
         [&](std::size_t j, std::size_t n) __attribute__((always_inline)) {
-          // 0 beyond the row, whatever lies there.
-          const auto e = exp_of(load_some(x + j, n, top)).first(n);
+          // Lanes beyond the row hold exp(-inf), 0, or NaN where the whole row is NaN.
+          const auto e = exp_of(load_some(x + j, n, minus_infinity<T>));
           add(e);
           if (y) store_some(e, y + j, n);
         },
@@ -110,7 +110,7 @@ LAMINA_INLINE T row_exp_sum(Length length, const T* x, T* y, std::size_t cols, T
 }
 
 // log(sum) of a sum of exponentials whose largest is 1: the exponent's share and that
-// of a mantissa in [1, 2). NaN stays NaN.
+// of a mantissa in [1, 2). NaN stays NaN; 0 gives some number.
 template <class T>
 LAMINA_INLINE Vec<T> log_of_sum(Vec<T> sum) {
   using V = Vec<T>;

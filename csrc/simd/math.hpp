@@ -20,7 +20,8 @@ struct Coefficients<float> {
   // (lift + bias + 1) log 2: there Exponential's quotient has a numerator of 0.
   // limit * exp(-limit) rounds to 0, and exp(limit) to infinity.
   static constexpr double limit = 109.5;
-  // exp(-vanished) has 0 for a factor: what underflows takes thrice as long.
+  // There n = -2 bias, for which Exponential::scale has a factor of 0: what underflows
+  // takes thrice as long on AVX2.
   static constexpr double vanished = 176;
   // Rounds to an integer n when added; the low bits then hold n + 2 * exponent bias.
   static constexpr double round = 0x1.8p23 + 254;
@@ -215,9 +216,9 @@ struct Exponential {
   static U64 unsigned_bits(double);
 };
 
-// exp(high + low), |high| <= limit, |low| small against 1. With n = round(x / log 2)
-// the rest is |r| <= 0.3467; q = r + r^2 P(r), P of degree 4 (float) or 9 (double),
-// fitted for the relative error of q: 2^-26 or 2^-55.
+// exp(high + low), -vanished <= high <= limit, |low| small against 1. With n = round(x
+// / log 2) the rest is |r| <= 0.3467; q = r + r^2 P(r), P of degree 4 (float) or 9
+// (double), fitted for the relative error of q: 2^-26 or 2^-55.
 template <class T>
 LAMINA_INLINE Exponential<T> exponential(Vec<T> high, Vec<T> low) {
   using V = Vec<T>;
