@@ -86,6 +86,25 @@ def test_fifty_steps(rule: Any, dtype: Any, target: str) -> None:
     assert (abs(w - expected) <= tolerance * (1 + path)).all()
 
 
+@pytest.mark.parametrize("rule", ALL, ids=repr)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_weights_that_begin_anywhere(rule: Any, dtype: Any, target: str) -> None:
+    size, around = 200, 16  # more than eight registers, and the lanes of one
+    dw = np.random.default_rng(0).normal(size=size).astype(dtype)
+    want = oracle(rule, np.ones(size), dw, [np.zeros(size)] * 3, 1)
+    for offset in range(around + 1):
+        held = np.full(size + 2 * around, 7, dtype)
+        w = held[offset : offset + size]
+        w[:], state = start(rule, dtype, size)
+        rule.update(w, dw, state, 1)
+        # As in test_fifty_steps, of one step.
+        roundings = 10 * 8 if getattr(rule, "centered", False) else 8
+        np.testing.assert_allclose(
+            w, want, rtol=0, atol=roundings * np.finfo(dtype).eps
+        )
+        assert (np.delete(held, np.s_[offset : offset + size]) == 7).all()
+
+
 # From torch 2.13 (torch.optim on the CPU, in float64): the weights after steps 1, 10
 # and 100 from FIRST on, with the gradients of `gradient`. RMSprop's alpha is rho.
 FIRST = [1.0, -0.5, 0.25, -2.0]
