@@ -41,7 +41,7 @@ struct LogSigmoid {
                              .max_ulp = {2.5, 2.5},
                              .max_derivative_error = {2, 2}};
   static auto forward(auto x) { return -softplus(-x); }
-  static auto derivative(auto y) { return -expm1(y); }
+  static auto derivative(auto y) { return one_minus_exp(y); }
 };
 
 struct Tanh {
@@ -169,7 +169,7 @@ struct Softplus {
   auto forward(auto x) const {
     return fma(softplus_excess(beta * x), 1 / beta, max(0.0, x));
   }
-  auto derivative(auto y) const { return -expm1(-beta * y); }
+  auto derivative(auto y) const { return one_minus_exp(-beta * y); }
 };
 
 struct Softsign {

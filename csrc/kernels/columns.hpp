@@ -136,7 +136,7 @@ template <class T>
 [[gnu::flatten]] void scale_columns(const T* x, const T* factor, T* y, std::size_t rows,
                                     std::size_t cols) {
   for (std::size_t row = 0; row < rows; ++row, x += cols, y += cols)
-    transform<false>(y, cols, [](Vec<T> v, Vec<T> f) { return v * f; }, x, factor);
+    transform<false>(y, cols, [](auto v, auto f) { return v * f; }, x, factor);
 }
 
 template <class T>
@@ -162,8 +162,7 @@ template <class T>
                             std::size_t cols) {
   for (std::size_t row = 0; row < rows; ++row, x += cols, y += cols)
     transform(
-        y, cols, [](Vec<T> v, Vec<T> s) { return select(v > 0.0, v, v * s); }, x,
-        slope);
+        y, cols, [](auto v, auto s) { return select(v > 0.0, v, v * s); }, x, slope);
 }
 
 template <class T>
@@ -183,8 +182,8 @@ template <class T>
 
 // y = (1 - share) x + share f: at 0 and 1 exactly one of them
 
-template <class T>
-LAMINA_INLINE Vec<T> mixed(Vec<T> x, Vec<T> f, Vec<T> share) {
+template <class V>
+LAMINA_INLINE V mixed(V x, V f, V share) {
   return fma(share, f, (1.0 - share) * x);
 }
 
@@ -193,8 +192,7 @@ template <class T>
                                   std::size_t rows, std::size_t cols) {
   for (std::size_t row = 0; row < rows; ++row, x += cols, f += cols, y += cols)
     transform(
-        y, cols, [](Vec<T> v, Vec<T> w, Vec<T> s) { return mixed(v, w, s); }, x, f,
-        share);
+        y, cols, [](auto v, auto w, auto s) { return mixed(v, w, s); }, x, f, share);
 }
 
 template <class T>

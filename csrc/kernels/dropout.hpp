@@ -210,9 +210,8 @@ template <class T>
 [[gnu::flatten]] void relu_dropout_backward(const T* dy, const T* y, T* dx,
                                             std::size_t n, T scale) {
   transform(
-      dx, n,
-      [=](Vec<T> d, Vec<T> out) { return select(out > 0.0, d * Vec<T>(scale), 0.0); },
-      dy, y);
+      dx, n, [=](auto d, auto out) { return select(out > 0.0, d * scale, 0.0); }, dy,
+      y);
 }
 
 inline void random_words(std::uint32_t* words, std::size_t first, std::size_t n,

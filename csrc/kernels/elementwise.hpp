@@ -9,23 +9,20 @@
 
 namespace lamina::LAMINA_TARGET {
 
-// y[i] = f(x[i], ...). Three vectors a turn: the chains of operations of one or two
-// leave the units idle (8 to 15 % slower), long ones of four need more registers than
-// are.
+// y[i] = f(x[i], ...), f of a Vec or a Pair. Three vectors a turn, side by side: the
+// chains of operations of one or two leave the units idle (8 to 15 % slower), long ones
+// of four need more registers than are.
 // `once`: each vector is loaded by an instruction of its own (Vec::load_once).
 template <bool once = true, std::size_t turn = 3, class T, class Function, class... In>
 LAMINA_INLINE void transform(T* y, std::size_t n, Function f, const In*... x) {
   using V = Vec<T>;
-  const auto load = [](const T* p) { return once ? V::load_once(p) : V::load(p); };
+  using Turn = typename SideBySide<V, turn>::type;
+  const auto load = [](const T* p) {
+    return once ? Turn::load_once(p) : Turn::load(p);
+  };
   std::size_t i = before_border(y, n);
   if (i > 0) f(V::load_first(x, i)...).store_first(y, i);
-  for (; i + turn * V::lanes <= n; i += turn * V::lanes) {
-    V r[turn];
-#pragma GCC unroll 6
-    for (std::size_t k = 0; k < turn; ++k) r[k] = f(load(x + i + k * V::lanes)...);
-#pragma GCC unroll 6
-    for (std::size_t k = 0; k < turn; ++k) r[k].store(y + i + k * V::lanes);
-  }
+  for (; i + Turn::lanes <= n; i += Turn::lanes) f(load(x + i)...).store(y + i);
   for (; i + V::lanes <= n; i += V::lanes) f(V::load(x + i)...).store(y + i);
   if (i < n) f(V::load_first(x + i, n - i)...).store_first(y + i, n - i);
 }
@@ -40,7 +37,7 @@ void stream(const T* from, T* to, std::size_t n) {
 
 template <class T>
 [[gnu::flatten]] void add(const T* a, const T* b, T* y, std::size_t n) {
-  transform<false>(y, n, [](Vec<T> v, Vec<T> w) { return v + w; }, a, b);
+  transform<false>(y, n, [](auto v, auto w) { return v + w; }, a, b);
 }
 
 // Where moving data is most of the work: 0.07 in Info::cycles. Formulas that take
@@ -69,7 +66,7 @@ LAMINA_INLINE A with_parameter([[maybe_unused]] T parameter) {
 template <class A, class T>
 [[gnu::flatten]] void forward(const T* x, T* y, std::size_t n, T parameter) {
   const A activation = with_parameter<A>(parameter);
-  transform<is_light<A>>(y, n, [=](Vec<T> v) { return activation.forward(v); }, x);
+  transform<is_light<A>>(y, n, [=](auto v) { return activation.forward(v); }, x);
 }
 
 template <class A, class T>
@@ -77,10 +74,9 @@ template <class A, class T>
   const A activation = with_parameter<A>(parameter);
   if (saves_output(A::info, static_cast<double>(parameter)))
     transform<is_light<A>>(
-        y, n, [=](Vec<T> v) { return activation.derivative(activation.forward(v)); },
-        x);
+        y, n, [=](auto v) { return activation.derivative(activation.forward(v)); }, x);
   else
-    transform<is_light<A>>(y, n, [=](Vec<T> v) { return activation.derivative(v); }, x);
+    transform<is_light<A>>(y, n, [=](auto v) { return activation.derivative(v); }, x);
 }
 
 template <class A, class T>
@@ -88,16 +84,14 @@ template <class A, class T>
                                T parameter) {
   const A activation = with_parameter<A>(parameter);
   if constexpr (__is_same(A, Identity))  // whatever was saved
-    transform(dx, n, [](Vec<T> g) { return g; }, dy);
+    transform(dx, n, [](auto g) { return g; }, dy);
   else if constexpr (has_short_derivative<A>)
     transform<false, many_registers ? 3 : 6>(
-        dx, n,
-        [=](Vec<T> g, Vec<T> s) { return g * activation.derivative(s.loaded()); }, dy,
-        saved);
+        dx, n, [=](auto g, auto s) { return g * activation.derivative(s.loaded()); },
+        dy, saved);
   else
     transform<is_light<A>>(
-        dx, n, [=](Vec<T> g, Vec<T> s) { return g * activation.derivative(s); }, dy,
-        saved);
+        dx, n, [=](auto g, auto s) { return g * activation.derivative(s); }, dy, saved);
 }
 
 // Bias and activation over finished rows of a product, in one pass.
@@ -105,24 +99,24 @@ template <class A, class T>
 [[gnu::flatten]] void epilogue(T* z, const T* bias, T* saved, std::size_t rows,
                                std::size_t cols, T parameter) {
   const A activation = with_parameter<A>(parameter);
-  const auto finish = [=](Vec<T> v) { return activation.forward(v); };
+  const auto finish = [=](auto v) { return activation.forward(v); };
   if (bias && cols == 1) {  // added to a vector of rows at a time
-    transform(z, rows, [b = Vec<T>(*bias)](Vec<T> v) { return v + b; }, z);
+    transform(z, rows, [b = Vec<T>(*bias)](auto v) { return v + b; }, z);
     bias = nullptr;
   }
   if (!bias) {
-    if (saved) transform(saved, rows * cols, [](Vec<T> v) { return v; }, z);
+    if (saved) transform(saved, rows * cols, [](auto v) { return v; }, z);
     transform<is_light<A>>(z, rows * cols, finish, z);
     return;
   }
   for (std::size_t row = 0; row < rows; ++row, z += cols) {
     if (saved) {
-      transform(saved, cols, [](Vec<T> v, Vec<T> b) { return v + b; }, z, bias);
+      transform(saved, cols, [](auto v, auto b) { return v + b; }, z, bias);
       transform<is_light<A>>(z, cols, finish, saved);
       saved += cols;
     } else {
       transform<is_light<A>>(
-          z, cols, [=](Vec<T> v, Vec<T> b) { return finish(v + b); }, z, bias);
+          z, cols, [=](auto v, auto b) { return finish(v + b); }, z, bias);
     }
   }
 }

@@ -55,10 +55,8 @@ template <class T>
       }
       transform(
           y, cols,
-          [=](Vec<T> v, Vec<T> g, Vec<T> b) {
-            return fma((v - Vec<T>(mean)) * Vec<T>(inverse), g, b);
-          },
-          x, gamma, beta);
+          [=](auto v, auto g, auto b) { return fma((v - mean) * inverse, g, b); }, x,
+          gamma, beta);
     }
   });
 }
@@ -113,10 +111,9 @@ template <class T>
           n;
       transform(
           dx, cols,
-          [=](Vec<T> d, Vec<T> c, Vec<T> v) {
-            const Vec<T> normal = (v - Vec<T>(mean)) * Vec<T>(inverse);
-            return Vec<T>(inverse) *
-                   (fma(d, c, Vec<T>(-slope)) - normal * Vec<T>(bend));
+          [=](auto d, auto c, auto v) {
+            const auto normal = (v - mean) * inverse;
+            return inverse * (fma(d, c, -slope) - normal * bend);
           },
           dy, gamma, x);
     }

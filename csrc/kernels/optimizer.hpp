@@ -43,7 +43,7 @@ template <class T>
   const V back = V(-a.rate), kept = V(a.first);
   const bool nesterov = a.variant;
   if (a.first == 0)
-    return transform(w, a.n, [=](V g, V x) { return fma(back, g, x); }, dw, w);
+    return transform(w, a.n, [=](auto g, auto x) { return fma(back, g, x); }, dw, w);
   const auto step = [=](auto load, auto store) {
     const V g = load(dw), velocity = fma(kept, load(v), g);
     store(velocity, v);

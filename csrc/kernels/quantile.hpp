@@ -60,7 +60,7 @@ LAMINA_INLINE Vec<double> quantile(Vec<double> p) {
 
 [[gnu::flatten]] inline void normal_quantile(const double* p, double* x,
                                              std::size_t n) {
-  transform<false>(x, n, [](Vec<double> v) { return quantile(v); }, p);
+  transform<false, 1>(x, n, [](Vec<double> v) { return quantile(v); }, p);
 }
 
 }  // namespace lamina::LAMINA_TARGET

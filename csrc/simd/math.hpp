@@ -1,6 +1,6 @@
-// Elementary functions on Vec<float> and Vec<double>.
+// Elementary functions on Vec<float> and Vec<double>, or Pair of them: V.
 //
-// One formula for both types; the coefficients, weighted minimax fits, are printed by
+// One formula for all; the coefficients, weighted minimax fits, are printed by
 // tools/fit_math.py with their errors. "Error" is the largest in ULP: over all float
 // inputs on AVX-512, and over some thousand doubles (docs/accuracy.md). AVX2 and
 // AVX-512 give the same bits for every input. SSE2 has no fused multiply-add, so
@@ -23,8 +23,8 @@ struct Coefficients<float> {
   // There n = -2 bias, for which Exponential::scale has a factor of 0: what underflows
   // takes thrice as long on AVX2.
   static constexpr double vanished = 176;
-  // Rounds to an integer n when added; the low bits then hold n + 2 * exponent bias.
-  static constexpr double round = 0x1.8p23 + 254;
+  // Rounds to an integer when added; the low bits then hold it.
+  static constexpr double whole = 0x1.8p23;
   static constexpr int mantissa = 23, bias = 127;
   static constexpr std::int32_t upper_half = -0x1000;  // 12 bits of significand
   // log 2 = log2_high + log2_low; n * log2_high is exact.
@@ -55,7 +55,7 @@ template <>
 struct Coefficients<double> {
   static constexpr double limit = 752;
   static constexpr double vanished = 1418;
-  static constexpr double round = 0x1.8p52 + 2046;
+  static constexpr double whole = 0x1.8p52;
   static constexpr int mantissa = 52, bias = 1023;
   static constexpr std::int64_t upper_half = -0x8000000;  // 26 bits
   static constexpr double log2_high = 0x1.62e42fefap-1,
@@ -99,6 +99,9 @@ struct Coefficients<double> {
       -0x1.6fd2917e98962p-1, 0x1.b4a0acfec42b2p-4, -0x1.4b3221cf149ecp-6};
 };
 
+template <class V>
+using CoefficientsOf = Coefficients<typename V::Scalar>;
+
 // c[First] + c[First + Step] x + c[First + 2 Step] x^2 + ..., by Horner's rule.
 template <std::size_t First, std::size_t Step, class V, std::size_t N>
 LAMINA_INLINE V horner(V x, const double (&c)[N]) {
@@ -120,8 +123,8 @@ LAMINA_INLINE V polynomial(V x, const double (&c)[N]) {
 }
 
 // NaN stays NaN.
-template <class T>
-LAMINA_INLINE Vec<T> clamp(Vec<T> x, double low, double high) {
+template <class V>
+LAMINA_INLINE V clamp(V x, double low, double high) {
   return min(high, max(low, x));
 }
 
@@ -132,21 +135,25 @@ constexpr bool fused = true;
 #endif
 
 // a * b - near, near being close to a * b: what rounding the product loses.
-template <class T>
-LAMINA_INLINE Vec<T> product_rest(Vec<T> a, Vec<T> b, Vec<T> near) {
+template <class V>
+LAMINA_INLINE V product_rest(V a, V b, V near) {
   if constexpr (fused) return fma(a, b, -near);
-  const auto upper_half = [](Vec<T> x) {
-    return Vec<T>::from_bits(bits(x) & Coefficients<T>::upper_half);
+  const auto upper_half = [](V x) {
+    return each(
+        [](auto v) __attribute__((always_inline)) {
+          return v.from_bits(bits(v) & CoefficientsOf<V>::upper_half);
+        },
+        x);
   };
-  const Vec<T> ah = upper_half(a), bh = upper_half(b), al = a - ah, bl = b - bh;
+  const V ah = upper_half(a), bh = upper_half(b), al = a - ah, bl = b - bh;
   return ((ah * bh - near) + (ah * bl + al * bh)) + al * bl;
 }
 
 // a * b + c as near as fma, on every target; infinite where a * b is.
-template <class T>
-LAMINA_INLINE Vec<T> product_sum(Vec<T> a, Vec<T> b, Vec<T> c) {
+template <class V>
+LAMINA_INLINE V product_sum(V a, V b, V c) {
   if constexpr (fused) return fma(a, b, c);
-  const Vec<T> product = a * b, rest = product_rest(a, b, product);
+  const V product = a * b, rest = product_rest(a, b, product);
   return product + (c + select(abs(rest) < abs(product), rest, 0.0));
 }
 
@@ -155,124 +162,140 @@ LAMINA_INLINE Vec<T> product_sum(Vec<T> a, Vec<T> b, Vec<T> c) {
 // System/6000 processor", 1990): for loops that keep the divider busy anyway. Rounded
 // as division does, but for quotients so small that what is left is subnormal, which
 // may be off by a unit; infinite where the quotient is.
-template <class T>
-LAMINA_INLINE Vec<T> quotient(Vec<T> x, double divisor, double reciprocal) {
+template <class V>
+LAMINA_INLINE V quotient(V x, double divisor, double reciprocal) {
   if constexpr (!fused) return x / divisor;
-  const Vec<T> near = x * reciprocal;
-  const Vec<T> exact = fma(fma(-near, divisor, x), reciprocal, near);
+  const V near = x * reciprocal;
+  const V exact = fma(fma(-near, divisor, x), reciprocal, near);
   return select(abs(near) < __builtin_inf(), exact, near);
 }
 
 // exp(x) = 2^n (1 + q), not yet multiplied out: what is to be multiplied by an exp that
 // may be subnormal goes into `times`, because multiplying after rounding to a subnormal
-// loses bits (370 ULP in float64 silu).
-template <class T>
+// loses bits (370 ULP in float64 silu). The low bits of `held` are n + biases * bias:
+// one suffices for 2^n itself, where it is a normal number.
+template <class V, int biases = 2>
 struct Exponential {
-  using V = Vec<T>;
-  using C = Coefficients<T>;
-  V q;        // expm1(r), r = x - n log 2
-  V shifted;  // n + C::round
+  using C = CoefficientsOf<V>;
+  static constexpr double round = C::whole + biases * C::bias;
+  V q;     // expm1(r), r = x - n log 2
+  V held;  // n + round
 
   LAMINA_INLINE V value() const { return scale(q + 1.0); }
   LAMINA_INLINE V times(V factor) const { return scale(fma(factor, q, factor)); }
   LAMINA_INLINE V times(V high, V low) const { return scale(high + fma(high, q, low)); }
-  // exp(x) - 1, for -bias < n <= bias
-  LAMINA_INLINE V minus_one() const {
-    const V power = V::from_bits((bits(shifted) - C::bias) << C::mantissa);
-    return fma(power, q, power - 1.0);
-  }
+  // exp(x) - 1, and its negative, for -bias < n <= bias
+  LAMINA_INLINE V minus_one() const { return fma(power(), q, power() - 1.0); }
+  LAMINA_INLINE V one_minus() const { return fma(-power(), q, -(power() - 1.0)); }
   // exp(x) = up / down, 2^lift (1 + q) and 2^(lift - n): normal numbers for x from -60
   // on, which a division rounds once, to a subnormal too; at limit `down` is 0.
-  LAMINA_INLINE V up() const { return fma(q, power, power); }
+  LAMINA_INLINE V up() const { return fma(q, lifted, lifted); }
   // factor up + other, a power of two: rounded once where n is small
   LAMINA_INLINE V up_plus(V other, double factor = 1) const {
-    return fma(q, factor * power, factor * power + other);
+    return fma(q, factor * lifted, factor * lifted + other);
   }
   LAMINA_INLINE V down() const {
-    constexpr typename V::Integer top = C::lift + 3 * C::bias;
-    return V::from_bits((top - bits(shifted)) << C::mantissa);
+    constexpr int top = C::lift + (1 + biases) * C::bias;
+    return each(
+        [](auto v) __attribute__((always_inline)) {
+          return v.from_bits((top - bits(v)) << C::mantissa);
+        },
+        held);
   }
 
  private:
-  static constexpr double power = 1ull << C::lift;
+  static constexpr double lifted = 1ull << C::lift;
 
+  // 2^n
+  LAMINA_INLINE V power() const {
+    static_assert(biases == 1);
+    return each([](auto v) __attribute__((
+                    always_inline)) { return v.from_bits(bits(v) << C::mantissa); },
+                held);
+  }
   // a 2^n, rounded once; the two ways agree in every bit.
   LAMINA_INLINE V scale(V a) const {
+    static_assert(biases == 2);
+    return each(
+        [](auto v, auto of_v) __attribute__((always_inline)) {
 #if defined(__AVX512F__) && LAMINA_VECTOR_BYTES == 64
-    return native::scale(a.value, (shifted - C::round).value);
+          return decltype(v)(native::scale(v.value, (of_v - round).value));
 #else
-    using Unsigned = decltype(unsigned_bits(T{}));
-    const auto twice = reinterpret_cast<Unsigned>(bits(shifted));  // n + 2 bias below
-    const Unsigned half = twice >> 1;
-    const auto power_of = [](Unsigned biased) {
-      return V(reinterpret_cast<typename V::Native>(biased << C::mantissa));
-    };
-    return a * power_of(half) * power_of(twice - half);
+          const auto twice = unsigned_bits(of_v), half = twice >> 1;
+          return v * v.from_bits(half << C::mantissa) *
+                 v.from_bits((twice - half) << C::mantissa);
 #endif
+        },
+        a, held);
   }
-  using U32 = std::uint32_t __attribute__((vector_size(LAMINA_VECTOR_BYTES)));
-  using U64 = std::uint64_t __attribute__((vector_size(LAMINA_VECTOR_BYTES)));
-  static U32 unsigned_bits(float);
-  static U64 unsigned_bits(double);
 };
 
-// exp(high + low), -vanished <= high <= limit, |low| small against 1. With n = round(x
-// / log 2) the rest is |r| <= 0.3467; q = r + r^2 P(r), P of degree 4 (float) or 9
-// (double), fitted for the relative error of q: 2^-26 or 2^-55.
-template <class T>
-LAMINA_INLINE Exponential<T> exponential(Vec<T> high, Vec<T> low) {
-  using V = Vec<T>;
-  using C = Coefficients<T>;
-  const V shifted = fma(high, 0x1.71547652b82fep0, C::round);
-  const V n = shifted - C::round;
-  const V r = fma(n, -C::log2_high, high) + fma(n, -C::log2_low, low);
-  return {fma(r * r, polynomial(r, C::exp), r), shifted};
+// exp(r) - 1 for |r| <= 0.3467: r + r^2 P(r), P of degree 4 (float) or 9 (double),
+// fitted for its relative error: 2^-26 or 2^-55.
+template <class V>
+LAMINA_INLINE V expm1_of_rest(V r) {
+  const V p = polynomial(r, CoefficientsOf<V>::exp);  // before r^2, which would wait
+  return fma(r * r, p, r);
 }
-template <class T>
-LAMINA_INLINE Exponential<T> exponential(Vec<T> x) {
-  using V = Vec<T>;
-  using C = Coefficients<T>;
-  const V shifted = fma(x, 0x1.71547652b82fep0, C::round);
-  const V n = shifted - C::round;
+
+// exp(high + low), -vanished <= high <= limit, |low| small against 1. With n = round(x
+// / log 2) the rest is r = x - n log 2.
+template <class V>
+LAMINA_INLINE Exponential<V> exponential(V high, V low) {
+  using C = CoefficientsOf<V>;
+  constexpr double round = Exponential<V>::round;
+  const V held = fma(high, 0x1.71547652b82fep0, round), n = held - round;
+  const V r = fma(n, -C::log2_high, high) + fma(n, -C::log2_low, low);
+  return {expm1_of_rest(r), held};
+}
+template <class V>
+LAMINA_INLINE Exponential<V> exponential(V x) {
+  using C = CoefficientsOf<V>;
+  constexpr double round = Exponential<V>::round;
+  const V held = fma(x, 0x1.71547652b82fep0, round), n = held - round;
   const V r = fma(n, -C::log2_low, fma(n, -C::log2_high, x));
-  return {fma(r * r, polynomial(r, C::exp), r), shifted};
+  return {expm1_of_rest(r), held};
 }
 // For what is added to 1: a rounded log 2 shifts exp(x) by 2 exp(x) n 2^-30 only.
-template <class T>
-LAMINA_INLINE Exponential<T> addend_exponential(Vec<T> x) {
-  using V = Vec<T>;
-  using C = Coefficients<T>;
-  const V shifted = fma(x, 0x1.71547652b82fep0, C::round);
-  const V r = fma(shifted - C::round, -0x1.62e42fefa39efp-1, x);
-  return {fma(r * r, polynomial(r, C::exp), r), shifted};
+template <class V>
+LAMINA_INLINE Exponential<V, 1> addend_exponential(V x) {
+  constexpr double round = Exponential<V, 1>::round;
+  const V held = fma(x, 0x1.71547652b82fep0, round);
+  const V r = fma(held - round, -0x1.62e42fefa39efp-1, x);
+  return {expm1_of_rest(r), held};
 }
 
 // Error 1.04 (float), 0.95 (double); for x <= 0 without a test for overflow.
-template <class T>
-LAMINA_INLINE Vec<T> exp(Vec<T> x) {
-  using C = Coefficients<T>;
+template <class V>
+LAMINA_INLINE V exp(V x) {
+  using C = CoefficientsOf<V>;
   return exponential(clamp(x, -C::vanished, C::limit)).value();
 }
 
-template <class T>
-LAMINA_INLINE Vec<T> exp_nonpositive(Vec<T> x) {
-  return exponential(max(-Coefficients<T>::vanished, x)).value();
+template <class V>
+LAMINA_INLINE V exp_nonpositive(V x) {
+  return exponential(max(-CoefficientsOf<V>::vanished, x)).value();
 }
 
 // exp(x) - 1 for x <= 0; 0 for x > 0.
-template <class T>
-LAMINA_INLINE Vec<T> expm1(Vec<T> x) {
-  return addend_exponential(clamp(x, -Coefficients<T>::saturated, 0)).minus_one();
+template <class V>
+LAMINA_INLINE V expm1(V x) {
+  return addend_exponential(clamp(x, -CoefficientsOf<V>::saturated, 0)).minus_one();
+}
+// 1 - exp(x), the negative of that, zeros' signs included.
+template <class V>
+LAMINA_INLINE V one_minus_exp(V x) {
+  return addend_exponential(clamp(x, -CoefficientsOf<V>::saturated, 0)).one_minus();
 }
 
 // log(1 + e) = 2 atanh(u / 2) for u = 2 e / (2 + e), 0 <= e <= 1, so 0 <= u <= 2 / 3: u
 // + u^3 R(u^2), R of degree 3 (float) or 9 (double), fitted for the relative error of
 // all: 2^-27.7 or 2^-59.4. log(1 + e) = f + f^2 Q(f) on both sides of sqrt 2 needs
 // degree 8 or 19 and two selections for the division.
-template <class T>
-LAMINA_INLINE Vec<T> log1p_of(Vec<T> u) {
-  const Vec<T> square = u * u;
-  return fma(u * square, polynomial(square, Coefficients<T>::log), u);
+template <class V>
+LAMINA_INLINE V log1p_of(V u) {
+  const V square = u * u;
+  return fma(u * square, polynomial(square, CoefficientsOf<V>::log), u);
 }
 
 // x normal and positive: n log 2 + log(m), sqrt(1/2) <= m < sqrt 2, |u| <= 0.35. Error
@@ -290,21 +313,21 @@ LAMINA_INLINE Vec<T> log(Vec<T> x) {
 
 // log(1 + exp(-|x|)), the curved part of softplus(x) = max(0, x) + this. With exp(|x|)
 // = p, u = 2 / (2 p + 1). Error of softplus 2.49 (float), 1.77 (double).
-template <class T>
-LAMINA_INLINE Vec<T> softplus_excess(Vec<T> x) {
-  const auto p = exponential(min(Coefficients<T>::limit, abs(x)));
-  const Vec<T> down = p.down();
+template <class V>
+LAMINA_INLINE V softplus_excess(V x) {
+  const auto p = exponential(min(CoefficientsOf<V>::limit, abs(x)));
+  const V down = p.down();
   return log1p_of((down + down) / p.up_plus(down, 2));
 }
-template <class T>
-LAMINA_INLINE Vec<T> softplus(Vec<T> x) {
+template <class V>
+LAMINA_INLINE V softplus(V x) {
   return max(0.0, x) + softplus_excess(x);
 }
 
 // 1 / (1 + exp(-x)). Error 2.44 (float), 1.78 (double).
-template <class T>
-LAMINA_INLINE Vec<T> sigmoid(Vec<T> x) {
-  using C = Coefficients<T>;
+template <class V>
+LAMINA_INLINE V sigmoid(V x) {
+  using C = CoefficientsOf<V>;
   const auto p = exponential(-clamp(x, -C::limit, C::saturated));
   return p.down() / p.up_plus(p.down());
 }
@@ -313,35 +336,35 @@ LAMINA_INLINE Vec<T> sigmoid(Vec<T> x) {
 // cycles on AVX-512; but its two Horner chains alone lose 4 ULP near |x| = 7, and a
 // search over rounded coefficients did not get it under 5.1. Error 2.50 (float), 2.32
 // (double).
-template <class T>
-LAMINA_INLINE Vec<T> tanh(Vec<T> x) {
-  const Vec<T> a = max(-Coefficients<T>::saturated / 2, minus_abs(x));
-  const Vec<T> t = addend_exponential(a + a).minus_one();
+template <class V>
+LAMINA_INLINE V tanh(V x) {
+  const V a = max(-CoefficientsOf<V>::saturated / 2, minus_abs(x));
+  const V t = addend_exponential(a + a).minus_one();
   return copysign(t / (t + 2.0), x);
 }
 
 // x sigmoid(u), given exp(-u) and a finite x: where x or u was cut at the top, the
 // product overflows or falls short of x, and `x` is the result.
-template <class T>
-LAMINA_INLINE Vec<T> times_sigmoid(Vec<T> x, Vec<T> finite, Exponential<T> p) {
+template <class V>
+LAMINA_INLINE V times_sigmoid(V x, V finite, Exponential<V> p) {
   return min(abs(x), finite * p.down() / p.up_plus(p.down()));
 }
 
 // x * sigmoid(x). Error 2.40 (float), 1.82 (double).
-template <class T>
-LAMINA_INLINE Vec<T> silu(Vec<T> x) {
-  using C = Coefficients<T>;
-  const Vec<T> finite = max(-C::limit, x);
+template <class V>
+LAMINA_INLINE V silu(V x) {
+  using C = CoefficientsOf<V>;
+  const V finite = max(-C::limit, x);
   return times_sigmoid(x, finite, exponential(-min(C::saturated, finite)));
 }
 
 // x * sigmoid(1.702 x), 1.702 being the double. A once rounded argument would cost 77
 // ULP (float) or 500 (double) in the tail. Error 2.70 (float), 1.80 (double).
-template <class T>
-LAMINA_INLINE Vec<T> quick_gelu(Vec<T> x) {
-  using V = Vec<T>;
-  using C = Coefficients<T>;
-  constexpr double factor = 1.702, low = factor - static_cast<T>(factor);
+template <class V>
+LAMINA_INLINE V quick_gelu(V x) {
+  using C = CoefficientsOf<V>;
+  constexpr double factor = 1.702,
+                   low = factor - static_cast<typename V::Scalar>(factor);
   const V finite = max(-C::limit / factor, x);
   const V a = min(C::saturated, finite);
   const V u = -factor * a;
@@ -352,10 +375,9 @@ LAMINA_INLINE Vec<T> quick_gelu(Vec<T> x) {
 // x * sigmoid(u), u = x (linear + cubic x^2), the tanh form of gelu, 0.044715 being the
 // double. A once rounded u would cost 215 ULP (float) or 890 (double) in the tail and
 // save 14 % of the time. Error 2.74 (float), 1.84 (double).
-template <class T>
-LAMINA_INLINE Vec<T> gelu_tanh(Vec<T> x) {
-  using V = Vec<T>;
-  using C = Coefficients<T>;
+template <class V>
+LAMINA_INLINE V gelu_tanh(V x) {
+  using C = CoefficientsOf<V>;
   // 2 sqrt(2 / pi), and that times 0.044715, each as a short number and the rest.
   constexpr double linear_high = 0x1.988p0, linear_low = 0x1.14cf50d942344p-14;
   constexpr double cubic_high = 0x1.244p-4, cubic_low = 0x1.3ca9362d2acfep-18;
@@ -373,10 +395,9 @@ LAMINA_INLINE Vec<T> gelu_tanh(Vec<T> x) {
 
 // sigmoid(u) + w sigmoid(u) (1 - sigmoid(u)): the derivative of x sigmoid(u) where
 // w = x du/dx, finite. 1 - sigmoid(u) is never formed, it would cancel.
-template <class T>
-LAMINA_INLINE Vec<T> times_sigmoid_derivative(Vec<T> w, Vec<T> u) {
-  using V = Vec<T>;
-  const auto p = exponential(-clamp(u, -Coefficients<T>::limit, 60));
+template <class V>
+LAMINA_INLINE V times_sigmoid_derivative(V w, V u) {
+  const auto p = exponential(-clamp(u, -CoefficientsOf<V>::limit, 60));
   const V up = p.up(), down = p.down();
   const V d = 1.0 / (down + up);
   const V s = down * d;
@@ -391,34 +412,34 @@ LAMINA_INLINE Vec<T> times_sigmoid_derivative(Vec<T> w, Vec<T> u) {
 // P(a) / Q(a) of degree 4/5 or 10/11 is 0.3 cycles faster, but its Horner chains lose
 // 3 ULP where their highest powers dominate. Fitted up to a = 14.3 or 38.7, for
 // relative errors of 2^-27.4 and 2^-55.9.
-template <class T>
+template <class V>
 struct NormalTail {
-  Vec<T> a;
-  Exponential<T> density;
-  Vec<T> ratio, ratio_rest;
-  Vec<T> excess;  // of r, by rounding, relative to it; the ratio's is about 1.3 times
+  V a;
+  Exponential<V> density;
+  V ratio, ratio_rest;
+  V excess;  // of r, by rounding, relative to it; the ratio's is about 1.3 times
 };
-template <class T>
-LAMINA_INLINE NormalTail<T> normal_tail(Vec<T> x) {
-  using V = Vec<T>;
-  using C = Coefficients<T>;
+template <class V>
+LAMINA_INLINE NormalTail<V> normal_tail(V x) {
+  using C = CoefficientsOf<V>;
   const V a = min(C::tail_reach, x);
   const V half = -0.5 * a, square = half * a;
   const V sum = a + C::tail_shift;
   const V sum_rest = a - (sum - C::tail_shift);
   const V r = 1.0 / sum;
+  // Not const, and its owner below neither: GCC 12 would keep them in memory.
+  auto density = exponential(square, product_rest(half, a, square));
   const V p = polynomial(r - C::tail_centre, C::tail);
   const V ratio = r * p;
-  return {a, exponential(square, product_rest(half, a, square)), ratio,
-          product_rest(r, p, ratio), fma(r, sum_rest, product_rest(r, sum, V(1.0)))};
+  return {a, density, ratio, product_rest(r, p, ratio),
+          fma(r, sum_rest, product_rest(r, sum, V(1.0)))};
 }
 
 // x - tanh(x): x^3 S(x^2) below 1, S of degree 7 (float) or 15 (double), fitted to
 // 2^-25.0 or 2^-54.0. Error 3.77 (float), 2.27 (double).
-template <class T>
-LAMINA_INLINE Vec<T> tanh_shrink(Vec<T> x) {
-  using V = Vec<T>;
-  using C = Coefficients<T>;
+template <class V>
+LAMINA_INLINE V tanh_shrink(V x) {
+  using C = CoefficientsOf<V>;
   const V a = abs(x);
   const V square = x * x;
   const V small = a * (square * polynomial(square, C::tanh_shrink));
@@ -432,22 +453,22 @@ LAMINA_INLINE Vec<T> tanh_shrink(Vec<T> x) {
 // x * Phi(x), Phi by its tail, whose relative error stays small: for x < 0 nothing
 // cancels, and for x > 0 the tail is at most half of x. Error 3.87 (float), 2.63
 // (double).
-template <class T>
-LAMINA_INLINE Vec<T> gelu(Vec<T> x) {
+template <class V>
+LAMINA_INLINE V gelu(V x) {
   auto tail = normal_tail(abs(x));
   tail.density.q = fma(tail.excess, -1.3, tail.density.q);
-  const Vec<T> product = tail.a * tail.ratio;
-  Vec<T> rest = product_rest(tail.a, tail.ratio, product);
+  const V product = tail.a * tail.ratio;
+  V rest = product_rest(tail.a, tail.ratio, product);
   if constexpr (!fused) rest = fma(tail.a, tail.ratio_rest, rest);  // 4.4 ULP else
   return max(0.0, x) - tail.density.times(product, rest);
 }
 
 // Phi(x) + x phi(x)
-template <class T>
-LAMINA_INLINE Vec<T> gelu_derivative(Vec<T> x) {
-  const auto tail = normal_tail(abs(x));
-  const Vec<T> density = tail.density.value();
-  const Vec<T> upper = density * tail.ratio;
+template <class V>
+LAMINA_INLINE V gelu_derivative(V x) {
+  auto tail = normal_tail(abs(x));
+  const V density = tail.density.value();
+  const V upper = density * tail.ratio;
   constexpr double inverse_root = 0.39894228040143267794;  // 1 / sqrt(2 pi)
   return fma(copysign(tail.a, x), density * inverse_root,
              select(x > 0.0, 1.0 - upper, upper));
@@ -455,10 +476,9 @@ LAMINA_INLINE Vec<T> gelu_derivative(Vec<T> x) {
 
 // x * tanh(softplus(x)), one exp and one division. With exp(-x) = up / down and
 // g = down (down + 2 up): x g / (g + 2 up^2). Error 3.32 (float), 2.15 (double).
-template <class T>
-LAMINA_INLINE Vec<T> mish(Vec<T> x) {
-  using V = Vec<T>;
-  using C = Coefficients<T>;
+template <class V>
+LAMINA_INLINE V mish(V x) {
+  using C = CoefficientsOf<V>;
   const V finite = max(-C::limit, x);
   const auto p = exponential(-min(C::saturated, finite));
   const V up = p.up(), down = p.down(), twice = up + up;
@@ -470,10 +490,9 @@ LAMINA_INLINE Vec<T> mish(Vec<T> x) {
 
 // t + x s (1 - t^2), t = tanh(softplus(x)) = g / (g + 2 up^2) as above, s = sigmoid(x):
 // s (1 - t^2) = 4 up^2 down (down + up) / (g + 2 up^2)^2.
-template <class T>
-LAMINA_INLINE Vec<T> mish_derivative(Vec<T> x) {
-  using V = Vec<T>;
-  using C = Coefficients<T>;
+template <class V>
+LAMINA_INLINE V mish_derivative(V x) {
+  using C = CoefficientsOf<V>;
   const V c = clamp(x, -C::limit, C::saturated);
   const auto p = exponential(-c);
   const V up = p.up(), down = p.down(), twice = up + up;

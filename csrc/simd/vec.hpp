@@ -27,6 +27,7 @@ template <>
 struct VecTraits<float> {
   using Native = float __attribute__((vector_size(LAMINA_VECTOR_BYTES)));
   using Bits = std::int32_t __attribute__((vector_size(LAMINA_VECTOR_BYTES)));
+  using Unsigned = std::uint32_t __attribute__((vector_size(LAMINA_VECTOR_BYTES)));
   using Half = float __attribute__((vector_size(LAMINA_VECTOR_BYTES / 2)));
   using Narrow = float __attribute__((vector_size(16)));  // on every target
   using Integer = std::int32_t;
@@ -35,6 +36,7 @@ template <>
 struct VecTraits<double> {
   using Native = double __attribute__((vector_size(LAMINA_VECTOR_BYTES)));
   using Bits = std::int64_t __attribute__((vector_size(LAMINA_VECTOR_BYTES)));
+  using Unsigned = std::uint64_t __attribute__((vector_size(LAMINA_VECTOR_BYTES)));
   using Half = double __attribute__((vector_size(LAMINA_VECTOR_BYTES / 2)));
   using Narrow = double __attribute__((vector_size(16)));
   using Integer = std::int64_t;
@@ -290,7 +292,12 @@ struct Vec {
   }
   friend LAMINA_INLINE Vec sqrt(Vec a) { return native::square_root(a.value); }
   friend LAMINA_INLINE Bits bits(Vec a) { return reinterpret_cast<Bits>(a.value); }
+  using Unsigned = typename VecTraits<T>::Unsigned;
+  friend LAMINA_INLINE Unsigned unsigned_bits(Vec a) {
+    return reinterpret_cast<Unsigned>(a.value);
+  }
   static LAMINA_INLINE Vec from_bits(Bits b) { return reinterpret_cast<Native>(b); }
+  static LAMINA_INLINE Vec from_bits(Unsigned b) { return reinterpret_cast<Native>(b); }
   friend LAMINA_INLINE Vec abs(Vec a) { return from_bits(bits(a) & ~bits(Vec(-0.0))); }
   // -|a|, of which two operations would be made.
   friend LAMINA_INLINE Vec minus_abs(Vec a) {
@@ -305,6 +312,98 @@ struct Vec {
     return select(x == x, result, x);
   }
 };
+
+// Two side by side: an operation is done with one, then with the other, so that chains
+// of them stand beside each other in the code as they should in the processor. Of
+// vectors or, again, of pairs.
+template <class A, class B>
+struct Pair {
+  using Scalar = typename A::Scalar;
+  struct Mask {
+    typename A::Mask a;
+    typename B::Mask b;
+    friend LAMINA_INLINE Mask operator&(Mask x, Mask y) {
+      return {x.a & y.a, x.b & y.b};
+    }
+    friend LAMINA_INLINE Mask operator|(Mask x, Mask y) {
+      return {x.a | y.a, x.b | y.b};
+    }
+  };
+  static constexpr std::size_t lanes = A::lanes + B::lanes;
+
+  A a;
+  B b;
+
+  LAMINA_INLINE Pair(A first, B second) : a(first), b(second) {}
+  LAMINA_INLINE Pair(Vec<Scalar> same) : a(same), b(same) {}
+  LAMINA_INLINE Pair(double s) : a(s), b(s) {}
+  static LAMINA_INLINE Pair load(const Scalar* p) {
+    return {A::load(p), B::load(p + A::lanes)};
+  }
+  static LAMINA_INLINE Pair load_once(const Scalar* p) {
+    return {A::load_once(p), B::load_once(p + A::lanes)};
+  }
+  LAMINA_INLINE Pair loaded() const { return {a.loaded(), b.loaded()}; }
+  LAMINA_INLINE void store(Scalar* p) const {
+    a.store(p);
+    b.store(p + A::lanes);
+  }
+
+#define LAMINA_OPERATOR(Result, op)                         \
+  friend LAMINA_INLINE Result operator op(Pair x, Pair y) { \
+    return {x.a op y.a, x.b op y.b};                        \
+  }
+#define LAMINA_FUNCTION(f) \
+  friend LAMINA_INLINE Pair f(Pair x) { return {f(x.a), f(x.b)}; }
+#define LAMINA_FUNCTION_OF_TWO(f) \
+  friend LAMINA_INLINE Pair f(Pair x, Pair y) { return {f(x.a, y.a), f(x.b, y.b)}; }
+  LAMINA_OPERATOR(Pair, +)
+  LAMINA_OPERATOR(Pair, -)
+  LAMINA_OPERATOR(Pair, *)
+  LAMINA_OPERATOR(Pair, /)
+  LAMINA_OPERATOR(Mask, >)
+  LAMINA_OPERATOR(Mask, <)
+  LAMINA_OPERATOR(Mask, >=)
+  LAMINA_OPERATOR(Mask, <=)
+  LAMINA_OPERATOR(Mask, ==)
+  LAMINA_OPERATOR(Mask, !=)
+  LAMINA_FUNCTION(operator-)
+  LAMINA_FUNCTION(abs)
+  LAMINA_FUNCTION(minus_abs)
+  LAMINA_FUNCTION(sqrt)
+  LAMINA_FUNCTION_OF_TWO(max)
+  LAMINA_FUNCTION_OF_TWO(min)
+  LAMINA_FUNCTION_OF_TWO(copysign)
+  LAMINA_FUNCTION_OF_TWO(keep_nan)
+#undef LAMINA_OPERATOR
+#undef LAMINA_FUNCTION
+#undef LAMINA_FUNCTION_OF_TWO
+  friend LAMINA_INLINE Pair select(Mask m, Pair x, Pair y) {
+    return {select(m.a, x.a, y.a), select(m.b, x.b, y.b)};
+  }
+  friend LAMINA_INLINE Pair fma(Pair x, Pair y, Pair z) {
+    return {fma(x.a, y.a, z.a), fma(x.b, y.b, z.b)};
+  }
+};
+
+template <class V, std::size_t n>
+struct SideBySide {
+  using type = Pair<V, typename SideBySide<V, n - 1>::type>;
+};
+template <class V>
+struct SideBySide<V, 1> {
+  using type = V;
+};
+
+// f of a vector, or of each of a pair.
+template <class Function, class T, class... More>
+LAMINA_INLINE Vec<T> each(Function f, Vec<T> x, More... more) {
+  return f(x, more...);
+}
+template <class Function, class A, class B, class... More>
+LAMINA_INLINE Pair<A, B> each(Function f, Pair<A, B> x, More... more) {
+  return {each(f, x.a, more.a...), each(f, x.b, more.b...)};
+}
 
 // Half a register, for the end of a row: where 512 bits pass a unit of 256 in two turns
 // (Zen 4), half of them take half the time.
