@@ -1,5 +1,5 @@
-"""Two builds of Lamina by turns, on one core: for each target a Markdown table of what a
-call takes with the second by what it takes with the first.
+"""Two builds of Lamina by turns, on one core: for each target a Markdown table of what
+a call takes with the second by what it takes with the first.
 
     CXX=clang++-19 tools/apart.sh build/clang++-19
     python bench/compilers.py .venv/bin/python build/clang++-19/bin/python [--rounds 30]
@@ -99,7 +99,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=30)
     parser.add_argument("--targets", nargs="+", default=["avx2", "avx512"])
     options = parser.parse_args()
-    os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})  # cores of one machine differ
+    os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})  # cores differ
     results = [
         compare(options.pythons, target, options.rounds) for target in options.targets
     ]
