@@ -386,6 +386,7 @@ struct Pair {
   }
 };
 
+// n of V.
 template <class V, std::size_t n>
 struct SideBySide {
   using type = Pair<V, typename SideBySide<V, n - 1>::type>;
