@@ -1,7 +1,8 @@
 // Every activation, once: what it says of itself, its forward, its derivative.
 //
-// x, y and `saved` are a target's Vec<float> or Vec<double>; the functions used on them
-// (exp, select, ...) are found by argument-dependent lookup in simd/. `derivative`
+// x, y and `saved` are a target's Vec<float> or Vec<double>, or a Pair of them; the
+// functions used on them (exp, select, ...) are found by argument-dependent lookup in
+// simd/. `derivative`
 // takes what `info.saves` names. NaN gives NaN, an infinity the limit, a kink the value
 // stated here. The promises hold on every target, at the initial value of the
 // parameter.

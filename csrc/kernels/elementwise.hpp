@@ -64,7 +64,8 @@ LAMINA_INLINE A with_parameter([[maybe_unused]] T parameter) {
 // `flatten` inlines the formulas, which are plain templates, into the loop.
 
 template <class A, class T>
-[[gnu::flatten]] void forward(const T* x, T* y, std::size_t n, T parameter) {
+[[gnu::flatten, gnu::noinline]] void forward(const T* x, T* y, std::size_t n,
+                                             T parameter) {
   const A activation = with_parameter<A>(parameter);
   transform<is_light<A>>(y, n, [=](auto v) { return activation.forward(v); }, x);
 }
@@ -106,8 +107,7 @@ template <class A, class T>
   }
   if (!bias) {
     if (saved) transform(saved, rows * cols, [](auto v) { return v; }, z);
-    transform<is_light<A>>(z, rows * cols, finish, z);
-    return;
+    return forward<A>(z, z, rows * cols, parameter);
   }
   for (std::size_t row = 0; row < rows; ++row, z += cols) {
     if (saved) {

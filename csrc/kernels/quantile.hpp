@@ -60,6 +60,7 @@ LAMINA_INLINE Vec<double> quantile(Vec<double> p) {
 
 [[gnu::flatten]] inline void normal_quantile(const double* p, double* x,
                                              std::size_t n) {
+  // One vector a turn: its logarithm is not for a Pair.
   transform<false, 1>(x, n, [](Vec<double> v) { return quantile(v); }, p);
 }
 

@@ -141,7 +141,7 @@ LAMINA_INLINE V product_rest(V a, V b, V near) {
   const auto upper_half = [](V x) {
     return each(
         [](auto v) __attribute__((always_inline)) {
-          return v.from_bits(bits(v) & CoefficientsOf<V>::upper_half);
+          return decltype(v)::from_bits(bits(v) & CoefficientsOf<V>::upper_half);
         },
         x);
   };
@@ -172,8 +172,9 @@ LAMINA_INLINE V quotient(V x, double divisor, double reciprocal) {
 
 // exp(x) = 2^n (1 + q), not yet multiplied out: what is to be multiplied by an exp that
 // may be subnormal goes into `times`, because multiplying after rounding to a subnormal
-// loses bits (370 ULP in float64 silu). The low bits of `held` are n + biases * bias:
-// one suffices for 2^n itself, where it is a normal number.
+// loses bits (370 ULP in float64 silu). `held` is n + round, whose low bits are n +
+// biases * bias: those of the exponent of 2^n for one, which power() takes as they are;
+// scale() takes two powers of two, each of half of n, from two.
 template <class V, int biases = 2>
 struct Exponential {
   using C = CoefficientsOf<V>;
@@ -195,35 +196,38 @@ struct Exponential {
     return fma(q, factor * lifted, factor * lifted + other);
   }
   LAMINA_INLINE V down() const {
-    constexpr int top = C::lift + (1 + biases) * C::bias;
     return each(
-        [](auto v) __attribute__((always_inline)) {
-          return v.from_bits((top - bits(v)) << C::mantissa);
+        [](auto n) __attribute__((always_inline)) {
+          return decltype(n)::from_bits((top - bits(n)) << C::mantissa);
         },
         held);
   }
 
  private:
   static constexpr double lifted = 1ull << C::lift;
+  static constexpr int top = C::lift + (1 + biases) * C::bias;
 
   // 2^n
   LAMINA_INLINE V power() const {
     static_assert(biases == 1);
-    return each([](auto v) __attribute__((
-                    always_inline)) { return v.from_bits(bits(v) << C::mantissa); },
-                held);
+    return each(
+        [](auto n) __attribute__((always_inline)) {
+          return decltype(n)::from_bits(bits(n) << C::mantissa);
+        },
+        held);
   }
   // a 2^n, rounded once; the two ways agree in every bit.
   LAMINA_INLINE V scale(V a) const {
     static_assert(biases == 2);
     return each(
-        [](auto v, auto of_v) __attribute__((always_inline)) {
+        [](auto x, auto n) __attribute__((always_inline)) {
+          using X = decltype(x);
 #if defined(__AVX512F__) && LAMINA_VECTOR_BYTES == 64
-          return decltype(v)(native::scale(v.value, (of_v - round).value));
+          return X(native::scale(x.value, (n - round).value));
 #else
-          const auto twice = unsigned_bits(of_v), half = twice >> 1;
-          return v * v.from_bits(half << C::mantissa) *
-                 v.from_bits((twice - half) << C::mantissa);
+          const auto twice = unsigned_bits(n), half = twice >> 1;
+          return x * X::from_bits(half << C::mantissa) *
+                 X::from_bits((twice - half) << C::mantissa);
 #endif
         },
         a, held);

@@ -1,6 +1,7 @@
-// Vec<T>: one vector register of float or double, and Lanes<T>: the sixteen (float) or
-// eight (double) virtual lanes in which every reduction runs. Included by the kernels
-// of each target; knows nothing of mathematics, arrays or threads.
+// Vec<T>: one vector register of float or double; Pair: two or more of them side by
+// side; Lanes<T>: the sixteen (float) or eight (double) virtual lanes in which every
+// reduction runs. Included by the kernels of each target; knows nothing of mathematics,
+// arrays or threads.
 //
 // The width comes from LAMINA_VECTOR_BYTES and the instructions from the compiler's
 // flags, both set by a row of the table in CMakeLists.txt. Operators are the compiler's
@@ -209,6 +210,7 @@ struct Vec {
   using Scalar = T;
   using Native = typename VecTraits<T>::Native;
   using Bits = typename VecTraits<T>::Bits;
+  using Unsigned = typename VecTraits<T>::Unsigned;
   struct Mask {
     Bits bits;  // all ones where true
     friend LAMINA_INLINE Mask operator&(Mask a, Mask b) { return {a.bits & b.bits}; }
@@ -292,7 +294,6 @@ struct Vec {
   }
   friend LAMINA_INLINE Vec sqrt(Vec a) { return native::square_root(a.value); }
   friend LAMINA_INLINE Bits bits(Vec a) { return reinterpret_cast<Bits>(a.value); }
-  using Unsigned = typename VecTraits<T>::Unsigned;
   friend LAMINA_INLINE Unsigned unsigned_bits(Vec a) {
     return reinterpret_cast<Unsigned>(a.value);
   }
