@@ -112,7 +112,7 @@ def environment_of(python: str) -> Path:
     if not interpreter.exists():
         run(python, "-m", "venv", environment)
         run(
-            *(interpreter, "-m", "pip", "install", "--quiet"),
+            *(interpreter, "-m", "pip", "install", "--quiet", "--prefer-binary"),
             *("build", "cython>=3.3", "cython-cmake>=0.3", "numpy>=2.0"),
             *("pybind11>=3.1", "scikit-build-core>=1.1"),
         )
