@@ -95,12 +95,12 @@ template <class A, class T>
         dx, n, [=](auto g, auto s) { return g * activation.derivative(s); }, dy, saved);
 }
 
-// Bias and activation over finished rows of a product, in one pass.
+// Bias and activation over finished rows of a product: in one pass, or two where what
+// is activated is kept.
 template <class A, class T>
 [[gnu::flatten]] void epilogue(T* z, const T* bias, T* saved, std::size_t rows,
                                std::size_t cols, T parameter) {
   const A activation = with_parameter<A>(parameter);
-  const auto finish = [=](auto v) { return activation.forward(v); };
   if (bias && cols == 1) {  // added to a vector of rows at a time
     transform(z, rows, [b = Vec<T>(*bias)](auto v) { return v + b; }, z);
     bias = nullptr;
@@ -109,16 +109,14 @@ template <class A, class T>
     if (saved) transform(saved, rows * cols, [](auto v) { return v; }, z);
     return forward<A>(z, z, rows * cols, parameter);
   }
-  for (std::size_t row = 0; row < rows; ++row, z += cols) {
-    if (saved) {
-      transform(saved, cols, [](auto v, auto b) { return v + b; }, z, bias);
-      transform<is_light<A>>(z, cols, finish, saved);
-      saved += cols;
-    } else {
-      transform<is_light<A>>(
-          z, cols, [=](auto v, auto b) { return finish(v + b); }, z, bias);
-    }
+  if (saved) {
+    for (std::size_t at = 0; at < rows * cols; at += cols)
+      transform(saved + at, cols, [](auto v, auto b) { return v + b; }, z + at, bias);
+    return forward<A>(saved, z, rows * cols, parameter);
   }
+  for (std::size_t row = 0; row < rows; ++row, z += cols)
+    transform<is_light<A>>(
+        z, cols, [=](auto v, auto b) { return activation.forward(v + b); }, z, bias);
 }
 
 }  // namespace lamina::LAMINA_TARGET
