@@ -17,12 +17,12 @@ template <bool once = true, std::size_t turn = 3, class T, class Function, class
 LAMINA_INLINE void transform(T* y, std::size_t n, Function f, const In*... x) {
   using V = Vec<T>;
   using Turn = typename SideBySide<V, turn>::type;
-  const auto load = [](const T* p) {
-    return once ? Turn::load_once(p) : Turn::load(p);
+  const auto load = [](const T* p, std::size_t i) {
+    return once ? Turn::load_once(p, i) : Turn::load(p, i);
   };
   std::size_t i = before_border(y, n);
   if (i > 0) f(V::load_first(x, i)...).store_first(y, i);
-  for (; i + Turn::lanes <= n; i += Turn::lanes) f(load(x + i)...).store(y + i);
+  for (; i + Turn::lanes <= n; i += Turn::lanes) f(load(x, i)...).store(y, i);
   for (; i + V::lanes <= n; i += V::lanes) f(V::load(x + i)...).store(y + i);
   if (i < n) f(V::load_first(x + i, n - i)...).store_first(y + i, n - i);
 }

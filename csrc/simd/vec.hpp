@@ -241,21 +241,25 @@ struct Vec {
     __builtin_memcpy(&lane, numbers.of, sizeof lane);
     return {lane < static_cast<Integer>(n) - Bits{}};
   }
-  static LAMINA_INLINE Vec load(const T* p) {
+  static LAMINA_INLINE Vec load(const T* p, std::size_t i = 0) {
     Native v;
-    __builtin_memcpy(&v, p, sizeof v);
+    __builtin_memcpy(&v, p + i, sizeof v);
     return v;
   }
   // By an instruction of its own: GCC reads memory anew for each use, and under a mask
   // where there is one. Where loads are most of the work and lie across borders of
   // cache lines, or come from memory, that takes up to 2.3 times as long.
-  static LAMINA_INLINE Vec load_once(const T* p) { return load(p).loaded(); }
+  static LAMINA_INLINE Vec load_once(const T* p, std::size_t i = 0) {
+    return load(p, i).loaded();
+  }
   LAMINA_INLINE Vec loaded() const {
     Native v = value;
     asm("" : LAMINA_IN_REGISTER(v));
     return v;
   }
-  LAMINA_INLINE void store(T* p) const { __builtin_memcpy(p, &value, sizeof value); }
+  LAMINA_INLINE void store(T* p, std::size_t i = 0) const {
+    __builtin_memcpy(p + i, &value, sizeof value);
+  }
   // Past the caches, to a border of registers; visible to others after a fence.
   LAMINA_INLINE void stream(T* p) const { native::stream(p, value); }
   // The first n lanes, 0 <= n < lanes; the others are zero, their memory not touched.
@@ -338,16 +342,17 @@ struct Pair {
   LAMINA_INLINE Pair(A first, B second) : a(first), b(second) {}
   LAMINA_INLINE Pair(Vec<Scalar> same) : a(same), b(same) {}
   LAMINA_INLINE Pair(double s) : a(s), b(s) {}
-  static LAMINA_INLINE Pair load(const Scalar* p) {
-    return {A::load(p), B::load(p + A::lanes)};
+  // From p + i on, and to there. GCC counts i alone up, not each sum of the two.
+  static LAMINA_INLINE Pair load(const Scalar* p, std::size_t i) {
+    return {A::load(p, i), B::load(p, i + A::lanes)};
   }
-  static LAMINA_INLINE Pair load_once(const Scalar* p) {
-    return {A::load_once(p), B::load_once(p + A::lanes)};
+  static LAMINA_INLINE Pair load_once(const Scalar* p, std::size_t i) {
+    return {A::load_once(p, i), B::load_once(p, i + A::lanes)};
   }
   LAMINA_INLINE Pair loaded() const { return {a.loaded(), b.loaded()}; }
-  LAMINA_INLINE void store(Scalar* p) const {
-    a.store(p);
-    b.store(p + A::lanes);
+  LAMINA_INLINE void store(Scalar* p, std::size_t i) const {
+    a.store(p, i);
+    b.store(p, i + A::lanes);
   }
 
 #define LAMINA_OPERATOR(Result, op)                         \
