@@ -470,7 +470,7 @@ LAMINA_INLINE V gelu(V x) {
 // Phi(x) + x phi(x)
 template <class V>
 LAMINA_INLINE V gelu_derivative(V x) {
-  auto tail = normal_tail(abs(x));
+  auto tail = normal_tail(abs(x));  // not const, see there
   const V density = tail.density.value();
   const V upper = density * tail.ratio;
   constexpr double inverse_root = 0.39894228040143267794;  // 1 / sqrt(2 pi)
